@@ -1,0 +1,1 @@
+//! LSM trees in a store.

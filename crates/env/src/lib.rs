@@ -1,0 +1,1 @@
+//! Files, clock, threads and randomness.

@@ -1,0 +1,1 @@
+//! Oracle, conformance tests and generators for the tests of Isopach.
