@@ -1,0 +1,192 @@
+//! Block frames: a header, a clear section directory, the sections. Layout: `docs/format.md` §2.
+
+use super::{
+    Compression, Corruption, Reader,
+    checksum::{Checksum, digest},
+    protect::FileCodec,
+};
+use alloc::vec::Vec;
+
+/// Size of a frame's header, before the directory.
+pub const BLOCK_HEADER_BYTES: usize = 32;
+
+/// Size of a section's entry in the directory.
+pub const SECTION_ENTRY_BYTES: usize = 24;
+
+/// Most sections of a block.
+pub const MAX_SECTIONS: usize = 64;
+
+const MAGIC: u16 = u16::from_le_bytes(*b"IB");
+
+/// What a block holds. The numbers are on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum BlockKind {
+    /// Keys and values.
+    Data = 1,
+    /// Separators and handles of data blocks.
+    Index = 2,
+    /// Membership of keys.
+    Filter = 3,
+    /// Facts about the table.
+    Properties = 4,
+    /// Deletes of ranges.
+    RangeTombstones = 5,
+}
+
+/// A section to be framed.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a> {
+    /// Its bytes.
+    pub raw: &'a [u8],
+    /// How to compress it; kept only if that saves an eighth.
+    pub compression: Compression,
+}
+
+/// Appends a frame to `out`, which will lie at `offset` of the file.
+///
+/// Header, 32 bytes:
+///
+/// | bytes  | field                                                            |
+/// |--------|------------------------------------------------------------------|
+/// | 0..2   | magic `IB`                                                       |
+/// | 2      | block kind                                                       |
+/// | 3      | codec: the greatest of its sections'                             |
+/// | 4      | flags, zero                                                      |
+/// | 5      | number of sections                                               |
+/// | 6..8   | zero                                                             |
+/// | 8..14  | stored length of the sections together                           |
+/// | 14..20 | raw length of the sections together                              |
+/// | 20..28 | checksum of the stored sections, bound to the frame's offset     |
+/// | 28..32 | low half of the checksum of bytes 0..28 and the directory        |
+///
+/// Directory, 24 bytes a section: stored length u32, raw length u32, codec u8, 7 zero bytes, checksum u64 of
+/// the stored bytes, bound to where they lie.
+///
+/// # Panics
+///
+/// If there are more than [`MAX_SECTIONS`] sections or one exceeds 4 GiB: the callers' bounds exclude both.
+pub fn encode_block(out: &mut Vec<u8>, kind: BlockKind, codec: &FileCodec, offset: u64, sections: &[Section<'_>]) {
+    assert!(sections.len() <= MAX_SECTIONS, "a block has at most {MAX_SECTIONS} sections");
+    let start = out.len();
+    let payload_at = BLOCK_HEADER_BYTES + sections.len() * SECTION_ENTRY_BYTES;
+    out.resize(start + payload_at, 0);
+
+    let mut greatest_codec = 0;
+    let mut raw_bytes = 0_u64;
+    for (index, section) in sections.iter().enumerate() {
+        let (compression, packed) = section.compression.compress(section.raw);
+        let section_at = offset + (out.len() - start) as u64;
+        let stored = codec.sealing.seal(packed.into_owned(), section_at);
+        let entry = start + BLOCK_HEADER_BYTES + index * SECTION_ENTRY_BYTES;
+        let length = |bytes: usize| u32::try_from(bytes).expect("a section is at most 4 GiB").to_le_bytes();
+        out[entry..entry + 4].copy_from_slice(&length(stored.len()));
+        out[entry + 4..entry + 8].copy_from_slice(&length(section.raw.len()));
+        out[entry + 8] = compression.to_raw();
+        let checksum = Checksum::of(&stored, codec.salt, section_at);
+        out[entry + 16..entry + 24].copy_from_slice(&checksum.0.to_le_bytes());
+        greatest_codec = greatest_codec.max(compression.to_raw());
+        raw_bytes += section.raw.len() as u64;
+        out.extend_from_slice(&stored);
+    }
+
+    let stored_bytes = (out.len() - start - payload_at) as u64;
+    let payload = Checksum::of(&out[start + payload_at..], codec.salt, offset);
+    let header = &mut out[start..start + BLOCK_HEADER_BYTES];
+    header[..2].copy_from_slice(&MAGIC.to_le_bytes());
+    header[2] = kind as u8;
+    header[3] = greatest_codec;
+    header[5] = u8::try_from(sections.len()).expect("at most 64 sections");
+    header[8..14].copy_from_slice(&stored_bytes.to_le_bytes()[..6]);
+    header[14..20].copy_from_slice(&raw_bytes.to_le_bytes()[..6]);
+    header[20..28].copy_from_slice(&payload.0.to_le_bytes());
+    let check = header_check(&out[start..start + payload_at], codec, offset);
+    out[start + 28..start + 32].copy_from_slice(&check);
+    codec.parity.append(out, start);
+}
+
+/// Decodes the frame that is all of `frame`, read at `offset` of the file: its sections, raw.
+///
+/// # Errors
+///
+/// Any byte differs from what was framed, or the frame is of another kind or lay elsewhere. Nothing is
+/// allocated before the length it is sized by was verified.
+pub fn decode_block(
+    frame: &[u8],
+    kind: BlockKind,
+    codec: &FileCodec,
+    offset: u64,
+) -> Result<Vec<Vec<u8>>, Corruption> {
+    let mut header = Reader::new(frame);
+    if header.u16()? != MAGIC {
+        return Err(Corruption("no block begins here"));
+    }
+    let stored_kind = header.u8()?;
+    let _greatest_codec = header.u8()?;
+    let flags = header.u8()?;
+    let sections = usize::from(header.u8()?);
+    let zero = header.u16()?;
+    let stored_bytes = u48(header.array()?);
+    let raw_bytes = u48(header.array()?);
+    let payload_checksum = header.u64()?;
+    let check: [u8; 4] = header.array()?;
+    let payload_at = BLOCK_HEADER_BYTES + sections * SECTION_ENTRY_BYTES;
+    if sections > MAX_SECTIONS || payload_at > frame.len() {
+        return Err(Corruption("the section directory does not fit the block"));
+    }
+    if header_check(&frame[..payload_at], codec, offset) != check {
+        return Err(Corruption("the block header fails its checksum"));
+    }
+    if stored_kind != kind as u8 || flags != 0 || zero != 0 {
+        return Err(Corruption("the block is of another kind than its handle says"));
+    }
+    let payload = &frame[payload_at..];
+    if payload.len() as u64 != stored_bytes + codec.parity.trailer_bytes(stored_bytes) {
+        return Err(Corruption("the block has another length than its handle says"));
+    }
+    if Checksum::of(payload, codec.salt, offset).0 != payload_checksum {
+        return Err(Corruption("the block fails its checksum"));
+    }
+
+    let mut directory = Reader::new(&frame[BLOCK_HEADER_BYTES..payload_at]);
+    let mut left = Reader::new(payload);
+    let mut raw_total = 0_u64;
+    let mut decoded = Vec::with_capacity(sections);
+    for _ in 0..sections {
+        let (stored, raw) = (directory.u32()?, directory.u32()?);
+        let compression = Compression::from_raw(directory.u8()?).ok_or(Corruption("unknown compression"))?;
+        if directory.array()? != [0_u8; 7] {
+            return Err(Corruption("reserved bytes of the section directory are in use"));
+        }
+        let _checksum = directory.u64()?; // For readers of one section; the payload's covers all of them.
+        let section_at = offset + (payload_at + payload.len() - left.remaining()) as u64;
+        let stored = Vec::from(left.bytes(to_len(stored)?)?);
+        raw_total += u64::from(raw);
+        decoded.push(compression.decompress(codec.sealing.open(stored, section_at)?, to_len(raw)?)?);
+    }
+    if raw_total != raw_bytes || !left.is_empty() {
+        return Err(Corruption("the sections do not fill the block"));
+    }
+    Ok(decoded)
+}
+
+fn to_len(bytes: u32) -> Result<usize, Corruption> {
+    usize::try_from(bytes).map_err(|_| Corruption("a section exceeds the address space"))
+}
+
+fn u48(bytes: [u8; 6]) -> u64 {
+    let mut wide = [0; 8];
+    wide[..6].copy_from_slice(&bytes);
+    u64::from_le_bytes(wide)
+}
+
+/// Of the header before its own check, and the directory.
+fn header_check(header: &[u8], codec: &FileCodec, offset: u64) -> [u8; 4] {
+    let directory = digest(&header[BLOCK_HEADER_BYTES..]);
+    let mut covered = [0; 36];
+    covered[..28].copy_from_slice(&header[..28]);
+    covered[28..].copy_from_slice(&directory.to_le_bytes());
+    let [a, b, c, d, ..] = Checksum::of(&covered, codec.salt, offset).0.to_le_bytes();
+    [a, b, c, d]
+}

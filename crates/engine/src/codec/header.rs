@@ -1,0 +1,150 @@
+//! The clear header that every file starts with. Layout: `docs/format.md` §1.
+
+use super::{Corruption, Reader, checksum::digest, protect::FileCodec};
+use crate::types::Uuid;
+
+/// Size of a file header.
+pub const HEADER_BYTES: usize = 64;
+
+/// Version of all formats. Until 0.1 it is `0x8000 + n` and every other version is refused.
+pub const FORMAT_VERSION: u16 = 0x8001;
+
+const MAGIC: [u8; 4] = *b"ISOP";
+/// Checksums are XXH3-64, bound to their place.
+const CHECKSUM_XXH3_BOUND: u8 = 1;
+
+/// What a file is. The numbers are on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum FileKind {
+    /// Birth certificate of a store.
+    Identity = 1,
+    /// Log of edits.
+    Manifest = 2,
+    /// Log segment of the layer above.
+    Log = 3,
+    /// Sorted blocks.
+    Table = 4,
+    /// Separated values.
+    Blob = 5,
+    /// Compression dictionary.
+    Dictionary = 6,
+}
+
+impl FileKind {
+    fn from_raw(raw: u8) -> Option<FileKind> {
+        Some(match raw {
+            1 => FileKind::Identity,
+            2 => FileKind::Manifest,
+            3 => FileKind::Log,
+            4 => FileKind::Table,
+            5 => FileKind::Blob,
+            6 => FileKind::Dictionary,
+            _ => return None,
+        })
+    }
+}
+
+/// First 64 bytes of every file, never encrypted.
+///
+/// | bytes  | field                                                        |
+/// |--------|--------------------------------------------------------------|
+/// | 0..4   | magic `ISOP`                                                 |
+/// | 4      | file kind                                                    |
+/// | 5      | checksum id: 1 = XXH3-64 bound to its place                  |
+/// | 6..8   | format version                                               |
+/// | 8..24  | uuid of the file                                             |
+/// | 24..40 | uuid of the database                                         |
+/// | 40..48 | key id, 0 = not encrypted                                    |
+/// | 48..51 | parity scheme, data shards, parity shards; 0 0 0 = none      |
+/// | 51..60 | zero                                                         |
+/// | 60..64 | low half of XXH3-64 of bytes 0..60                           |
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileHeader {
+    /// What the file is.
+    pub kind: FileKind,
+    /// Its own identity.
+    pub file: Uuid,
+    /// The database it belongs to.
+    pub database: Uuid,
+}
+
+/// Why a header is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HeaderError {
+    /// It does not begin as our files do.
+    Foreign,
+    /// Another version of the format.
+    Version(u16),
+    /// Encrypted under this key, or protected by parity: not in this build.
+    Protected,
+    /// Damaged.
+    Corrupt(Corruption),
+}
+
+impl FileHeader {
+    /// Encodes the header; [`FileHeader::decode`] is its inverse.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4] = self.kind as u8;
+        bytes[5] = CHECKSUM_XXH3_BOUND;
+        bytes[6..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.file.0);
+        bytes[24..40].copy_from_slice(&self.database.0);
+        let check = check_of(&bytes);
+        bytes[60..].copy_from_slice(&check);
+        bytes
+    }
+
+    /// Decodes a header.
+    ///
+    /// # Errors
+    ///
+    /// The version is judged before the rest, so that files of a later format are named as such.
+    pub fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<FileHeader, HeaderError> {
+        let mut fields = Reader::new(bytes);
+        let decoded = (|| {
+            let magic: [u8; 4] = fields.array()?;
+            let kind = fields.u8()?;
+            let checksum = fields.u8()?;
+            let version = fields.u16()?;
+            let file = Uuid(fields.array()?);
+            let database = Uuid(fields.array()?);
+            let key_id = fields.u64()?;
+            let parity: [u8; 3] = fields.array()?;
+            let zero: [u8; 9] = fields.array()?;
+            Ok((magic, kind, checksum, version, file, database, key_id, parity, zero))
+        })();
+        let (magic, kind, checksum, version, file, database, key_id, parity, zero) =
+            decoded.map_err(HeaderError::Corrupt)?;
+        if magic != MAGIC {
+            return Err(HeaderError::Foreign);
+        }
+        if check_of(bytes) != bytes[60..] {
+            return Err(HeaderError::Corrupt(Corruption("the file header fails its checksum")));
+        }
+        if version != FORMAT_VERSION {
+            return Err(HeaderError::Version(version));
+        }
+        if key_id != 0 || parity != [0; 3] {
+            return Err(HeaderError::Protected);
+        }
+        let kind = FileKind::from_raw(kind).ok_or(HeaderError::Corrupt(Corruption("unknown file kind")))?;
+        if checksum != CHECKSUM_XXH3_BOUND || zero != [0; 9] {
+            return Err(HeaderError::Corrupt(Corruption("reserved bytes of the file header are in use")));
+        }
+        Ok(FileHeader { kind, file, database })
+    }
+
+    /// How the rest of the file is framed.
+    pub fn codec(&self) -> FileCodec {
+        FileCodec::clear(self.file)
+    }
+}
+
+fn check_of(bytes: &[u8; HEADER_BYTES]) -> [u8; 4] {
+    let [a, b, c, d, ..] = digest(&bytes[..60]).to_le_bytes();
+    [a, b, c, d]
+}

@@ -1,0 +1,28 @@
+//! Framing: bytes in memory to bytes on disk and back. Layouts: `docs/format.md`.
+//!
+//! Owns the primitives that every file shares: the 64-byte file header, position-bound checksums, block frames
+//! with their section directory, log records, compression, and the places where sealing and parity will act.
+//! Knows nothing of what the bytes mean: each record's own codec sits with its owner.
+
+mod block;
+mod checksum;
+mod compress;
+mod header;
+mod protect;
+mod read;
+mod record;
+mod tlv;
+
+pub use block::{
+    BLOCK_HEADER_BYTES, BlockKind, MAX_SECTIONS, SECTION_ENTRY_BYTES, Section, decode_block, encode_block,
+};
+pub use checksum::{Checksum, Salt, digest};
+pub use compress::Compression;
+pub use header::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError};
+pub use protect::{FileCodec, Parity, Sealing};
+pub use read::{Corruption, Reader};
+pub use record::{
+    LogPosition, RECORD_ALIGN, RECORD_HEADER_BYTES, Record, RecordReader, Step, encode_record,
+    greatest_synced_upto, record_bytes,
+};
+pub use tlv::{TlvReader, TlvWriter};

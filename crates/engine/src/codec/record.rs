@@ -1,0 +1,278 @@
+//! Records of log segments and manifests, and the search behind a log's end. Layout: `docs/format.md` §3.
+
+use super::{
+    Corruption,
+    checksum::{Checksum, Salt},
+};
+use alloc::{sync::Arc, vec, vec::Vec};
+use core::fmt;
+use isopach_env::{File, IoResult};
+
+/// Size of a record's header.
+pub const RECORD_HEADER_BYTES: usize = 32;
+
+/// Records begin at multiples of this.
+pub const RECORD_ALIGN: u64 = 8;
+
+/// Bytes that are read at once while looking for records.
+const WINDOW_BYTES: usize = 256 * 1024;
+
+/// A place in a log: which file, and the offset in it. Ordered along the log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub struct LogPosition {
+    /// Number of the segment or manifest.
+    pub file: u32,
+    /// Bytes from its start, a multiple of [`RECORD_ALIGN`] below 32 GiB.
+    pub offset: u64,
+}
+
+impl LogPosition {
+    /// Before every record.
+    pub const START: LogPosition = LogPosition { file: 0, offset: 0 };
+
+    /// Eight bytes that are ordered as positions are.
+    pub fn to_raw(self) -> u64 {
+        debug_assert!(self.offset.is_multiple_of(RECORD_ALIGN) && self.offset >> 35 == 0);
+        u64::from(self.file) << 32 | self.offset / RECORD_ALIGN
+    }
+
+    /// The inverse of [`LogPosition::to_raw`].
+    pub fn from_raw(raw: u64) -> LogPosition {
+        let [a, b, c, d, e, f, g, h] = raw.to_le_bytes();
+        let offset = u64::from(u32::from_le_bytes([a, b, c, d])) * RECORD_ALIGN;
+        LogPosition { file: u32::from_le_bytes([e, f, g, h]), offset }
+    }
+}
+
+impl fmt::Display for LogPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.offset)
+    }
+}
+
+/// A record to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// What it is, by its owner's numbering. Never 0, so that zeros are no record.
+    pub kind: u8,
+    /// The log position known durable when it was written.
+    pub synced_upto: LogPosition,
+    /// Its content.
+    pub payload: &'a [u8],
+}
+
+/// Bytes that a record of this payload takes, padding included.
+pub const fn record_bytes(payload_bytes: usize) -> u64 {
+    (RECORD_HEADER_BYTES as u64 + payload_bytes as u64).next_multiple_of(RECORD_ALIGN)
+}
+
+/// Appends a record to `out`, which will lie at `offset` of the file with this salt.
+///
+/// | bytes  | field                                                                |
+/// |--------|----------------------------------------------------------------------|
+/// | 0..4   | payload length                                                       |
+/// | 4      | kind, not 0                                                          |
+/// | 5..8   | zero                                                                 |
+/// | 8..16  | `synced_upto`                                                        |
+/// | 16..24 | checksum of the payload, bound to the record's offset                |
+/// | 24..28 | zero                                                                 |
+/// | 28..32 | low half of the checksum of bytes 0..28, bound to the record's offset|
+///
+/// The payload follows, and zeros up to a multiple of eight.
+///
+/// # Panics
+///
+/// If `kind` is 0, `offset` is not aligned or the payload exceeds 2^32 - 1 bytes.
+pub fn encode_record(out: &mut Vec<u8>, salt: Salt, offset: u64, record: Record<'_>) {
+    assert!(record.kind != 0 && offset.is_multiple_of(RECORD_ALIGN), "a record is of a kind and aligned");
+    let len = u32::try_from(record.payload.len()).expect("a record's payload is bounded by 2^32 - 1 bytes");
+    let end = out.len() + usize::try_from(record_bytes(record.payload.len())).expect("it is in memory");
+    let mut header = [0; RECORD_HEADER_BYTES];
+    header[..4].copy_from_slice(&len.to_le_bytes());
+    header[4] = record.kind;
+    header[8..16].copy_from_slice(&record.synced_upto.to_raw().to_le_bytes());
+    header[16..24].copy_from_slice(&Checksum::of(record.payload, salt, offset).0.to_le_bytes());
+    let check = header_check(&header, salt, offset);
+    header[28..].copy_from_slice(&check);
+    out.extend_from_slice(&header);
+    out.extend_from_slice(record.payload);
+    out.resize(end, 0);
+}
+
+/// A header that passed its own check: it was written here, whatever became of the payload.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    payload_bytes: u32,
+    kind: u8,
+    synced_upto: LogPosition,
+    checksum: Checksum,
+}
+
+impl Header {
+    fn decode(bytes: &[u8], salt: Salt, offset: u64) -> Option<Header> {
+        let bytes: &[u8; RECORD_HEADER_BYTES] = bytes.try_into().ok()?;
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let first = word(0);
+        // Cheap rejections first: of zeros, and of nearly all bytes that are no header.
+        if first >> 40 != 0 || bytes[4] == 0 || bytes[24..28] != [0; 4] {
+            return None;
+        }
+        if header_check(bytes, salt, offset) != bytes[28..] {
+            return None;
+        }
+        Some(Header {
+            payload_bytes: u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            kind: bytes[4],
+            synced_upto: LogPosition::from_raw(word(8)),
+            checksum: Checksum(word(16)),
+        })
+    }
+}
+
+fn header_check(header: &[u8; RECORD_HEADER_BYTES], salt: Salt, offset: u64) -> [u8; 4] {
+    let [a, b, c, d, ..] = Checksum::of(&header[..28], salt, offset).0.to_le_bytes();
+    [a, b, c, d]
+}
+
+/// What a reader found.
+#[derive(Debug)]
+pub enum Step {
+    /// A record whose every byte is as it was written.
+    Record {
+        /// Where it begins.
+        offset: u64,
+        /// Its kind.
+        kind: u8,
+        /// The log position known durable when it was written.
+        synced_upto: LogPosition,
+        /// Its content.
+        payload: Vec<u8>,
+    },
+    /// No valid record begins here.
+    Invalid {
+        /// Where.
+        offset: u64,
+        /// Which rule is broken.
+        why: Corruption,
+    },
+    /// The end of the file, or the limit given.
+    End,
+}
+
+/// Reads the records of one file in order.
+pub struct RecordReader {
+    window: Window,
+    salt: Salt,
+    offset: u64,
+    end: u64,
+}
+
+impl RecordReader {
+    /// Reads from `offset` up to `end`, both bytes from the start of the file.
+    pub fn new(file: Arc<dyn File>, salt: Salt, offset: u64, end: u64) -> RecordReader {
+        RecordReader { window: Window::new(file, end), salt, offset, end }
+    }
+
+    /// Where the next record begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next record. After `Invalid` the same is said again.
+    ///
+    /// # Errors
+    ///
+    /// The backend's. A payload is allocated only for a length that lies inside the file and whose header
+    /// passed its check.
+    pub fn step(&mut self) -> IoResult<Step> {
+        let offset = self.offset;
+        let left = self.end.saturating_sub(offset);
+        if left == 0 {
+            return Ok(Step::End);
+        }
+        let invalid = |why| Ok(Step::Invalid { offset, why: Corruption(why) });
+        if left < RECORD_HEADER_BYTES as u64 {
+            return invalid("a record is cut off");
+        }
+        let header = Header::decode(self.window.at(offset, RECORD_HEADER_BYTES)?, self.salt, offset);
+        let Some(header) = header else {
+            return invalid("no record begins here");
+        };
+        let payload_bytes = header.payload_bytes as usize;
+        if record_bytes(payload_bytes) > left {
+            return invalid("a record is cut off");
+        }
+        let payload = self.window.copy(offset + RECORD_HEADER_BYTES as u64, payload_bytes)?;
+        if Checksum::of(&payload, self.salt, offset) != header.checksum {
+            return invalid("a record fails its checksum");
+        }
+        self.offset = offset + record_bytes(payload_bytes);
+        Ok(Step::Record { offset, kind: header.kind, synced_upto: header.synced_upto, payload })
+    }
+}
+
+/// The greatest `synced_upto` of any record header in `from..end`, at whatever aligned offset it lies.
+///
+/// Costs one pass over the bytes: a header has a check of its own, so payloads are not read as such.
+///
+/// # Errors
+///
+/// The backend's.
+pub fn greatest_synced_upto(
+    file: Arc<dyn File>,
+    salt: Salt,
+    from: u64,
+    end: u64,
+) -> IoResult<Option<LogPosition>> {
+    let mut window = Window::new(file, end);
+    let mut greatest = None;
+    let mut offset = from.next_multiple_of(RECORD_ALIGN);
+    while offset + RECORD_HEADER_BYTES as u64 <= end {
+        let bytes = window.at(offset, RECORD_HEADER_BYTES)?;
+        if let Some(header) = Header::decode(&bytes[..RECORD_HEADER_BYTES], salt, offset) {
+            greatest = greatest.max(Some(header.synced_upto));
+        }
+        offset += RECORD_ALIGN;
+    }
+    Ok(greatest)
+}
+
+/// A buffer over a part of a file.
+struct Window {
+    file: Arc<dyn File>,
+    end: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn new(file: Arc<dyn File>, end: u64) -> Window {
+        Window { file, end, start: 0, bytes: Vec::new() }
+    }
+
+    /// `len` bytes at `offset`, which lie before the end; `len` is at most a window.
+    fn at(&mut self, offset: u64, len: usize) -> IoResult<&[u8]> {
+        debug_assert!(offset + len as u64 <= self.end && len <= WINDOW_BYTES);
+        let inside = offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
+        if !inside {
+            let wanted = (self.end - offset).min(WINDOW_BYTES as u64);
+            self.bytes.resize(usize::try_from(wanted).expect("at most a window"), 0);
+            self.start = offset;
+            if let Err(error) = self.file.read_exact_at(offset, &mut self.bytes) {
+                self.bytes.clear();
+                return Err(error);
+            }
+        }
+        let at = usize::try_from(offset - self.start).expect("inside the window");
+        Ok(&self.bytes[at..at + len])
+    }
+
+    fn copy(&mut self, offset: u64, len: usize) -> IoResult<Vec<u8>> {
+        if len <= WINDOW_BYTES {
+            return Ok(Vec::from(self.at(offset, len)?));
+        }
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+}

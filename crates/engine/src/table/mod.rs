@@ -1,0 +1,5 @@
+//! Tables: immutable files of sorted blocks.
+
+mod meta;
+
+pub use meta::{BlockHandle, TableMeta};
