@@ -10,8 +10,13 @@ pub mod types;
 pub mod error;
 pub mod key;
 pub mod codec;
+pub mod cache;
 pub mod iter;
+pub mod memtable;
 pub mod table;
 pub mod version;
+pub mod compaction;
+pub mod tree;
+pub mod store;
 
 pub use isopach_env as env;

@@ -1,7 +1,7 @@
 //! The catalog: what all edits so far add up to. Pure; a manifest's snapshot is an edit that makes one.
 
 use super::{
-    edit::{Change, TablesChange},
+    edit::{Change, Note, TablesChange},
     levels::{Added, Levels},
 };
 use crate::{
@@ -79,12 +79,12 @@ impl Catalog {
                 self.applied_upto = self.applied_upto.max(*at);
             }
             Change::Tables(change) => self.apply_tables(change)?,
-            Change::Note { name, value } if name == APPLIED_UPTO_NOTE => {
+            Change::Note(Note { name, value }) if name == APPLIED_UPTO_NOTE => {
                 let raw = value[..].try_into().map(u64::from_le_bytes);
                 let at = raw.ok().and_then(Seqno::from_raw).ok_or(Corruption("a snapshot's position is wrong"))?;
                 self.applied_upto = self.applied_upto.max(at);
             }
-            Change::Note { name, value } => {
+            Change::Note(Note { name, value }) => {
                 self.notes.insert(name.clone(), value.clone());
             }
             Change::FileIdMark(mark) => self.file_id_mark = self.file_id_mark.max(*mark),
@@ -111,9 +111,9 @@ impl Catalog {
     pub fn snapshot(&self) -> Vec<Change> {
         let mut changes = Vec::from([Change::FileIdMark(self.file_id_mark), Change::TreeIdMark(self.tree_id_mark)]);
         let applied = Vec::from(self.applied_upto.raw().to_le_bytes());
-        changes.push(Change::Note { name: APPLIED_UPTO_NOTE.into(), value: applied });
+        changes.push(Change::Note(Note::new(APPLIED_UPTO_NOTE, applied)));
         for (name, value) in &self.notes {
-            changes.push(Change::Note { name: name.clone(), value: value.clone() });
+            changes.push(Change::Note(Note::new(name.clone(), value.clone())));
         }
         for (&id, tree) in &self.trees {
             let CatalogTree { name, options, created_at, levels, replay_point, read_floor } = tree;

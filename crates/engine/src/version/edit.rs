@@ -8,6 +8,22 @@ use crate::{
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
 
+/// Small bytes of the layer above (log end, options): the last value under a name counts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// Name; those that begin with `isopach.` are the engine's own.
+    pub name: String,
+    /// Value.
+    pub value: Vec<u8>,
+}
+
+impl Note {
+    /// A value under a name.
+    pub fn new(name: impl Into<String>, value: impl Into<Vec<u8>>) -> Note {
+        Note { name: name.into(), value: value.into() }
+    }
+}
+
 /// One change of an edit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Change {
@@ -31,13 +47,8 @@ pub enum Change {
     },
     /// Tables of a tree come and go.
     Tables(TablesChange),
-    /// Small bytes of the layer above; the last under a name counts.
-    Note {
-        /// Name.
-        name: String,
-        /// Value.
-        value: Vec<u8>,
-    },
+    /// See [`Note`].
+    Note(Note),
     /// File ids below this may be in use.
     FileIdMark(u64),
     /// Tree ids below this may be in use.
@@ -93,10 +104,10 @@ pub fn encode_edit(changes: &[Change]) -> Vec<u8> {
             Change::Tables(change) => {
                 fields.bytes(TABLES, &change.encode());
             }
-            Change::Note { name, value: note } => {
+            Change::Note(note) => {
                 let mut value = Vec::new();
-                put_bytes(&mut value, name.as_bytes());
-                put_bytes(&mut value, note);
+                put_bytes(&mut value, note.name.as_bytes());
+                put_bytes(&mut value, &note.value);
                 fields.bytes(NOTE, &value);
             }
             Change::FileIdMark(mark) => {
@@ -140,7 +151,7 @@ pub fn decode_edit(bytes: &[u8]) -> Result<Vec<Change>, Corruption> {
                 let name = String::from(value_fields.text_u32()?);
                 let note = Vec::from(value_fields.bytes_u32()?);
                 value_fields.finish()?;
-                Change::Note { name, value: note }
+                Change::Note(Note { name, value: note })
             }
             FILE_ID_MARK => Change::FileIdMark(TlvReader::as_u64(value)?),
             TREE_ID_MARK => {

@@ -93,6 +93,13 @@ impl<T: Borrow<TableMeta> + Clone> Levels<T> {
         self.tables().map(|(.., table)| table.borrow().last_seqno).max().unwrap_or(Seqno::ZERO)
     }
 
+    /// The same shape of other handles.
+    pub fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Levels<U> {
+        let run = |run: &Run<T>, f: &mut dyn FnMut(&T) -> U| Run { age: run.age, tables: run.tables.iter().map(f).collect() };
+        let levels = self.levels.iter().map(|runs| runs.iter().map(|r| run(r, &mut f)).collect());
+        Levels { levels: levels.collect() }
+    }
+
     /// The levels after tables were removed and added. Pure.
     ///
     /// # Errors

@@ -29,7 +29,8 @@ const LOG: Rank = Rank { level: 40, name: "manifest.log" };
 /// Of the sticky error.
 const POISON: Rank = Rank { level: 41, name: "manifest.poison" };
 
-/// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated.
+/// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated. The space
+/// is reserved when it is started, so that an append on a full disk does not fail.
 const ROTATE_BYTES: u64 = 1 << 20;
 
 const PREFIX: &str = "MANIFEST-";
@@ -44,20 +45,20 @@ const WRITE_INCOMPATIBLE: u8 = 2;
 const COMPATIBLE: u8 = 0x80;
 
 /// The name of manifest `number`.
-pub fn file_name(number: u32) -> String {
+pub fn manifest_name(number: u32) -> String {
     format!("{PREFIX}{number:06}")
 }
 
 /// The number of the manifest of this name; `None` for other files, temporary ones included.
-pub fn number_of(name: &str) -> Option<u32> {
+pub fn manifest_number(name: &str) -> Option<u32> {
     let digits = name.strip_prefix(PREFIX)?;
     let number = digits.parse().ok()?;
-    (file_name(number) == name).then_some(number)
+    (manifest_name(number) == name).then_some(number)
 }
 
 /// Whether it is a manifest whose writing was interrupted.
 pub fn is_temporary(name: &str) -> bool {
-    name.strip_suffix(TEMPORARY).is_some_and(|name| number_of(name).is_some())
+    name.strip_suffix(TEMPORARY).is_some_and(|name| manifest_number(name).is_some())
 }
 
 /// What a manifest says.
@@ -77,7 +78,7 @@ pub struct Replayed {
 ///
 /// `Corruption` of anything but an unacknowledged end; `UnsupportedFormat`; `MixedStore`.
 pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
-    let name = file_name(number);
+    let name = manifest_name(number);
     let file = fs.open(&name, OpenMode::Read).map_err(|error| Error::io(error, "open the manifest", &*name))?;
     let io = |error| Error::io(error, "read the manifest", &*name);
     let bytes = file.size_bytes().map_err(io)?;
@@ -114,7 +115,7 @@ pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
                 if behind.max(Some(synced)) > Some(LogPosition { file: number, offset }) {
                     return Err(Error::corrupt(&*name, offset, format_args!("in a durable edit: {why}")));
                 }
-                return Ok(Replayed { catalog, number, discarded_bytes: bytes - offset });
+                return Ok(Replayed { catalog, number, discarded_bytes: behind.map_or(0, |_| bytes - offset) });
             }
         }
     }
@@ -261,16 +262,18 @@ impl Manifest {
         self.check()?;
         let mut log = self.log.lock();
         if log.end > 2 * log.snapshot_end + ROTATE_BYTES {
-            self.rotate(&mut log)?;
+            // For want of space the log just grows on.
+            self.rotate(&mut log).or_else(|_| self.check())?;
         }
         let payload = encode_edit(changes);
         if let Err(error) = append_record(&mut log, RECORD_EDIT, &payload) {
             // Part of the record may lie in the file: no byte of it is written again. A new manifest takes over.
-            self.rotate(&mut log).map_err(|second| self.poison_by(&second, "append an edit"))?;
+            let poison = |error: Error| self.poison_by(&error, "append an edit");
+            self.rotate(&mut log).map_err(poison)?;
             if error.kind() == ErrorKind::OutOfSpace {
                 return Err(error);
             }
-            append_record(&mut log, RECORD_EDIT, &payload).map_err(|error| self.poison_by(&error, "append an edit"))?;
+            append_record(&mut log, RECORD_EDIT, &payload).map_err(poison)?;
         }
         log.catalog.apply(changes).expect("INV-MAN-3: an edit fits what is there");
         Ok(log.position())
@@ -284,7 +287,7 @@ impl Manifest {
         self.check()?;
         let (file, end, name) = {
             let log = self.log.lock();
-            (Arc::clone(&log.file), log.position(), file_name(log.number))
+            (Arc::clone(&log.file), log.position(), manifest_name(log.number))
         };
         let result = file.sync(SyncMode::Durable, SyncSite("manifest.edit"));
         result.map_err(|error| self.poison_by(&Error::io(error, "sync the manifest", &*name), "sync an edit"))?;
@@ -333,7 +336,7 @@ impl Manifest {
 
     /// Name of the file that is appended to.
     pub fn current_name(&self) -> String {
-        file_name(self.log.lock().number)
+        manifest_name(self.log.lock().number)
     }
 }
 
@@ -341,7 +344,7 @@ fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
     let mut bytes = Vec::new();
     let record = Record { kind, synced_upto: log.synced, payload };
     encode_record(&mut bytes, log.header.codec().salt, log.end, record);
-    let name = file_name(log.number);
+    let name = manifest_name(log.number);
     log.file.write_at(log.end, &bytes).map_err(|error| Error::io(error, "append to the manifest", name))?;
     log.end += bytes.len() as u64;
     log.hold.set_bytes(log.end);
@@ -358,7 +361,7 @@ fn write_snapshot(
     number: u32,
     catalog: Catalog,
 ) -> core::result::Result<Log, (Error, Catalog, bool)> {
-    let name = file_name(number);
+    let name = manifest_name(number);
     let temporary = format!("{name}{TEMPORARY}");
     let write = || -> Result<(Arc<dyn File>, FileHeader, u64)> {
         let io = |error| Error::io(error, "write the manifest", &*temporary);
@@ -376,6 +379,10 @@ fn write_snapshot(
         }
         let file = fs.create(&temporary, &CreateOptions::new(WriteOrigin::Manifest)).map_err(io)?;
         file.write_at(0, &bytes).map_err(io)?;
+        match file.allocate(2 * bytes.len() as u64 + ROTATE_BYTES) {
+            Err(error) if error.kind() != IoErrorKind::Unsupported => return Err(io(error)),
+            _ => {}
+        }
         file.sync(SyncMode::Durable, SyncSite("manifest.snapshot")).map_err(io)?;
         Ok((file, header, bytes.len() as u64))
     };
