@@ -2,7 +2,6 @@
 //! `testkit::fs_conformance`.
 
 use super::*;
-use core::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 const LOG: CreateOptions = CreateOptions::new(WriteOrigin::Log);
@@ -139,33 +138,35 @@ fn a_deep_clone_has_the_capacity_and_no_locks() {
 #[test]
 fn a_deep_clone_is_of_one_instant() {
     let fs = MemFs::new();
-    // The first name is copied first: a copy that is not of one instant misses its last write.
-    let (first, second) = (fs.create("a", &LOG).expect("new"), fs.create("b", &LOG).expect("new"));
-    let stop = AtomicBool::new(false);
+    // Names are copied in order. The large file makes the copy slow between the two that are compared.
+    let (first, second) = (fs.create("1", &LOG).expect("new"), fs.create("3", &LOG).expect("new"));
+    fs.create("2", &LOG).expect("new").set_len(1 << 20).expect("no limit");
+    let word_of = |fs: &MemFs, name| {
+        let mut bytes = [0; 8];
+        fs.open(name, OpenMode::Read).expect("exists").read_at(0, &mut bytes).expect("in memory");
+        u64::from_le_bytes(bytes)
+    };
 
     thread::scope(|scope| {
-        scope.spawn(|| {
-            for round in 0_u64.. {
-                if stop.load(Ordering::Relaxed) {
-                    break;
-                }
-                first.write_at(round % 4_096, &[round as u8]).expect("no limit");
-                second.write_at(0, &round.to_le_bytes()).expect("no limit");
-                first.write_at(5_000, &round.to_le_bytes()).expect("no limit");
+        let copier = scope.spawn(|| {
+            while word_of(&fs, "3") == 0 {
+                thread::yield_now();
+            }
+            for _ in 0..20 {
+                let copy = fs.deep_clone();
+                let (first, second) = (word_of(&copy, "1"), word_of(&copy, "3"));
+                assert!(
+                    first == second || first == second + 1,
+                    "round {second} was copied beside round {first}, which came before"
+                );
             }
         });
-        for _ in 0..100 {
-            let copy = fs.deep_clone();
-            let word = |name, offset| {
-                let mut bytes = [0; 8];
-                let file = copy.open(name, OpenMode::Read).expect("exists");
-                file.read_at(offset, &mut bytes).expect("in memory");
-                u64::from_le_bytes(bytes)
-            };
-            let (done, begun) = (word("a", 5_000), word("b", 0));
-            assert!(begun == done || begun == done + 1, "{begun} was written after {done}");
+        let mut round = 0_u64;
+        while !copier.is_finished() {
+            round += 1;
+            first.write_at(0, &round.to_le_bytes()).expect("no limit");
+            second.write_at(0, &round.to_le_bytes()).expect("no limit");
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

@@ -66,8 +66,8 @@ impl OsFs {
         Ok(path)
     }
 
-    fn handle(&self, file: fs::File, origin: WriteOrigin) -> Arc<dyn File> {
-        Arc::new(OsFile { calls: file, ledger: Arc::clone(&self.ledger), origin })
+    fn handle(&self, file: fs::File, mode: OpenMode, origin: WriteOrigin) -> Arc<dyn File> {
+        Arc::new(OsFile { calls: file, ledger: Arc::clone(&self.ledger), origin, mode })
     }
 }
 
@@ -77,13 +77,13 @@ impl Fs for OsFs {
         let mut options = OpenOptions::new();
         options.read(true).write(mode == OpenMode::ReadWrite);
         let file = open_file(&path, &options)?;
-        Ok(self.handle(file, WriteOrigin::Metadata))
+        Ok(self.handle(file, mode, WriteOrigin::Metadata))
     }
 
     fn create(&self, name: &str, options: &CreateOptions) -> IoResult<Arc<dyn File>> {
         let path = self.path(Name::parse(name)?)?;
         let file = uninterrupted(|| for_owner().create_new(true).open(&path))?;
-        Ok(self.handle(file, options.origin))
+        Ok(self.handle(file, OpenMode::ReadWrite, options.origin))
     }
 
     fn create_dir(&self, name: &str) -> IoResult<()> {
