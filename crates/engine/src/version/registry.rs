@@ -72,13 +72,8 @@ struct Entry {
 impl FileRegistry {
     /// A registry without files, which removes from `fs`.
     pub fn new(fs: Arc<dyn Fs>) -> FileRegistry {
-        let state = State {
-            files: BTreeMap::new(),
-            next_id: 0,
-            queue: VecDeque::new(),
-            pauses: 0,
-            waker: None,
-        };
+        let state =
+            State { files: BTreeMap::new(), next_id: 0, queue: VecDeque::new(), pauses: 0, waker: None };
         FileRegistry(Arc::new(Shared { fs, state: Mutex::new(RANK, state) }))
     }
 
