@@ -12,5 +12,6 @@ pub mod key;
 pub mod codec;
 pub mod iter;
 pub mod table;
+pub mod compaction;
 
 pub use isopach_env as env;
