@@ -1,0 +1,49 @@
+//! Locks and what else differs with and without `std`: the one module above which no code asks for `std`.
+//!
+//! | item                                      | with `std`                      | without            |
+//! |-------------------------------------------|---------------------------------|--------------------|
+//! | [`Mutex`], [`RwLock`], [`StateCell`]      | blocking locks                  | spin locks         |
+//! | order of locks ([`Rank`])                 | asserted in debug builds        | not checked        |
+//! | `Condvar`                                 | present                         | absent             |
+//! | [`catch`]                                 | catches panics                  | a plain call       |
+//! | [`point()`]                               | calls hooks, feature `points`   | nothing            |
+//!
+//! # Order of locks
+//!
+//! Every lock has a [`Rank`], and a thread waits only for locks whose level is *strictly greater* than all it
+//! holds; so no two threads ever wait for each other, and no thread waits for itself. Debug builds with `std`
+//! assert it at every acquisition. Levels from [`Rank::ENV_LEVELS`] on belong to this crate: its backends may
+//! be called under any lock of the layers above.
+//!
+//! # Panics
+//!
+//! Locks are not poisoned: a panic under a lock releases it. What a half-done change means is for the owner of
+//! the state to say, who keeps a state of its own for it.
+
+#[cfg(feature = "std")]
+mod blocking;
+#[cfg(feature = "std")]
+use blocking as raw;
+#[cfg(any(not(feature = "std"), test))]
+mod spin;
+#[cfg(not(feature = "std"))]
+use spin as raw;
+
+mod rank;
+
+mod cell;
+#[cfg(feature = "std")]
+mod condvar;
+mod lock;
+mod panics;
+mod point;
+
+pub use cell::StateCell;
+#[cfg(feature = "std")]
+pub use condvar::Condvar;
+pub use lock::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use panics::{Panicked, catch};
+pub use point::point;
+#[cfg(feature = "points")]
+pub use point::{PointGuard, set_point};
+pub use rank::Rank;
