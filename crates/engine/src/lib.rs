@@ -6,12 +6,12 @@
 
 extern crate alloc;
 
-pub mod cache;
-pub mod codec;
-pub mod error;
-pub mod iter;
-pub mod key;
-pub mod table;
 pub mod types;
+pub mod error;
+pub mod key;
+pub mod codec;
+pub mod cache;
+pub mod iter;
+pub mod table;
 
 pub use isopach_env as env;
