@@ -84,8 +84,9 @@ impl Memtable {
     pub fn get(&self, key: &[u8], at: Seqno) -> Option<(Seqno, ValueKind, Slice)> {
         let entries = self.entries.read();
         let from = InternalKey { key, seqno: at };
-        let (version, (kind, value)) =
-            entries.range::<dyn Place + '_, _>((Bound::Included(&from as &dyn Place), Bound::Unbounded)).next()?;
+        let (version, (kind, value)) = entries
+            .range::<dyn Place + '_, _>((Bound::Included(&from as &dyn Place), Bound::Unbounded))
+            .next()?;
         (version.key[..] == *key).then(|| (version.seqno, *kind, value.clone()))
     }
 
@@ -106,7 +107,8 @@ impl Memtable {
 
     /// Greatest number applied, `ZERO` if none.
     pub fn last_seqno(&self) -> Seqno {
-        Seqno::from_raw(self.last_seqno.load(atomic::Ordering::Acquire)).expect("numbers in a memtable are valid")
+        Seqno::from_raw(self.last_seqno.load(atomic::Ordering::Acquire))
+            .expect("numbers in a memtable are valid")
     }
 
     /// A cursor over the entries. Those applied while it moves may show or not; whoever reads at a published

@@ -34,7 +34,11 @@ impl<C: Cursor> MergeCursor<C> {
     }
 
     /// Moves every source and builds the heap anew.
-    fn reposition(&mut self, direction: Direction, mut place: impl FnMut(&mut C) -> Result<()>) -> Result<()> {
+    fn reposition(
+        &mut self,
+        direction: Direction,
+        mut place: impl FnMut(&mut C) -> Result<()>,
+    ) -> Result<()> {
         self.heap.clear();
         self.direction = direction;
         for source in &mut self.sources {

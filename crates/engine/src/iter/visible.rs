@@ -95,14 +95,11 @@ impl<M: Fn() -> alloc::boxed::Box<dyn Cursor>> VisibleScan<M> {
     }
 
     fn find_next(&mut self, with_value: bool) -> Option<Result<Item>> {
+        let must_place = !core::mem::replace(&mut self.front.is_placed, true);
         let cursor = self.front.cursor(&self.make);
-        if !self.front.is_placed {
-            if let Err(error) = place_front(cursor, &self.left.0) {
-                return Some(Err(error));
-            }
-            self.front.is_placed = true;
+        if must_place && let Err(error) = place_front(cursor, &self.left.0) {
+            return Some(Err(error));
         }
-        let cursor = self.front.cursor(&self.make);
         loop {
             // Over the versions of the key that was decided last, and those of keys already given out.
             if let Bound::Excluded(done) = &self.left.0
@@ -158,14 +155,11 @@ impl<M: Fn() -> alloc::boxed::Box<dyn Cursor>> VisibleScan<M> {
     }
 
     fn find_next_back(&mut self, with_value: bool) -> Option<Result<Item>> {
+        let must_place = !core::mem::replace(&mut self.back.is_placed, true);
         let cursor = self.back.cursor(&self.make);
-        if !self.back.is_placed {
-            if let Err(error) = place_back(cursor, &self.left.1) {
-                return Some(Err(error));
-            }
-            self.back.is_placed = true;
+        if must_place && let Err(error) = place_back(cursor, &self.left.1) {
+            return Some(Err(error));
         }
-        let cursor = self.back.cursor(&self.make);
         loop {
             // Versions come oldest first: the last one that the view sees decides.
             let key = Vec::from(cursor.entry()?.key);

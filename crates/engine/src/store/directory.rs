@@ -61,7 +61,8 @@ impl Survey {
             if let Some(directory) = directory {
                 survey.directories.push(directory);
                 let content = list(directory)?.into_iter().next();
-                survey.content = survey.content.or(content.map(|inside| format!("{directory}/{}", inside.name)));
+                survey.content =
+                    survey.content.or(content.map(|inside| format!("{directory}/{}", inside.name)));
             } else if name == IDENTITY {
                 survey.has_identity = true;
             } else if name == PARTIAL {
@@ -87,15 +88,20 @@ impl Survey {
         let refuse = |kind, message: String| Err(Error::new(kind, message));
         if !self.has_identity {
             if self.has_partial {
-                let message = "PARTIAL without IDENTITY: a copy that was interrupted; remove it and copy again";
+                let message =
+                    "PARTIAL without IDENTITY: a copy that was interrupted; remove it and copy again";
                 return refuse(ErrorKind::Corruption, message.into());
             }
             if let Some(content) = &self.content {
-                let message = format!("found {content} but no IDENTITY: half of a store; restore it from a copy");
+                let message =
+                    format!("found {content} but no IDENTITY: half of a store; restore it from a copy");
                 return refuse(ErrorKind::Corruption, message);
             }
             if let Some(foreign) = &self.foreign {
-                return refuse(ErrorKind::UnsupportedFormat, format!("not a store: found {foreign:?} but no IDENTITY"));
+                return refuse(
+                    ErrorKind::UnsupportedFormat,
+                    format!("not a store: found {foreign:?} but no IDENTITY"),
+                );
             }
             return Ok(State::Unborn);
         }

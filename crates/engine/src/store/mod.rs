@@ -18,7 +18,7 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use isopach_env::{
-    Entropy, Env,
+    Env,
     sync::{Mutex, Rank, RwLock},
 };
 
@@ -97,7 +97,14 @@ impl Store {
     /// # Errors
     ///
     /// `AlreadyExists`; `InvalidArgument` from its options; those of [`Store::commit`].
-    pub fn create_tree(&self, id: TreeId, name: &str, options: &TreeOptions, notes: &[Note], at: Seqno) -> Result<Tree> {
+    pub fn create_tree(
+        &self,
+        id: TreeId,
+        name: &str,
+        options: &TreeOptions,
+        notes: &[Note],
+        at: Seqno,
+    ) -> Result<Tree> {
         options.validate()?;
         let _changes = self.0.changes.lock();
         if self.0.trees.read().iter().any(|(&other, slot)| other == id || slot.name == name) {
@@ -188,7 +195,7 @@ impl Store {
         CacheStats {
             hits: stats.hits,
             misses: stats.misses,
-            block_bytes: stats.bytes,
+            block_bytes: stats.block_bytes,
             table_bytes: stats.charged_bytes,
         }
     }
@@ -223,15 +230,4 @@ pub struct CacheStats {
 
 fn missing(what: core::fmt::Arguments<'_>) -> Error {
     Error::new(ErrorKind::NotFound, format!("there is no tree {what}"))
-}
-
-/// A uuid from the random source.
-///
-/// # Errors
-///
-/// Those of the source.
-pub(crate) fn new_uuid(entropy: &dyn Entropy) -> Result<Uuid> {
-    let mut bytes = [0; 16];
-    entropy.fill(&mut bytes).map_err(|error| Error::io(error, "draw a uuid", "the random source"))?;
-    Ok(Uuid(bytes))
 }

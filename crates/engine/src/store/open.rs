@@ -5,7 +5,6 @@
 use super::{
     CHANGES, Store, StoreInner, TREES, TreeSlot,
     directory::{DIRECTORIES, LOCK, State, Survey, read_identity, write_identity},
-    new_uuid,
 };
 use crate::{
     cache::{BlockCache, OpenTables},
@@ -14,7 +13,8 @@ use crate::{
     tree::{Tree, TreeContext},
     types::Uuid,
     version::{
-        Catalog, FileIds, FileRegistry, Life, Manifest, NewUuid, TableContext, manifest_name, replay,
+        Catalog, FileIds, FileRegistry, Life, Manifest, NewUuid, TableContext, manifest_name, new_uuid,
+        replay,
     },
 };
 use alloc::{boxed::Box, sync::Arc};
@@ -72,7 +72,12 @@ impl Store {
 }
 
 /// LOCK, directories, manifest, root synced, then IDENTITY.
-fn create(env: Env, options: &StoreOptions, survey: &Survey, lock: Option<Box<dyn FileLock>>) -> Result<Store> {
+fn create(
+    env: Env,
+    options: &StoreOptions,
+    survey: &Survey,
+    lock: Option<Box<dyn FileLock>>,
+) -> Result<Store> {
     let io = |name: &'static str| move |error| Error::io(error, "create the store", name);
     for directory in survey.missing_directories() {
         env.fs.create_dir(directory).map_err(io(directory))?;
@@ -101,7 +106,8 @@ fn open_to_write(
     let database = read_identity(&*env.fs)?;
     let catalog = replay(&*env.fs, number, database)?.catalog;
     let registry = FileRegistry::new(Arc::clone(&env.fs));
-    let next = number.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Corruption, "manifests are used up"))?;
+    let next =
+        number.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Corruption, "manifests are used up"))?;
     let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));
     let manifest = Manifest::start(fs, registry.clone(), database, draw, next, catalog.clone())?;
     for &old in &survey.manifests {
@@ -134,7 +140,7 @@ fn assemble(
     let tables = Arc::new(TableContext {
         fs: Arc::clone(&env.fs),
         database,
-        open: OpenTables::new(options.max_open_files, Arc::clone(&blocks)),
+        open: OpenTables::new(options.max_open_files),
         blocks,
         registry,
         life: Arc::new(Life::new(lock)),

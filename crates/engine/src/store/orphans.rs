@@ -1,6 +1,6 @@
 //! Orphans: table files that no version names, left by a crash.
 
-use super::{Store, directory::DIRECTORIES};
+use super::Store;
 use crate::{
     codec::{FileHeader, FileKind, HEADER_BYTES},
     error::{Error, ErrorKind, Result},
@@ -23,7 +23,7 @@ impl Store {
     /// and nothing is removed.
     pub fn remove_orphans(&self) -> Result<u64> {
         let manifest = self.0.context.manifest()?;
-        let directory = DIRECTORIES[0];
+        let directory = table::TABLES_DIR;
         // The directory first: a table created meanwhile is registered before its file exists.
         let listed = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
         let named: BTreeSet<String> =

@@ -3,6 +3,7 @@
 use super::Store;
 use crate::{
     error::{Error, KeyBounds, Result},
+    table::VerifyDepth,
     types::TreeId,
 };
 use alloc::{string::String, vec::Vec};
@@ -97,9 +98,15 @@ impl Store {
             report.bytes += table.bytes;
             match table.open() {
                 Ok(open) => {
-                    let findings = open.verify(!options.quick);
+                    let depth = if options.quick { VerifyDepth::Outline } else { VerifyDepth::Entries };
                     report.entries += if options.quick { 0 } else { table.entries };
-                    report.found.extend(findings.iter().map(|error| Finding::of(error, Some(tree))));
+                    report.found.extend(open.verify(depth).into_iter().map(|found| Finding {
+                        tree: Some(tree),
+                        file: open.file_name().into(),
+                        offset: Some(found.offset),
+                        keys: found.keys,
+                        message: found.message,
+                    }));
                 }
                 Err(error) => report.found.push(Finding::of(&error, Some(tree))),
             }

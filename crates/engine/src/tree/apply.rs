@@ -71,7 +71,8 @@ impl Tree {
                 return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
             }
             let seqno = first.checked_add(index as u64);
-            let seqno = seqno.ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up"))?;
+            let seqno = seqno
+                .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up"))?;
             operations.push(Operation { seqno, kind: *kind, key: key.clone(), value: value.clone() });
         }
         self.apply_operations(operations)
@@ -102,7 +103,8 @@ impl Tree {
         } else {
             // A boundary lies between them: each goes to its own side.
             let one = |operation: Operation| {
-                let memtable = state.memtable_for(operation.seqno).expect("above the first, which is not flushed");
+                let memtable =
+                    state.memtable_for(operation.seqno).expect("above the first, which is not flushed");
                 memtable.apply([operation])
             };
             operations.into_iter().map(one).sum()

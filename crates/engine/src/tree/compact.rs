@@ -3,8 +3,8 @@
 use super::{Tree, outputs::Target, state::TreeState};
 use crate::{
     compaction::{
-        CheckedPlan, CompactionStrategy, Cutter, PendingOutput, Plan, PlanKind, Survivors, TableShape, TreeShape,
-        Views, validate,
+        CheckedPlan, CompactionStrategy, Cutter, PendingOutput, Plan, PlanKind, Survivors, TableShape,
+        TreeShape, Views, validate,
     },
     error::{Error, ErrorKind, Result},
     iter::MergeCursor,
@@ -143,7 +143,8 @@ impl Tree {
         let mut change = TablesChange::of(self.0.id);
         change.removed = plan.inputs.iter().map(|input| input.id).collect();
         let added = written.tables().iter();
-        change.added = added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
+        change.added =
+            added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
         let dropped = survivors.dropped().entries;
         change.read_floor = (dropped > 0).then_some(views.visible());
         self.commit_tables(change, &[], written.tables().to_vec(), |next| next.protect(views, dropped > 0))?;

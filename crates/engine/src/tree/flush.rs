@@ -74,7 +74,8 @@ impl Tree {
         change.added = added.collect();
         change.replay_point = Some(replay_point);
         change.read_floor = (has_dropped).then_some(views.visible());
-        let (tables, bytes) = (written.tables().to_vec(), written.tables().iter().map(|table| table.bytes).sum());
+        let (tables, bytes) =
+            (written.tables().to_vec(), written.tables().iter().map(|table| table.bytes).sum());
         self.commit_tables(change, notes, tables, |next| {
             next.sealed.retain(|sealed| sealed.boundary > replay_point);
             next.protect(views, has_dropped);
@@ -95,7 +96,7 @@ impl Tree {
             replay_point = replay_point.max(barrier);
             let sealed_upto = state.sealed_upto.max(barrier);
             let next = TreeState { replay_point, sealed_upto, ..state.as_ref().clone() };
-            self.0.state.store(Arc::new(next));
+            drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         }
         FlushReport { memtables: 0, tables: Vec::new(), bytes: 0, replay_point }
     }
@@ -111,8 +112,10 @@ impl TreeState {
         if !has_dropped {
             return;
         }
-        let unharmed_before = |seqno: Seqno| seqno >= self.read_floor || self.protected.binary_search(&seqno).is_ok();
-        let unharmed_now = |seqno: Seqno| seqno >= views.visible() || views.live().binary_search(&seqno).is_ok();
+        let unharmed_before =
+            |seqno: Seqno| seqno >= self.read_floor || self.protected.binary_search(&seqno).is_ok();
+        let unharmed_now =
+            |seqno: Seqno| seqno >= views.visible() || views.live().binary_search(&seqno).is_ok();
         let candidates = self.protected.iter().chain(views.live()).copied();
         let mut protected: Vec<Seqno> =
             candidates.filter(|&seqno| unharmed_before(seqno) && unharmed_now(seqno)).collect();

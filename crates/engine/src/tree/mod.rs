@@ -72,7 +72,9 @@ impl TreeContext {
     ///
     /// `ReadOnly`.
     pub fn manifest(&self) -> Result<&Manifest> {
-        self.manifest.as_ref().ok_or_else(|| Error::new(ErrorKind::ReadOnly, "the store is open for reading only"))
+        self.manifest
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::ReadOnly, "the store is open for reading only"))
     }
 }
 
@@ -200,7 +202,7 @@ impl Tree {
         let old = self.0.state.load();
         *self.0.dropped.lock() = Some(DroppedTree { at, state: Arc::downgrade(&old) });
         self.0.is_dropped.store(true, Ordering::SeqCst);
-        self.0.state.store(Arc::new(TreeState::empty(at)));
+        drop(self.0.state.store(Arc::new(TreeState::empty(at)))); // `old` keeps it.
         for (.., table) in old.levels.tables() {
             table.mark_obsolete();
         }
@@ -232,8 +234,12 @@ impl Tree {
 
         let _install = self.0.install.lock();
         let mut next = self.0.state.load().as_ref().clone();
-        let removed: Vec<TableRef> =
-            next.levels.tables().filter(|(.., table)| change.removed.contains(&table.id)).map(|(.., t)| t.clone()).collect();
+        let removed: Vec<TableRef> = next
+            .levels
+            .tables()
+            .filter(|(.., table)| change.removed.contains(&table.id))
+            .map(|(.., t)| t.clone())
+            .collect();
         let placed = change.added.iter().map(|addition| crate::version::Added {
             level: addition.level,
             age: addition.age,
@@ -247,7 +253,9 @@ impl Tree {
         next.replay_point = next.replay_point.max(change.replay_point.unwrap_or(Seqno::ZERO));
         next.read_floor = next.read_floor.max(change.read_floor.unwrap_or(Seqno::ZERO));
         let old = self.0.state.store(Arc::new(next));
-        for table in removed.iter().filter(|table| !change.added.iter().any(|added| added.table.id == table.id)) {
+        for table in
+            removed.iter().filter(|table| !change.added.iter().any(|added| added.table.id == table.id))
+        {
             table.mark_obsolete();
         }
         drop((_install, edits));

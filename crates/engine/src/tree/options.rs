@@ -142,7 +142,8 @@ impl TreeOptions {
             match tag {
                 COMPARATOR if value == BYTE_ORDER_NAME.as_bytes() => {}
                 COMPARATOR => {
-                    let message = format!("the order of keys {:?} is not known", String::from_utf8_lossy(value));
+                    let message =
+                        format!("the order of keys {:?} is not known", String::from_utf8_lossy(value));
                     return Err(Error::new(ErrorKind::MissingComparator, message));
                 }
                 COMPRESSION => {

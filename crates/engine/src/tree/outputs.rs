@@ -2,13 +2,13 @@
 
 use super::Tree;
 use crate::{
-    compaction::{Cutter, Survivors},
     codec::FileKind,
+    compaction::{Cutter, Survivors},
     error::{Error, Result},
     iter::Cursor,
-    table::{self, PropertySeed, TableWriter, TableWriterOptions},
+    table::{self, PropertySeed, TableIdentity, TableOptions, TableWriter},
     types::{Level, Seqno, UnixUs, Uuid},
-    version::{Hold, RunAge, TableRef},
+    version::{Hold, RunAge, TableRef, new_uuid},
 };
 use alloc::{sync::Arc, vec::Vec};
 use isopach_env::{SyncSite, WriteOrigin};
@@ -32,8 +32,14 @@ const STEP_BYTES: u64 = 1 << 20;
 
 /// A table being written. Dropped unfinished, its file goes to the deleter.
 struct Unfinished {
-    writer: TableWriter,
+    writer: Option<TableWriter>,
     hold: Option<Hold>,
+}
+
+impl Unfinished {
+    fn writer(&mut self) -> &mut TableWriter {
+        self.writer.as_mut().expect("not finished yet")
+    }
 }
 
 impl Drop for Unfinished {
@@ -86,23 +92,23 @@ impl Tree {
             if announced_bytes >= STEP_BYTES {
                 proceed(core::mem::take(&mut announced_bytes))?;
             }
-            let bytes = unfinished.as_ref().map_or(0, |table| table.writer.estimated_bytes());
+            let bytes = unfinished.as_mut().map_or(0, |table| table.writer().estimated_bytes());
             if unfinished.is_some() && cutter.should_cut_before(entry.key, bytes, is_new_key) {
                 let table = unfinished.take().expect("just seen");
-                written.0.push(self.finish_table(table, target)?);
+                written.0.push(self.finish_table(table)?);
             }
             if unfinished.is_none() {
                 unfinished = Some(self.begin_table(target)?);
             }
             let table = unfinished.as_mut().expect("just begun");
-            table.writer.add(entry.key, entry.seqno, entry.kind, entry.value)?;
+            table.writer().add(entry.key, entry.seqno, entry.kind, entry.value)?;
         }
         if let Some(table) = unfinished.take() {
-            written.0.push(self.finish_table(table, target)?);
+            written.0.push(self.finish_table(table)?);
         }
         if !written.0.is_empty() {
-            let synced = self.0.context.env.fs.sync_dir(table::DIRECTORY, target.site);
-            synced.map_err(|error| Error::io(error, "sync the directory", table::DIRECTORY))?;
+            let synced = self.0.context.env.fs.sync_dir(table::TABLES_DIR, target.site);
+            synced.map_err(|error| Error::io(error, "sync the directory", table::TABLES_DIR))?;
         }
         Ok(written)
     }
@@ -110,19 +116,29 @@ impl Tree {
     fn begin_table(&self, target: &Target) -> Result<Unfinished> {
         let context = &self.0.context;
         let id = context.file_ids.next_table(context.manifest()?)?;
-        let hold = context.tables.registry.register(FileKind::Table, &table::file_name(id), 0, Some(self.0.id));
-        let options = TableWriterOptions {
-            block_bytes: self.0.options.block_bytes.at(target.level),
+        let hold =
+            context.tables.registry.register(FileKind::Table, &table::file_name(id), 0, Some(self.0.id));
+        let options = TableOptions {
+            block_bytes: self.0.options.block_bytes.at(target.level) as usize,
             compression: self.0.options.compression.at(target.level),
             filter_bits_per_key: match self.0.options.filters.at(target.level) {
                 FilterPolicy::None => None,
                 FilterPolicy::BitsPerKey(bits) => Some(bits),
             },
         };
-        let uuid = crate::store::new_uuid(&*context.env.entropy)?;
-        let database = context.tables.database;
-        match TableWriter::create(&context.env.fs, id, uuid, database, options, target.origin) {
-            Ok(writer) => Ok(Unfinished { writer, hold: Some(hold) }),
+        let now = UnixUs(context.env.clock.unix_us());
+        let seed = PropertySeed {
+            tree_options: self.0.options.encode(),
+            lineage: target.lineage.clone(),
+            level: target.level,
+            run_age: target.age.0,
+            replay_point: target.replay_point,
+            ..PropertySeed::new(self.0.id, self.0.name.clone(), now)
+        };
+        let (uuid, database) = (new_uuid(&*context.env.entropy)?, context.tables.database);
+        let identity = TableIdentity { id, uuid, database };
+        match TableWriter::create(&context.env.fs, identity, options, seed, target.origin) {
+            Ok(writer) => Ok(Unfinished { writer: Some(writer), hold: Some(hold) }),
             Err(error) => {
                 hold.remove();
                 Err(error)
@@ -130,18 +146,8 @@ impl Tree {
         }
     }
 
-    fn finish_table(&self, mut unfinished: Unfinished, target: &Target) -> Result<TableRef> {
-        let seed = PropertySeed {
-            tree: self.0.id,
-            tree_name: self.0.name.clone(),
-            tree_options: self.0.options.encode(),
-            lineage: target.lineage.clone(),
-            level: target.level,
-            run_age: target.age.0,
-            created_at: UnixUs(self.0.context.env.clock.unix_us()),
-            replay_point: target.replay_point,
-        };
-        let meta = unfinished.writer.finish(&seed)?;
+    fn finish_table(&self, mut unfinished: Unfinished) -> Result<TableRef> {
+        let meta = unfinished.writer.take().expect("not finished yet").finish()?;
         let hold = unfinished.hold.take().expect("held until finished");
         Ok(TableRef::new(&self.0.context.tables, hold, Arc::new(meta)))
     }

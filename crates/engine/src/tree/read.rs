@@ -43,7 +43,11 @@ impl Tree {
     }
 
     fn check_open(&self) -> Result<()> {
-        if self.life().is_closed() { Err(Error::new(ErrorKind::Closed, "the store is closed")) } else { Ok(()) }
+        if self.life().is_closed() {
+            Err(Error::new(ErrorKind::Closed, "the store is closed"))
+        } else {
+            Ok(())
+        }
     }
 
     fn life(&self) -> &Arc<Life> {

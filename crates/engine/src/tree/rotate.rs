@@ -31,7 +31,7 @@ impl Tree {
         let mut next = state.as_ref().clone();
         next.sealed.insert(0, Sealed { memtable: core::mem::take(&mut next.active), boundary });
         next.sealed_upto = boundary;
-        self.0.state.store(Arc::new(next));
+        drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         Ok(true)
     }
 }

@@ -62,7 +62,12 @@ impl TreeState {
             return Some(&self.active);
         }
         let holds = |sealed: &&Sealed| seqno <= sealed.boundary;
-        self.sealed.iter().rev().find(holds).filter(|_| seqno > self.replay_point).map(|sealed| &sealed.memtable)
+        self.sealed
+            .iter()
+            .rev()
+            .find(holds)
+            .filter(|_| seqno > self.replay_point)
+            .map(|sealed| &sealed.memtable)
     }
 
     /// Whether a view at `seqno` reads right here.

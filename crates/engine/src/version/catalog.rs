@@ -81,7 +81,8 @@ impl Catalog {
             Change::Tables(change) => self.apply_tables(change)?,
             Change::Note(Note { name, value }) if name == APPLIED_UPTO_NOTE => {
                 let raw = value[..].try_into().map(u64::from_le_bytes);
-                let at = raw.ok().and_then(Seqno::from_raw).ok_or(Corruption("a snapshot's position is wrong"))?;
+                let at =
+                    raw.ok().and_then(Seqno::from_raw).ok_or(Corruption("a snapshot's position is wrong"))?;
                 self.applied_upto = self.applied_upto.max(at);
             }
             Change::Note(Note { name, value }) => {
@@ -109,7 +110,8 @@ impl Catalog {
 
     /// The changes that make this catalog out of an empty one.
     pub fn snapshot(&self) -> Vec<Change> {
-        let mut changes = Vec::from([Change::FileIdMark(self.file_id_mark), Change::TreeIdMark(self.tree_id_mark)]);
+        let mut changes =
+            Vec::from([Change::FileIdMark(self.file_id_mark), Change::TreeIdMark(self.tree_id_mark)]);
         let applied = Vec::from(self.applied_upto.raw().to_le_bytes());
         changes.push(Change::Note(Note::new(APPLIED_UPTO_NOTE, applied)));
         for (name, value) in &self.notes {
@@ -119,7 +121,8 @@ impl Catalog {
             let CatalogTree { name, options, created_at, levels, replay_point, read_floor } = tree;
             let (name, options) = (name.clone(), options.clone());
             changes.push(Change::CreateTree { id, name, options, at: *created_at });
-            let added = levels.tables().map(|(level, age, table)| Added { level, age, table: Arc::clone(table) });
+            let added =
+                levels.tables().map(|(level, age, table)| Added { level, age, table: Arc::clone(table) });
             changes.push(Change::Tables(TablesChange {
                 tree: id,
                 removed: Vec::new(),

@@ -2,8 +2,14 @@
 //! mark is created (INV-MAN-4), so no number is given out twice, whatever crashes.
 
 use super::{edit::Change, manifest::Manifest};
-use crate::{error::Result, types::TableId, types::TreeId};
-use isopach_env::sync::{Mutex, Rank};
+use crate::{
+    error::{Error, Result},
+    types::{TableId, TreeId, Uuid},
+};
+use isopach_env::{
+    Entropy,
+    sync::{Mutex, Rank},
+};
 
 /// Of both counters; held over the commit that raises a mark.
 const IDS: Rank = Rank { level: 37, name: "manifest.ids" };
@@ -12,6 +18,17 @@ const IDS: Rank = Rank { level: 37, name: "manifest.ids" };
 const FILE_BLOCK: u64 = 256;
 /// Tree ids reserved at once.
 const TREE_BLOCK: u32 = 16;
+
+/// A uuid from the random source.
+///
+/// # Errors
+///
+/// Those of the source.
+pub fn new_uuid(entropy: &dyn Entropy) -> Result<Uuid> {
+    let mut bytes = [0; 16];
+    entropy.fill(&mut bytes).map_err(|error| Error::io(error, "draw a uuid", "the random source"))?;
+    Ok(Uuid(bytes))
+}
 
 /// Gives out numbers of files and trees.
 pub struct FileIds(Mutex<Ids>);

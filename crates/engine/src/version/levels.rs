@@ -33,7 +33,7 @@ impl<T: Borrow<TableMeta>> Run<T> {
     /// The table that may hold `key`: the first whose last key is not less.
     pub fn table_for(&self, key: &[u8]) -> Option<&T> {
         let at = self.tables.partition_point(|table| table.borrow().last_key[..] < *key);
-        self.tables.get(at).filter(|table| table.borrow().first_key[..] <= *key)
+        self.tables.get(at).filter(|table| Borrow::<TableMeta>::borrow(*table).first_key[..] <= *key)
     }
 }
 
@@ -95,7 +95,10 @@ impl<T: Borrow<TableMeta> + Clone> Levels<T> {
 
     /// The same shape of other handles.
     pub fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Levels<U> {
-        let run = |run: &Run<T>, f: &mut dyn FnMut(&T) -> U| Run { age: run.age, tables: run.tables.iter().map(f).collect() };
+        let run = |run: &Run<T>, f: &mut dyn FnMut(&T) -> U| Run {
+            age: run.age,
+            tables: run.tables.iter().map(f).collect(),
+        };
         let levels = self.levels.iter().map(|runs| runs.iter().map(|r| run(r, &mut f)).collect());
         Levels { levels: levels.collect() }
     }
@@ -138,7 +141,10 @@ impl<T: Borrow<TableMeta> + Clone> Levels<T> {
         if meta.first_key > meta.last_key {
             return Err(Corruption("a table ends before it begins"));
         }
-        let runs = self.levels.get_mut(usize::from(level.0)).ok_or(Corruption("an edit names a level below the last"))?;
+        let runs = self
+            .levels
+            .get_mut(usize::from(level.0))
+            .ok_or(Corruption("an edit names a level below the last"))?;
         if level.0 > 0 && *age != RunAge::SORTED {
             return Err(Corruption("a level below the first has a second run"));
         }

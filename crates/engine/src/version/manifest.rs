@@ -79,7 +79,8 @@ pub struct Replayed {
 /// `Corruption` of anything but an unacknowledged end; `UnsupportedFormat`; `MixedStore`.
 pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
     let name = manifest_name(number);
-    let file = fs.open(&name, OpenMode::Read).map_err(|error| Error::io(error, "open the manifest", &*name))?;
+    let file =
+        fs.open(&name, OpenMode::Read).map_err(|error| Error::io(error, "open the manifest", &*name))?;
     let io = |error| Error::io(error, "read the manifest", &*name);
     let bytes = file.size_bytes().map_err(io)?;
     let header = read_header(&*file, bytes, &name, database)?;
@@ -115,7 +116,11 @@ pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
                 if behind.max(Some(synced)) > Some(LogPosition { file: number, offset }) {
                     return Err(Error::corrupt(&*name, offset, format_args!("in a durable edit: {why}")));
                 }
-                return Ok(Replayed { catalog, number, discarded_bytes: behind.map_or(0, |_| bytes - offset) });
+                return Ok(Replayed {
+                    catalog,
+                    number,
+                    discarded_bytes: behind.map_or(0, |_| bytes - offset),
+                });
             }
         }
     }
@@ -290,7 +295,9 @@ impl Manifest {
             (Arc::clone(&log.file), log.position(), manifest_name(log.number))
         };
         let result = file.sync(SyncMode::Durable, SyncSite("manifest.edit"));
-        result.map_err(|error| self.poison_by(&Error::io(error, "sync the manifest", &*name), "sync an edit"))?;
+        result.map_err(|error| {
+            self.poison_by(&Error::io(error, "sync the manifest", &*name), "sync an edit")
+        })?;
         *synced = end;
         let mut log = self.log.lock();
         log.synced = log.synced.max(end);
@@ -325,7 +332,8 @@ impl Manifest {
 
     /// Stops writing for good, because of `cause`.
     pub fn poison_by(&self, cause: &Error, doing: &str) -> Error {
-        let message = format!("writing stopped because of a failure to {doing} ({cause}); reopen to write again");
+        let message =
+            format!("writing stopped because of a failure to {doing} ({cause}); reopen to write again");
         self.poison.lock().get_or_insert_with(|| Error::new(ErrorKind::Poisoned, message)).clone()
     }
 
@@ -372,7 +380,9 @@ fn write_snapshot(
         let header = FileHeader { kind: FileKind::Manifest, file: new_uuid()?, database };
         let salt = header.codec().salt;
         let mut bytes = Vec::from(header.encode());
-        for (kind, payload) in [(RECORD_FEATURES, encode_features()), (RECORD_SNAPSHOT, encode_edit(&catalog.snapshot()))] {
+        for (kind, payload) in
+            [(RECORD_FEATURES, encode_features()), (RECORD_SNAPSHOT, encode_edit(&catalog.snapshot()))]
+        {
             let offset = bytes.len() as u64;
             let record = Record { kind, synced_upto: LogPosition::START, payload: &payload };
             encode_record(&mut bytes, salt, offset, record);

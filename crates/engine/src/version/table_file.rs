@@ -5,10 +5,10 @@ use super::{
     registry::{FileRegistry, Hold},
 };
 use crate::{
-    cache::{BlockCache, OpenTables},
+    cache::OpenTables,
     codec::FileKind,
     error::Result,
-    table::{self, Table, TableMeta},
+    table::{self, DataCache, Table, TableMeta},
     types::{TreeId, Uuid},
 };
 use alloc::sync::Arc;
@@ -22,7 +22,7 @@ pub struct TableContext {
     /// Whose files they are.
     pub database: Uuid,
     /// Blocks in memory.
-    pub blocks: Arc<BlockCache<table::CachedBlock>>,
+    pub blocks: Arc<DataCache>,
     /// Tables open now.
     pub open: OpenTables<Table>,
     /// Who removes files.
@@ -36,7 +36,7 @@ pub struct TableContext {
 pub struct TableRef(Arc<TableFile>);
 
 /// See [`TableRef`].
-pub struct TableFile {
+struct TableFile {
     meta: Arc<TableMeta>,
     hold: Hold,
     context: Arc<TableContext>,
@@ -73,13 +73,14 @@ impl TableRef {
     /// `Io` and `Corruption`, standing for all keys of the table.
     pub fn open(&self) -> Result<Arc<Table>> {
         let TableFile { meta, context, .. } = &*self.0;
-        context.open.get_or_open(meta.id, || Table::open(&context.fs, Arc::clone(meta), context.database, &context.blocks))
+        let open = || Table::open(&context.fs, Arc::clone(meta), context.database, &context.blocks);
+        context.open.get_or_open(meta.id, open)
     }
 }
 
 impl Drop for TableFile {
     fn drop(&mut self) {
-        self.context.open.forget(self.meta.id);
+        self.context.open.remove(self.meta.id);
     }
 }
 
