@@ -202,13 +202,14 @@ impl Store {
 
     // ----- the end -----
 
-    /// Refuses new calls from now on (`Closed`). The directory is free when every reader has ended and every
-    /// clone of the store is dropped: [`Store::at_end`].
+    /// Refuses new calls from now on (`Closed`). The directory is free, and its lock released, when every reader
+    /// and scan has ended: [`Store::at_end`]. The caller has ended its jobs before. Dropping the last handle of a
+    /// store and its trees closes it too.
     pub fn close(&self) {
         self.0.context.tables.life.close();
     }
 
-    /// Runs `f` when the directory is free.
+    /// Runs `f` when the directory is free, at once if it is.
     pub fn at_end(&self, f: impl FnOnce() + Send + 'static) {
         self.0.context.tables.life.at_end(f);
     }

@@ -6,7 +6,7 @@ use crate::{
     iter::{Cursor, Entry, Item, MergeCursor, VisibleScan, resolve},
     key::{KeyRange, ValueKind},
     types::{Seqno, Slice, TreeId, View},
-    version::{Life, RunCursor},
+    version::{Lease, RunCursor},
 };
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use core::ops::Bound;
@@ -19,10 +19,10 @@ impl Tree {
     ///
     /// `Closed`; `TreeDropped`.
     pub fn reader(&self) -> Result<Reader> {
+        let lease = self.enter()?;
         let state = self.0.state.load();
-        self.check_open()?;
         self.check_alive()?;
-        Ok(Reader { tree: self.clone(), state })
+        Ok(Reader { tree: self.clone(), state, lease })
     }
 
     /// As [`Tree::reader`], for a view of the past: of a dropped tree the state it had, while that is held.
@@ -31,7 +31,7 @@ impl Tree {
     ///
     /// `Closed`; `TreeDropped` of a view that does not come before the drop, or if nobody holds the state.
     pub fn reader_at(&self, seqno: Seqno) -> Result<Reader> {
-        self.check_open()?;
+        let lease = self.enter()?;
         let mut state = self.0.state.load();
         if self.check_alive().is_err() {
             let dropped = self.0.dropped.lock();
@@ -39,7 +39,7 @@ impl Tree {
             let old = before.and_then(|dropped| dropped.state.upgrade());
             state = old.ok_or_else(|| self.dropped_error())?;
         }
-        Ok(Reader { tree: self.clone(), state })
+        Ok(Reader { tree: self.clone(), state, lease })
     }
 
     fn check_open(&self) -> Result<()> {
@@ -79,6 +79,8 @@ impl Tree {
 pub struct Reader {
     tree: Tree,
     state: Arc<TreeState>,
+    /// The directory stays locked while its files are read.
+    lease: Lease,
 }
 
 impl Reader {
@@ -131,8 +133,7 @@ impl Reader {
         let sources = Sources::overlapping(&self.state, &range);
         let tree = self.tree.id();
         let make: MakeCursor = Box::new(move || Box::new(MergeCursor::new(sources.cursors())));
-        let life = Arc::clone(self.tree.life());
-        Ok(Scan { scan: VisibleScan::new(make, at.seqno, range), tree, _life: life })
+        Ok(Scan { scan: VisibleScan::new(make, at.seqno, range), tree, _lease: self.lease.clone() })
     }
 
     fn check(&self, at: View) -> Result<()> {
@@ -194,7 +195,7 @@ pub struct Scan {
     scan: VisibleScan<MakeCursor>,
     tree: TreeId,
     /// The directory stays locked while its files are read.
-    _life: Arc<Life>,
+    _lease: Lease,
 }
 
 impl Scan {

@@ -17,7 +17,7 @@ pub use catalog::{Catalog, CatalogTree};
 pub use edit::{Change, Note, TablesChange, decode_edit, encode_edit};
 pub use ids::{FileIds, new_uuid};
 pub use levels::{Added, LEVELS, Levels, Run, RunAge};
-pub use life::Life;
+pub use life::{Lease, Life};
 pub use manifest::{
     Manifest, NewUuid, Replayed, header_error, is_temporary, manifest_name, manifest_number, replay,
 };

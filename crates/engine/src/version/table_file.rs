@@ -27,7 +27,7 @@ pub struct TableContext {
     pub open: OpenTables<Table>,
     /// Who removes files.
     pub registry: FileRegistry,
-    /// The directory stays locked while any of its tables is held.
+    /// Whether the directory is in use.
     pub life: Arc<Life>,
 }
 
