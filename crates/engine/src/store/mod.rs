@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     tree::{OldState, Tree, TreeContext, TreeOptions},
     types::{Seqno, TreeId, Uuid},
-    version::{Change, DeletionPause, FileRegistry, Manifest, Note},
+    version::{CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note},
 };
 use alloc::{collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use isopach_env::{
@@ -92,7 +92,9 @@ impl Store {
         self.0.context.file_ids.next_tree(self.0.context.manifest()?)
     }
 
-    /// Creates a tree with an id reserved for it. Durable on return. Callers give rising `at`.
+    /// Creates a tree with an id reserved for it. Durable on return, `notes` with it. Callers give rising `at`.
+    ///
+    /// A store opened for reading has the tree in memory only: for who replays a log there.
     ///
     /// # Errors
     ///
@@ -110,19 +112,18 @@ impl Store {
         if self.0.trees.read().iter().any(|(&other, slot)| other == id || slot.name == name) {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("a tree named {name:?} exists")));
         }
-        let encoded = options.encode();
-        let create = Change::CreateTree { id, name: name.into(), options: encoded, at };
-        let mut changes = Vec::from([create]);
-        changes.extend(notes.iter().cloned().map(Change::Note));
-        let manifest = self.0.context.manifest()?;
-        manifest.commit(&changes)?;
-        let stored = manifest.with_catalog(|catalog| catalog.trees.get(&id).cloned()).expect("just created");
-        let tree = Tree::open(&self.0.context, id, &stored)?;
+        if let Some(manifest) = &self.0.context.manifest {
+            let create = Change::CreateTree { id, name: name.into(), options: options.encode(), at };
+            let notes = notes.iter().cloned().map(Change::Note);
+            manifest.commit(&core::iter::once(create).chain(notes).collect::<Vec<_>>())?;
+        }
+        let tree = Tree::open(&self.0.context, id, &CatalogTree::new(name, options.encode(), at))?;
         self.0.trees.write().insert(id, TreeSlot { name: name.into(), tree: Ok(tree.clone()) });
         Ok(tree)
     }
 
-    /// Drops a tree. Durable on return. What is returned keeps its old state readable.
+    /// Drops a tree. Durable on return. What is returned keeps its old state readable. In a store opened for
+    /// reading the tree goes from memory only.
     ///
     /// # Errors
     ///

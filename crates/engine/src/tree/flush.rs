@@ -26,6 +26,8 @@ pub struct FlushReport {
     pub tables: Vec<TableId>,
     /// Their size.
     pub bytes: u64,
+    /// Memory that the memtables took.
+    pub memtable_bytes: u64,
     /// Everything up to here is in tables.
     pub replay_point: Seqno,
 }
@@ -80,10 +82,11 @@ impl Tree {
             next.sealed.retain(|sealed| sealed.boundary > replay_point);
             next.protect(views, has_dropped);
         })?;
+        let memtable_bytes = due.iter().map(|sealed| sealed.memtable.bytes()).sum();
         let tables = written.keep().iter().map(|table| table.id).collect();
         self.0.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.0.counters.flushed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok(FlushReport { memtables: due.len(), tables, bytes, replay_point })
+        Ok(FlushReport { memtables: due.len(), tables, bytes, memtable_bytes, replay_point })
     }
 
     /// Nothing is unflushed up to `barrier`: the replay point rises in memory.
@@ -98,7 +101,7 @@ impl Tree {
             let next = TreeState { replay_point, sealed_upto, ..state.as_ref().clone() };
             drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         }
-        FlushReport { memtables: 0, tables: Vec::new(), bytes: 0, replay_point }
+        FlushReport { memtables: 0, tables: Vec::new(), bytes: 0, memtable_bytes: 0, replay_point }
     }
 }
 

@@ -197,7 +197,9 @@ impl Tree {
     pub(crate) fn drop_at(&self, at: Seqno) -> Result<OldState> {
         let _edits = self.0.edits.lock();
         self.check_alive()?;
-        self.0.context.manifest()?.commit(&[Change::DropTree { id: self.0.id, at }])?;
+        if let Some(manifest) = &self.0.context.manifest {
+            manifest.commit(&[Change::DropTree { id: self.0.id, at }])?;
+        }
         let _install = self.0.install.lock();
         let old = self.0.state.load();
         *self.0.dropped.lock() = Some(DroppedTree { at, state: Arc::downgrade(&old) });

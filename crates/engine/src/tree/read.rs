@@ -42,16 +42,9 @@ impl Tree {
         Ok(Reader { tree: self.clone(), state, lease })
     }
 
-    fn check_open(&self) -> Result<()> {
-        if self.life().is_closed() {
-            Err(Error::new(ErrorKind::Closed, "the store is closed"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn life(&self) -> &Arc<Life> {
-        &self.0.context.tables.life
+    fn enter(&self) -> Result<Lease> {
+        let lease = self.0.context.tables.life.enter();
+        lease.ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))
     }
 
     /// The value of a key.

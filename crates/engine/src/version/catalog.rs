@@ -28,6 +28,20 @@ pub struct CatalogTree {
     pub read_floor: Seqno,
 }
 
+impl CatalogTree {
+    /// A tree that was just created: empty.
+    pub fn new(name: &str, options: Vec<u8>, at: Seqno) -> CatalogTree {
+        CatalogTree {
+            name: name.into(),
+            options,
+            created_at: at,
+            levels: Levels::default(),
+            replay_point: at,
+            read_floor: Seqno::ZERO,
+        }
+    }
+}
+
 /// Everything a manifest says.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
@@ -63,15 +77,7 @@ impl Catalog {
                 if self.trees.contains_key(id) || self.tree_named(name).is_some() {
                     return Err(Corruption("an edit creates a tree that is there already"));
                 }
-                let tree = CatalogTree {
-                    name: name.clone(),
-                    options: options.clone(),
-                    created_at: *at,
-                    levels: Levels::default(),
-                    replay_point: *at,
-                    read_floor: Seqno::ZERO,
-                };
-                self.trees.insert(*id, tree);
+                self.trees.insert(*id, CatalogTree::new(name, options.clone(), *at));
                 self.applied_upto = self.applied_upto.max(*at);
             }
             Change::DropTree { id, at } => {
