@@ -1,4 +1,5 @@
-//! Where older versions of a job's keys may lie outside of the job. Ranges of keys only, no levels and no tables.
+//! Where older versions of a job's keys may lie outside of the job. Ranges of keys only, no levels and no
+//! tables.
 
 use alloc::vec::Vec;
 
