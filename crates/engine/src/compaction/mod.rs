@@ -23,6 +23,8 @@ mod survivors;
 mod cut;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod script;
