@@ -5,8 +5,7 @@
 //! goes. Levels above the base level are empty. So a tree of any size wastes about `1/ratio` of its space on
 //! versions that a deeper level shadows, and a small tree has two levels, not seven.
 //!
-//! Pure, like every strategy; the source of the idea is "Optimizing Space Amplification in RocksDB" (CIDR
-//! 2017).
+//! Pure, like every strategy. The idea is from "Optimizing Space Amplification in RocksDB" (CIDR 2017).
 
 use super::{
     plan::{Plan, validate},
@@ -85,12 +84,10 @@ impl Leveled {
         while base.0 > 1 && wanted > self.level1_bytes {
             base.0 -= 1;
             wanted /= u64::from(self.ratio);
-            // Never less than a few tables, or each merge into the base level would be followed by one out of
-            // it.
+            // Never less than a few tables, or each merge into the base level would need one out of it.
             bytes[usize::from(base.0)] = wanted.max(self.level1_bytes);
         }
-        // Levels that the tree has outgrown downwards still hold data, which no newer data may pass. They
-        // drain.
+        // The tree has shrunk: these levels drain, and newer data must not pass what they still hold.
         while base > first_used {
             base.0 -= 1;
             bytes[usize::from(base.0)] = (self.level1_bytes / u64::from(self.ratio)).max(1);
@@ -102,8 +99,7 @@ impl Leveled {
         let runs = tree.level(Level(0)).runs();
         let idle_count = runs.iter().rev().take_while(|run| !run.is_busy()).count();
         let oldest = &runs[runs.len() - idle_count..];
-        // If the oldest run is taken, a job to the base level is on its way, or a merge that has to come
-        // first.
+        // If the oldest run is taken, a job to the base level is on its way, or a merge that comes first.
         if oldest.is_empty() {
             return self.pick_within_level0(runs);
         }

@@ -37,8 +37,7 @@ pub struct RangeProgress {
 }
 
 impl RangeProgress {
-    /// Begins. Steps take about `step_bytes` of the upper level each, all of what overlaps at once in level
-    /// 0.
+    /// Begins. Steps take about `step_bytes` of the upper level each; of level 0 all that overlaps at once.
     pub fn start(tree: &TreeShape<'_>, rewrite: BottomRewrite, step_bytes: u64) -> RangeProgress {
         RangeProgress {
             newest: tree.tables().map(|table| table.seqnos().1).max().unwrap_or(Seqno::ZERO),
@@ -67,7 +66,7 @@ impl RangeProgress {
 /// caller asks again when a job is done. Steps end, because each brings data further down or leaves a newer
 /// table behind.
 ///
-/// ```ignore
+/// ```text
 /// let progress = RangeProgress::start(&shape(), BottomRewrite::WithTombstones, step_bytes);
 /// while let Some(plan) = next_range_plan(&shape(), &range, &progress) {
 /// run(plan)?;
@@ -113,8 +112,10 @@ fn next_descent(
 
     let (first, last) = hull(sources.iter().copied()).expect("there are sources");
     let there = tree.level(to).overlapping(first, last);
-    let drops_tombstones = to == bottom && sources.iter().any(|table| progress.is_worth_rewriting(table));
-    if there.is_empty() && from.0 > 0 && !drops_tombstones {
+    // What comes to the last level meets nothing older there, so that its tombstones can go at once.
+    let drops = |table: &TableShape<'_>| table.tombstones() > 0 || progress.is_worth_rewriting(table);
+    let is_worth_writing = to == bottom && sources.iter().any(drops);
+    if there.is_empty() && from.0 > 0 && !is_worth_writing {
         return Some(Plan::relocate(ids(&sources), to));
     }
     let mut inputs = sources;
