@@ -118,6 +118,11 @@ impl Views {
         self.visible
     }
 
+    /// Every live view but for the newest of all, ascending.
+    pub fn live(&self) -> &[Seqno] {
+        &self.live
+    }
+
     /// Whether there is, or may come, a view `w` with `from <= w < to`. A binary search.
     pub fn has_view_in(&self, from: Seqno, to: Seqno) -> bool {
         if from.max(self.visible) < to {
