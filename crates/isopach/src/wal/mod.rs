@@ -45,9 +45,7 @@ mod tests;
 pub use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
 pub use recover::{Discarded, LogFacts, Recovered, recover};
 pub use replay::LogRecord;
-pub use segment::WAL_DIR;
 pub use state::SegmentInfo;
-pub use sync::CleanEnd;
 
 use append::Appender;
 use isopach_engine::{

@@ -44,6 +44,11 @@ impl LogRecord {
         last_seqno(self.first_seqno, self.count).expect("a verified record has operations with numbers")
     }
 
+    /// The file it lies in, relative to the root.
+    pub fn file_name(&self) -> String {
+        segment_name(self.position.file)
+    }
+
     /// Where the next record of the segment begins.
     pub(super) fn end(&self) -> LogPosition {
         LogPosition { offset: self.position.offset + record_bytes(self.payload.len()), ..self.position }
