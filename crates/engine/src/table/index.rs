@@ -220,13 +220,18 @@ impl Index {
     }
 
     /// User keys that may have versions in a block.
+    ///
+    /// The upper end is the successor of the separator, not the separator itself, so that a seek to what lies
+    /// behind the range does not come back to this block.
     pub(super) fn key_bounds(&self, block: usize) -> KeyBounds {
         let low = match block.checked_sub(1).map(|previous| self.separator(previous)) {
             None => Bound::Unbounded,
             Some((key, Seqno::ZERO)) => Bound::Excluded(key),
             Some((key, _)) => Bound::Included(key), // Its versions go on in this block.
         };
-        (low, Bound::Included(self.separator(block).0))
+        let mut behind = self.separator(block).0;
+        behind.push(0);
+        (low, Bound::Excluded(behind))
     }
 
     /// Size in memory.
