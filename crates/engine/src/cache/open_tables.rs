@@ -144,7 +144,10 @@ mod tests {
         let reopened = Cell::new(false);
         let reopen = |id| {
             reopened.set(false);
-            let _ = tables.get_or_open(TableId(id), || Err(reopened.set(true)));
+            let _ = tables.get_or_open(TableId(id), || {
+                reopened.set(true);
+                Err(())
+            });
             reopened.get()
         };
         assert!(!reopen(1) && !reopen(3), "the recently used stay");

@@ -17,8 +17,10 @@ pub(crate) fn assert_golden(name: &str, example: &str, bytes: &[u8]) {
             line.iter().for_each(|byte| write!(lines, "{byte:02x} ").expect("strings grow"));
             lines.push('\n');
         }
-        panic!("testdata/golden/{name}.hex and the code differ. If the format changed, change its description \
-                and its version too. The bytes are now\n{lines}");
+        panic!(
+            "testdata/golden/{name}.hex and the code differ. If the format changed, change its description \
+                and its version too. The bytes are now\n{lines}"
+        );
     }
 }
 

@@ -194,8 +194,7 @@ fn a_damaged_record_is_invalid() {
 
     for damaged in each_flipped_bit(&record) {
         let is_padding = damaged[..RECORD_HEADER_BYTES + 7] == record[..RECORD_HEADER_BYTES + 7];
-        let mut reader =
-            RecordReader::new(file_of(&damaged), HEADER.codec().salt, 0, damaged.len() as u64);
+        let mut reader = RecordReader::new(file_of(&damaged), HEADER.codec().salt, 0, damaged.len() as u64);
         assert_eq!(matches!(reader.step(), Ok(Step::Record { .. })), is_padding, "padding alone is free");
     }
     for len in 1..record.len() as u64 {

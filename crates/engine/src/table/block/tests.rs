@@ -40,8 +40,10 @@ fn versions_of(block: &DataBlock) -> Vec<(Vec<u8>, u64, ValueKind, Vec<u8>)> {
 }
 
 fn assert_round_trip(entries: &[Version<'_>]) {
-    let expected: Vec<_> =
-        entries.iter().map(|&(key, seqno, kind, value)| (key.to_vec(), seqno, kind, value.to_vec())).collect();
+    let expected: Vec<_> = entries
+        .iter()
+        .map(|&(key, seqno, kind, value)| (key.to_vec(), seqno, kind, value.to_vec()))
+        .collect();
 
     assert_eq!(versions_of(&block_of(entries)), expected);
 }
@@ -50,7 +52,12 @@ fn assert_round_trip(entries: &[Version<'_>]) {
 fn entries_come_back_as_they_were_added() {
     use ValueKind::{Cells, Delete, Merge, Put};
     assert_round_trip(&[(b"", 0, Put, b"")]);
-    assert_round_trip(&[(b"", 9, Put, b"x"), (b"", 3, Delete, b""), (b"a", 4, Put, b"yy"), (b"ab", 4, Merge, b"")]);
+    assert_round_trip(&[
+        (b"", 9, Put, b"x"),
+        (b"", 3, Delete, b""),
+        (b"a", 4, Put, b"yy"),
+        (b"ab", 4, Merge, b""),
+    ]);
     assert_round_trip(&[(b"key1", 5, Put, b"1"), (b"key10", 5, Put, b"2"), (b"key2", 5, Put, b"3")]);
     assert_round_trip(&[(&[0xff; 300], Seqno::MAX.raw(), Cells, b"v"), (&[0xff; 301], 0, Cells, b"")]);
     let longest = [7; MAX_KEY_BYTES];

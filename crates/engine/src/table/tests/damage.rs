@@ -196,7 +196,8 @@ fn a_scan_goes_on_behind_a_damaged_block() {
 
 #[test]
 fn damage_inside_the_versions_of_a_key_names_that_key() {
-    let versions: Vec<Version> = (0..5_000).rev().map(|seqno| Version::put(b"key", seqno, b"value")).collect();
+    let versions: Vec<Version> =
+        (0..5_000).rev().map(|seqno| Version::put(b"key", seqno, b"value")).collect();
     let fs = memory();
     let meta = write(&fs, small_blocks(), &versions);
     let damaged = open(&fs, &meta).unwrap().index.handle(1);

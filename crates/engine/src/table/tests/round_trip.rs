@@ -49,7 +49,12 @@ fn assert_seek(cursor: &mut TableCursor, versions: &[Version], target: &Version,
 
     cursor.seek_back(target.internal()).unwrap();
     let mut expected = at_or_before.checked_sub(1);
-    assert_eq!(at_cursor(cursor).as_ref(), expected.map(|at| &versions[at]), "seek_back {:?}", target.internal());
+    assert_eq!(
+        at_cursor(cursor).as_ref(),
+        expected.map(|at| &versions[at]),
+        "seek_back {:?}",
+        target.internal()
+    );
 
     for _ in 0..random.below(5) {
         let Some(at) = expected else { break };
@@ -272,7 +277,8 @@ fn a_table_is_described_by_its_meta_and_properties() {
 #[test]
 fn estimated_bytes_are_near_the_size_of_the_file() {
     let fs = memory();
-    let mut writer = writer(&fs, TableOptions { compression: crate::codec::Compression::None, ..small_blocks() });
+    let mut writer =
+        writer(&fs, TableOptions { compression: crate::codec::Compression::None, ..small_blocks() });
     for key in 0..20_000_u32 {
         writer.add(&key.to_be_bytes(), number(1), ValueKind::Put, b"a value of some bytes").unwrap();
     }
@@ -299,7 +305,8 @@ fn a_full_medium_is_an_error_and_leaves_the_file_to_the_caller() {
     memory.create_dir(TABLES_DIR).unwrap();
     memory.set_capacity(Some(400_000));
     let fs: Arc<dyn Fs> = Arc::new(memory);
-    let mut writer = writer(&fs, TableOptions { compression: crate::codec::Compression::None, ..small_blocks() });
+    let mut writer =
+        writer(&fs, TableOptions { compression: crate::codec::Compression::None, ..small_blocks() });
 
     let error = (0..u32::MAX)
         .find_map(|key| writer.add(&key.to_be_bytes(), number(1), ValueKind::Put, &[7; 1_000]).err())
