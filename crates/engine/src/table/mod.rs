@@ -48,3 +48,10 @@ pub const TABLES_DIR: &str = "tables";
 pub fn file_name(id: TableId) -> String {
     format!("{TABLES_DIR}/{:06}.table", id.0)
 }
+
+/// The number of the table whose file has this name; `None` for other files.
+pub fn number_of(name: &str) -> Option<TableId> {
+    let digits = name.strip_prefix(TABLES_DIR)?.strip_prefix('/')?.strip_suffix(".table")?;
+    let id = TableId(digits.parse().ok()?);
+    (file_name(id) == name).then_some(id)
+}

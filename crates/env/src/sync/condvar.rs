@@ -1,4 +1,4 @@
-//! Waiting for a condition under a [`Mutex`].
+//! Waiting for a condition under a mutex.
 
 use super::MutexGuard;
 use core::time::Duration;
