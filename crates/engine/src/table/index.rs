@@ -1,10 +1,10 @@
 //! Which block of a table may hold a key: separators of blocks, resident while the table is open.
 //! Layout: `docs/format.md` §4.2.
 //!
-//! The separator of a block is an internal key, at or after the block's last entry and before the first of the
-//! next. Between different user keys it is a short one with number 0, which lies behind all versions of itself.
-//! Where the versions of one key go on in the next block it is the last entry itself, so that the search finds
-//! the one block which holds the version wanted, however many blocks the key fills.
+//! The separator of a block is an internal key, at or after the block's last entry and before the first of
+//! the next. Between different user keys it is a short one with number 0, which lies behind all versions of
+//! itself. Where the versions of one key go on in the next block it is the last entry itself, so that the
+//! search finds the one block which holds the version wanted, however many blocks the key fills.
 
 use super::{
     heads::{self, HEAD_BYTES},

@@ -1,4 +1,5 @@
-//! Tables that are damaged, cut, mistaken for another or hostile: an error or the right answer, never a panic.
+//! Tables that are damaged, cut, mistaken for another or hostile: an error or the right answer, never a
+//! panic.
 
 use super::*;
 use crate::{
