@@ -6,7 +6,7 @@ use crate::{
     error::{Error, ErrorKind},
     table::index::{Index, IndexBuilder},
 };
-use core::ops::Bound;
+use core::ops::{Bound, RangeBounds};
 
 fn example() -> Vec<Version> {
     let mut versions = vec![Version::put(b"", 3, b"")];
@@ -193,6 +193,70 @@ fn a_scan_goes_on_behind_a_damaged_block() {
     let findings = table.verify(VerifyDepth::Entries);
     let finding = findings.iter().find(|finding| finding.offset == damaged.offset).unwrap();
     assert_eq!(finding.keys.as_ref(), error.keys());
+}
+
+#[test]
+fn a_scan_passes_over_each_damaged_block_once_from_either_end() {
+    let mut versions: Vec<Version> =
+        (0..1_500_u32).map(|key| Version::put(&key.to_be_bytes(), 1, b"value")).collect();
+    versions.extend((1..1_500).rev().map(|seqno| Version::put(b"hot key", seqno, b"value")));
+    let fs = memory();
+    let meta = write(&fs, small_blocks(), &versions);
+    let good = bytes_of(&fs);
+    let blocks = open(&fs, &meta).unwrap().blocks();
+    assert!(blocks > 6);
+
+    for damaged in 0..blocks {
+        let handle = open(&fs, &meta).unwrap().index.handle(damaged);
+        let mut bytes = good.clone();
+        bytes[usize::try_from(handle.offset).unwrap() + 100] ^= 1;
+        let table = open(&holding(&bytes), &meta).unwrap();
+        let lost = table.block_keys(damaged);
+        let is_lost = |version: &Version| (lost.0.as_ref(), lost.1.as_ref()).contains(&version.key);
+        let is_readable = |version: &&Version| !is_lost(version);
+        let expected: Vec<&Version> = versions.iter().filter(is_readable).collect();
+
+        let (forward, backward) = (scan_forward(&table), scan_backward(&table));
+
+        assert_eq!((forward.1, backward.1), (1, 1), "errors at block {damaged}");
+        assert!(forward.0.iter().filter(is_readable).eq(expected.iter().copied()), "block {damaged}");
+        assert!(backward.0.iter().rev().filter(is_readable).eq(expected), "block {damaged}");
+    }
+}
+
+/// Everything that can be read from front to back, and the number of errors that were passed over.
+fn scan_forward(table: &Arc<Table>) -> (Vec<Version>, usize) {
+    let (mut cursor, mut found, mut errors) = (table.cursor(), Vec::new(), 0);
+    let mut moved = cursor.seek_first();
+    loop {
+        if let Err(error) = moved {
+            errors += 1;
+            let (_, Bound::Excluded(behind)) = error.keys().unwrap() else { panic!("{error:?}") };
+            cursor.seek(InternalKey::first_of(behind)).unwrap();
+        }
+        let Some(version) = at_cursor(&cursor) else { return (found, errors) };
+        found.push(version);
+        moved = cursor.next();
+    }
+}
+
+/// As [`scan_forward`], from back to front.
+fn scan_backward(table: &Arc<Table>) -> (Vec<Version>, usize) {
+    let (mut cursor, mut found, mut errors) = (table.cursor(), Vec::new(), 0);
+    let mut moved = cursor.seek_last();
+    loop {
+        if let Err(error) = moved {
+            errors += 1;
+            match &error.keys().unwrap().0 {
+                Bound::Excluded(before) => cursor.seek_back(InternalKey::last_of(before)).unwrap(),
+                Bound::Included(first) => cursor.seek_back(InternalKey::first_of(first)).unwrap(),
+                Bound::Unbounded => panic!("{error:?}"),
+            }
+        }
+        let Some(version) = at_cursor(&cursor) else { return (found, errors) };
+        found.push(version);
+        moved = cursor.prev();
+    }
 }
 
 #[test]
