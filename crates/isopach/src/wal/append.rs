@@ -1,0 +1,255 @@
+//! Appending: one positioned write for a group of records, and what follows if it fails.
+//!
+//! A group lies in one segment. If its write fails, nothing is written to that file again: any of its bytes may
+//! be there. A new segment then names the end before the group, so that what is there is no log; this is made
+//! durable before the caller hears of the failure, so that a failed group never comes back after records that
+//! were written later. Only lack of space can delay it; then the next append begins with it.
+
+use super::{
+    Wal,
+    begin::{Blank, Place},
+    record::{AppendRecord, ENTRY_PREFIX_BYTES, KIND_VOID},
+    segment::segment_name,
+};
+use isopach_engine::{
+    codec::{LogPosition, Record, encode_record, record_bytes},
+    error::{Error, ErrorKind, Result},
+    types::Seqno,
+};
+
+/// Room at the end of a segment that groups leave to a void record, which carries `synced_upto` when the log
+/// falls idle.
+pub(super) const VOID_BYTES: u64 = record_bytes(0);
+
+/// Most bytes of a group. Leaves every position in a segment far below what [`LogPosition`] can express.
+const MAX_GROUP_BYTES: u64 = 16 << 30;
+
+/// Longest buffer that is kept for the next group.
+const KEPT_BUFFER_BYTES: usize = 1 << 20;
+
+/// State of whoever appends.
+pub(super) struct Appender {
+    /// Where appends go; `None` before the first one and after a failure.
+    pub(super) place: Option<Place>,
+    /// A file whose space could not be had yet.
+    pub(super) blank: Option<Blank>,
+    /// Bytes of a failed group may lie behind the log's end: the segment that hides them is made durable as it
+    /// begins.
+    pub(super) hides_garbage: bool,
+    /// Failures that were not lack of space since the last group that was written.
+    pub(super) failures_in_row: u32,
+    pub(super) last_seqno: Seqno,
+    /// Number of the next file to be created.
+    pub(super) next_number: u32,
+    pub(super) is_closed: bool,
+    buffer: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+/// What a group holds.
+#[derive(Clone, Copy)]
+pub(super) struct Group {
+    /// First and last operation; `None` if it is a void record.
+    pub(super) seqnos: Option<(Seqno, Seqno)>,
+}
+
+impl Appender {
+    pub(super) fn new(last_seqno: Seqno, next_number: u32) -> Appender {
+        Appender {
+            place: None,
+            blank: None,
+            hides_garbage: false,
+            failures_in_row: 0,
+            last_seqno,
+            next_number,
+            is_closed: false,
+            buffer: Vec::new(),
+            payload: Vec::new(),
+        }
+    }
+}
+
+impl Wal {
+    /// Appends a group and returns where it ends. Its bytes are with the backend then, not durable.
+    ///
+    /// The group is one write. Its records are apart, each whole or not there after a crash.
+    ///
+    /// # Errors
+    ///
+    /// None of the group is in the log. `OutOfSpace`: the next append tries again. `InvalidArgument`: a body or
+    /// the group is too large. `Poisoned`, for good: an earlier sync failed, or two writes in a row did for
+    /// another reason than lack of space. `Closed`.
+    ///
+    /// # Panics
+    ///
+    /// If the group is empty, or a record has no operations or does not come after all before it.
+    pub fn append(&self, records: &[AppendRecord<'_>]) -> Result<LogPosition> {
+        let (first, last) = (records.first(), records.last());
+        let (first, last) = first.zip(last).expect("a group has records");
+        let group_bytes = check_sizes(records)?;
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        let mut previous = appender.last_seqno;
+        for record in records {
+            assert!(record.first_seqno > previous, "seqno {} comes after {previous}", record.first_seqno);
+            previous = record.last_seqno();
+        }
+
+        let group = Group { seqnos: Some((first.first_seqno, last.last_seqno())) };
+        // Whatever becomes of the group, its numbers are not used again.
+        appender.last_seqno = last.last_seqno();
+        self.make_room(&mut appender, group_bytes)?;
+        let synced_upto = self.synced_upto();
+        let Appender { place, buffer, payload, .. } = &mut *appender;
+        let place = place.as_ref().expect("room was made");
+        for record in records {
+            payload.clear();
+            record.encode(payload);
+            let at = place.end + buffer.len() as u64;
+            encode_record(buffer, place.salt, at, Record { kind: record.kind as u8, synced_upto, payload });
+        }
+        debug_assert_eq!(buffer.len() as u64, group_bytes);
+        self.write_group(&mut appender, group, synced_upto)
+    }
+
+    /// Writes down what is known durable, if the last record does not say it yet. For an idle log, a tenth of
+    /// a second after its last sync: damage to what was synced is then told from the end of the log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`].
+    pub fn append_void_if_idle(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        let (synced_upto, carried) = {
+            let state = self.state.lock();
+            (state.synced_upto, state.carried)
+        };
+        let Appender { place: Some(place), buffer, .. } = &mut *appender else {
+            return Ok(());
+        };
+        // Only the record that brings the log up to date needs the room that groups leave.
+        if carried >= synced_upto || place.is_full_of_voids(self.options.segment_bytes) {
+            return Ok(());
+        }
+        encode_record(buffer, place.salt, place.end, Record { kind: KIND_VOID, synced_upto, payload: &[] });
+        self.write_group(&mut appender, Group { seqnos: None }, synced_upto).map(drop)
+    }
+
+    /// Begins a new segment, unless the current one is still empty, and returns its number. For a boundary
+    /// below which segments can later be freed, or synced apart from what follows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`]; the log goes on in the old segment, or in one that the next append begins.
+    pub fn rotate_segment(&self) -> Result<u32> {
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        if !appender.place.as_ref().is_some_and(|place| place.is_empty()) {
+            self.begin_segment(&mut appender, 0).map_err(|error| self.count_failure(&mut appender, error))?;
+        }
+        Ok(appender.place.as_ref().expect("a segment was begun").number)
+    }
+
+    pub(super) fn check_open(&self, appender: &Appender) -> Result<()> {
+        self.state.lock().check()?;
+        if appender.is_closed {
+            return Err(Error::new(ErrorKind::Closed, "the log is closed"));
+        }
+        Ok(())
+    }
+
+    /// Sees to it that `group_bytes` fit the current segment, in a new one if need be. A group that is larger
+    /// than a segment gets one that is as large as it.
+    fn make_room(&self, appender: &mut Appender, group_bytes: u64) -> Result<()> {
+        let limit = self.options.segment_bytes.saturating_sub(VOID_BYTES);
+        let fits = |place: &Place| place.is_empty() || place.end + group_bytes <= limit;
+        let result = match &mut appender.place {
+            Some(place) if fits(place) => place.reserve(place.end + group_bytes),
+            _ => self.begin_segment(appender, group_bytes),
+        };
+        result.map_err(|error| self.count_failure(appender, error))
+    }
+
+    /// Writes the buffer behind the log's end and makes it log.
+    fn write_group(
+        &self,
+        appender: &mut Appender,
+        group: Group,
+        synced_upto: LogPosition,
+    ) -> Result<LogPosition> {
+        let place = appender.place.as_mut().expect("room was made");
+        let written = place.file.write_at(place.end, &appender.buffer);
+        let group_bytes = appender.buffer.len() as u64;
+        appender.buffer.clear();
+        appender.buffer.shrink_to(KEPT_BUFFER_BYTES);
+        appender.payload.clear();
+        appender.payload.shrink_to(KEPT_BUFFER_BYTES);
+        if let Err(error) = written {
+            let error = Error::io(error, "append to the log", segment_name(place.number));
+            return Err(self.abandon(appender, error));
+        }
+        place.end += group_bytes;
+        place.has_records |= group.seqnos.is_some();
+        appender.failures_in_row = 0;
+        let end = LogPosition { file: place.number, offset: place.end };
+        let mut state = self.state.lock();
+        state.publish(end, synced_upto, &group);
+        let grown = state.current_hold().filter(|_| place.end > place.reserved_bytes);
+        drop(state);
+        if let Some(hold) = grown {
+            hold.set_bytes(place.end);
+        }
+        Ok(end)
+    }
+
+    /// A write failed: leaves the segment and hides what may lie behind the log's end.
+    fn abandon(&self, appender: &mut Appender, error: Error) -> Error {
+        let place = appender.place.take().expect("it was written to");
+        appender.hides_garbage = true;
+        let hold = {
+            let mut state = self.state.lock();
+            let hold = state.current_hold();
+            state.leave_segment(place.is_empty(), place.previous_end);
+            hold
+        };
+        // Gives the space of what was written back. Only a help: if it cannot be, the next segment hides it.
+        let _ = hold.map(|hold| hold.trim(place.end));
+        let error = self.count_failure(appender, error);
+        if error.kind() == ErrorKind::Poisoned {
+            return error;
+        }
+        match self.begin_segment(appender, 0) {
+            Ok(()) => error,
+            Err(again) => match self.count_failure(appender, again) {
+                again if again.kind() == ErrorKind::Poisoned => again,
+                _ => error,
+            },
+        }
+    }
+
+    /// Poisons the log at the second failure in a row that is not lack of space.
+    fn count_failure(&self, appender: &mut Appender, error: Error) -> Error {
+        if matches!(error.kind(), ErrorKind::OutOfSpace | ErrorKind::Poisoned) {
+            return error;
+        }
+        appender.failures_in_row += 1;
+        if appender.failures_in_row < 2 { error } else { self.state.lock().poison(&error) }
+    }
+}
+
+/// Bytes of the group once encoded.
+fn check_sizes(records: &[AppendRecord<'_>]) -> Result<u64> {
+    let mut group_bytes = 0_u64;
+    for record in records {
+        let payload_bytes = ENTRY_PREFIX_BYTES + record.body.len();
+        if u32::try_from(payload_bytes).is_err() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a batch exceeds 2^32 - 1 bytes in the log"));
+        }
+        group_bytes += record_bytes(payload_bytes);
+    }
+    if group_bytes > MAX_GROUP_BYTES {
+        return Err(Error::new(ErrorKind::InvalidArgument, "a group of batches exceeds 16 GiB in the log"));
+    }
+    Ok(group_bytes)
+}

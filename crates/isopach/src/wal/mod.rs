@@ -1,0 +1,149 @@
+//! The write-ahead log: what was committed since the last flush, in the order of commits.
+//!
+//! A log is a chain of *segments*, files that are only appended to by the run that created them. A segment's
+//! first record says where the log before it ends; what lies behind that place in the older file is no log:
+//! records of a write that failed, or bytes that a crash left in an unknown state. Every record carries
+//! `synced_upto`, a position known durable when it was written, so that recovery can tell the end of a log
+//! that a power loss tore from damage to bytes that were safe.
+//!
+//! # Reading order
+//!
+//! [`recover`] finds the end of the log and writes nothing; [`Recovered::replay`] gives its records out;
+//! [`Wal::start`] opens it for writing. Then one thread at a time leads a group of commits through
+//! [`Wal::append`], and any thread makes what was appended durable with [`Wal::sync`].
+//!
+//! # Invariants
+//!
+//! - WAL-1: when `append` returns, its bytes and those of all earlier groups are with the backend; when `sync`
+//!   returns, they are on the medium.
+//! - WAL-3: after a failed sync nothing is reported durable until the log is recovered.
+//! - WAL-5: what survives a power loss is a prefix of the order of appends, at least to the last sync.
+//!
+//! # What it never does
+//!
+//! It knows nothing of keys, trees or what a body means, starts no thread, waits for no timer, and deletes no
+//! file: segments are given up to the [`FileRegistry`].
+
+mod record;
+mod segment;
+
+mod chain;
+
+mod recover;
+mod replay;
+
+mod state;
+
+mod append;
+mod begin;
+mod start;
+mod sync;
+
+#[cfg(test)]
+mod tests;
+
+pub use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
+pub use recover::{Discarded, LogFacts, Recovered, recover};
+pub use replay::LogRecord;
+pub use segment::WAL_DIR;
+pub use state::SegmentInfo;
+pub use sync::CleanEnd;
+
+use append::Appender;
+use isopach_engine::{
+    codec::LogPosition,
+    error::Error,
+    types::{Seqno, Uuid},
+    version::FileRegistry,
+};
+use isopach_env::{Env, sync::Mutex};
+use state::{Live, State};
+use std::fmt;
+
+/// How the log is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WalOptions {
+    /// A segment is left when the next group would make it longer. A group that is longer gets a segment of
+    /// its size.
+    pub segment_bytes: u64,
+}
+
+impl Default for WalOptions {
+    fn default() -> WalOptions {
+        WalOptions { segment_bytes: 16 << 20 }
+    }
+}
+
+/// A log that is open for writing. Shared by threads.
+pub struct Wal {
+    env: Env,
+    registry: FileRegistry,
+    database: Uuid,
+    /// Which history of the database this is; in every segment's first record.
+    timeline: u64,
+    options: WalOptions,
+    /// Taken by who appends, for the length of a write.
+    appender: Mutex<Appender>,
+    /// Taken by who syncs, for the length of a sync.
+    syncing: Mutex<()>,
+    /// Taken by anybody, never for the length of an I/O.
+    state: Mutex<State>,
+}
+
+impl Wal {
+    /// End of the last record: what is appended next lies at or behind it.
+    pub fn end(&self) -> LogPosition {
+        self.state.lock().end
+    }
+
+    /// Everything before is durable.
+    pub fn synced_upto(&self) -> LogPosition {
+        self.state.lock().synced_upto
+    }
+
+    /// Why nothing can be appended or made durable any more, if so. Only recovery ends it.
+    pub fn poisoned(&self) -> Option<Error> {
+        self.state.lock().poisoned()
+    }
+
+    /// The live segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        self.state.lock().list()
+    }
+
+    /// Length of all live segments together, without what is reserved for later.
+    pub fn bytes(&self) -> u64 {
+        self.state.lock().segments.iter().map(|live| live.used_bytes).sum()
+    }
+
+    /// Number of the oldest live segment; if there is none, a number that is not above the next segment's.
+    pub fn oldest(&self) -> u32 {
+        let state = self.state.lock();
+        state.segments.front().map_or(state.next_number, |live| live.number)
+    }
+
+    /// Number of the segment in which the first operation `>= seqno` lies. If none was appended, the current
+    /// segment, or, without one, a number that is not above the next segment's.
+    pub fn segment_of(&self, seqno: Seqno) -> u32 {
+        self.state.lock().segment_of(seqno)
+    }
+
+    /// Gives up the segments below `number`, though never the current one. The registry removes their files.
+    ///
+    /// The edit that names `number` (or a later segment) as the first live one is durable.
+    pub fn free_below(&self, number: u32) {
+        let freed = self.state.lock().take_below(number);
+        freed.into_iter().for_each(Live::give_up);
+    }
+}
+
+impl fmt::Debug for Wal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        f.debug_struct("Wal")
+            .field("end", &state.end)
+            .field("synced_upto", &state.synced_upto)
+            .field("segments", &state.list())
+            .finish_non_exhaustive()
+    }
+}

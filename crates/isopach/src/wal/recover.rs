@@ -1,0 +1,399 @@
+//! Finding the log's end: reads every live record once, writes nothing.
+//!
+//! Two positions come out of it. *E*, [`Recovered::end`], is where the valid log ends. *X*,
+//! [`Recovered::durable`], is the greatest position that is known to have been durable: the greatest
+//! `synced_upto` that the manifest, any record, or anything that looks like a record behind an invalid one
+//! carries. Unsynced pages survive a power loss in any subset, so an invalid record at or above X is how a log
+//! ends; below X it is damage. What was read in `[X, E)` may have come from the page cache and is not durable:
+//! [`Wal::start`](super::Wal::start) writes it anew.
+
+use super::{
+    chain::chain,
+    record::{Entry, Meaning, Start},
+    segment::{DATA_AT, Found, Opening, START_AT, list, segment_name, used_bytes},
+};
+use isopach_engine::{
+    codec::{LogPosition, RecordReader, Salt, Step, greatest_synced_upto},
+    error::{Error, ErrorKind, Result},
+    types::{Seqno, UnixUs, Uuid},
+};
+use isopach_env::{Fs, IoError};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What the manifest says about the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LogFacts {
+    /// Segments below this number are not needed any more.
+    pub first_live: u32,
+    /// Where the log ends exactly, if it was closed cleanly and nothing was opened for writing since.
+    pub clean_end: Option<LogPosition>,
+    /// The greatest `synced_upto` that an edit carries.
+    pub synced_upto: LogPosition,
+}
+
+impl LogFacts {
+    /// Of a database that was just created.
+    pub const NEW: LogFacts = LogFacts { first_live: 1, clean_end: None, synced_upto: LogPosition::START };
+}
+
+/// A log whose end was found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// E: where the valid log ends.
+    pub end: LogPosition,
+    /// X: up to here the log is durable; never above `end`.
+    pub durable: LogPosition,
+    /// What lies behind the end, if anything but zeros does.
+    pub discarded: Option<Discarded>,
+    /// Records of the caller.
+    pub records: u64,
+    /// Their length, headers and padding included.
+    pub bytes: u64,
+    /// Number of the last operation, [`Seqno::ZERO`] if there is none.
+    pub last_seqno: Seqno,
+    /// Greatest commit time.
+    pub last_time: UnixUs,
+    /// No segment of this or a greater number was ever used.
+    pub next_number: u32,
+    /// Which history of the database the last segment belongs to.
+    pub timeline: u64,
+    /// Segments that hold the log up to its end, in order.
+    pub(super) segments: Vec<RecoveredSegment>,
+    /// Other segments that are there: freed, superseded, or behind the end.
+    pub(super) leftovers: Vec<u32>,
+    /// Whether a new segment may name the end as it is: all below is durable and nothing lies behind.
+    pub(super) is_settled: bool,
+    pub(super) database: Uuid,
+}
+
+impl Recovered {
+    /// The segments of the log in order: number, and where the log leaves each.
+    pub fn segments(&self) -> impl Iterator<Item = LogPosition> + '_ {
+        self.segments.iter().map(|segment| LogPosition { file: segment.number, offset: segment.limit })
+    }
+}
+
+/// What was not part of the log any more. Never below the durable position.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Discarded {
+    /// The file in which it begins, relative to the root.
+    pub file: String,
+    /// Where in it.
+    pub offset: u64,
+    /// Bytes up to the last that is not zero, in this and later files.
+    pub bytes: u64,
+}
+
+/// A segment, as far as it is log.
+#[derive(Clone, Debug)]
+pub(super) struct RecoveredSegment {
+    pub(super) number: u32,
+    pub(super) salt: Salt,
+    /// Where the log leaves the segment.
+    pub(super) limit: u64,
+    /// Size of the file.
+    pub(super) file_bytes: u64,
+    /// First and last operation.
+    pub(super) seqnos: Option<(Seqno, Seqno)>,
+}
+
+impl RecoveredSegment {
+    pub(super) fn note(&mut self, first: Seqno, last: Seqno) {
+        self.seqnos = Some((self.seqnos.map_or(first, |(first, _)| first), last));
+    }
+}
+
+/// Finds the log's end.
+///
+/// # Errors
+///
+/// `Corruption`: an invalid record, or a missing segment, below the durable position; names file and offset.
+/// With a clean end: anything but valid records up to exactly there. `MixedStore`: a segment of another
+/// database. Nothing is written in any case.
+pub fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts) -> Result<Recovered> {
+    let numbers = list(fs)?;
+    let live = numbers.iter().copied().filter(|&number| number >= facts.first_live);
+    let found: Vec<Found> = live.map(|number| Found::open(fs, number, database)).collect::<Result<_>>()?;
+
+    let mut survey = Survey::new(&found, facts);
+    survey.read()?;
+    survey.search_behind_the_end()?;
+    survey.check()?;
+    let discarded = survey.discarded()?;
+
+    let on_log = |number: &u32| survey.segments.iter().any(|segment| segment.number == *number);
+    let greatest = [facts.first_live.saturating_sub(1), survey.durable.file, survey.end.file];
+    let greatest = numbers.last().into_iter().chain(&greatest).copied().max().unwrap_or(0);
+    let is_settled = survey.durable == survey.end && survey.is_whole() && discarded.is_none();
+    Ok(Recovered {
+        end: survey.end,
+        durable: survey.durable,
+        records: survey.records,
+        bytes: survey.bytes,
+        last_seqno: survey.last_seqno,
+        last_time: survey.last_time,
+        next_number: greatest.checked_add(1).ok_or_else(numbers_used_up)?,
+        timeline: survey.timeline,
+        leftovers: numbers.iter().copied().filter(|number| !on_log(number)).collect(),
+        segments: survey.segments,
+        is_settled,
+        discarded,
+        database,
+    })
+}
+
+/// A log has at most 2^32 - 1 segments in its life.
+pub(super) fn numbers_used_up() -> Error {
+    Error::new(ErrorKind::UnsupportedFeature, "the numbers of log segments are used up")
+}
+
+pub(super) fn read_error(number: u32) -> impl Fn(IoError) -> Error {
+    move |error| Error::io(error, "read", segment_name(number))
+}
+
+/// Everything learnt on the way.
+struct Survey<'a> {
+    found: &'a [Found],
+    facts: LogFacts,
+    /// Numbers of the segments on the chain.
+    chain: Vec<u32>,
+    segments: Vec<RecoveredSegment>,
+    end: LogPosition,
+    /// Why the log ends where it does, if not because its last segment does.
+    stopped: Option<&'static str>,
+    durable: LogPosition,
+    records: u64,
+    bytes: u64,
+    last_seqno: Seqno,
+    last_time: UnixUs,
+    timeline: u64,
+}
+
+impl<'a> Survey<'a> {
+    fn new(found: &'a [Found], facts: LogFacts) -> Survey<'a> {
+        let starts: BTreeMap<u32, LogPosition> = found
+            .iter()
+            .filter_map(|segment| match &segment.opening {
+                Opening::Started { start, .. } => Some((segment.number, start.previous_end)),
+                _ => None,
+            })
+            .collect();
+        Survey {
+            found,
+            facts,
+            chain: chain(&starts, facts.first_live),
+            segments: Vec::new(),
+            end: LogPosition::START,
+            stopped: None,
+            durable: facts.synced_upto.max(facts.clean_end.unwrap_or_default()),
+            records: 0,
+            bytes: 0,
+            last_seqno: Seqno::ZERO,
+            last_time: UnixUs(0),
+            timeline: 0,
+        }
+    }
+
+    fn found(&self, number: u32) -> Option<&'a Found> {
+        self.found.iter().find(|segment| segment.number == number)
+    }
+
+    /// A segment on the chain.
+    fn started(&self, number: u32) -> (&'a Found, Salt, Start, LogPosition) {
+        let segment = self.found(number).expect("the chain is of segments that were found");
+        match segment.opening {
+            Opening::Started { salt, start, synced_upto } => (segment, salt, start, synced_upto),
+            _ => unreachable!("the chain is of segments with a first record"),
+        }
+    }
+
+    /// Reads the records of the chain, up to the first invalid one.
+    fn read(&mut self) -> Result<()> {
+        for index in 0..self.chain.len() {
+            let number = self.chain[index];
+            let next = self.chain.get(index + 1).map(|&next| self.started(next).2.previous_end.offset);
+            self.read_segment(number, next)?;
+            if self.stopped.is_some() {
+                return Ok(());
+            }
+        }
+        if self.chain.is_empty() {
+            // Nothing is left of the log: it goes on behind what is known of it.
+            self.end = self.durable;
+        }
+        Ok(())
+    }
+
+    /// `next` is where the next segment says that this one ends.
+    fn read_segment(&mut self, number: u32, next: Option<u64>) -> Result<()> {
+        let (segment, salt, start, synced_upto) = self.started(number);
+        let clean = self.facts.clean_end.filter(|end| end.file == number).map(|end| end.offset);
+        let named_limit = next.or(clean);
+        let end = named_limit.map_or(segment.bytes, |limit| limit.min(segment.bytes));
+        self.durable = self.durable.max(synced_upto);
+        self.timeline = start.timeline;
+
+        let mut part =
+            RecoveredSegment { number, salt, limit: DATA_AT, file_bytes: segment.bytes, seqnos: None };
+        let mut reader = RecordReader::new(Arc::clone(&segment.file), salt, DATA_AT, end);
+        loop {
+            match reader.step().map_err(read_error(number))? {
+                Step::Record { offset, kind, synced_upto, payload } => {
+                    self.durable = self.durable.max(synced_upto);
+                    let corrupt = |why: &str| Error::corrupt(segment_name(number), offset, why);
+                    match Meaning::decode(kind, &payload).map_err(|why| corrupt(why.0))? {
+                        Meaning::Entry(entry) if entry.first_seqno <= self.last_seqno => {
+                            return Err(corrupt("a log record repeats a seqno of an earlier one"));
+                        }
+                        Meaning::Entry(entry) => {
+                            self.bytes += reader.offset() - offset;
+                            self.note(&mut part, entry);
+                        }
+                        Meaning::Void => {}
+                        Meaning::Start(_) => return Err(corrupt("a segment begins inside of another")),
+                    }
+                }
+                Step::Invalid { why, .. } => {
+                    self.stopped = Some(why.0);
+                    break;
+                }
+                Step::End => {
+                    if named_limit.is_some_and(|limit| limit > segment.bytes) {
+                        self.stopped = Some("the file ends before the log leaves it");
+                    }
+                    break;
+                }
+            }
+        }
+        part.limit = reader.offset();
+        self.end = LogPosition { file: number, offset: reader.offset() };
+        self.segments.push(part);
+        Ok(())
+    }
+
+    fn note(&mut self, part: &mut RecoveredSegment, entry: Entry) {
+        part.note(entry.first_seqno, entry.last_seqno);
+        self.records += 1;
+        self.last_seqno = entry.last_seqno;
+        self.last_time = self.last_time.max(entry.time);
+    }
+
+    /// Raises the durable position by what any record header behind the end carries, at whatever offset.
+    fn search_behind_the_end(&mut self) -> Result<()> {
+        for segment in self.found.iter().filter(|segment| segment.number >= self.end.file) {
+            let from = if segment.number == self.end.file { self.end.offset } else { START_AT };
+            let is_read = segment.number == self.end.file && self.stopped.is_none();
+            let Some(salt) = segment.salt().filter(|_| !is_read) else {
+                continue;
+            };
+            let found = greatest_synced_upto(Arc::clone(&segment.file), salt, from, segment.bytes);
+            self.durable = self.durable.max(found.map_err(read_error(segment.number))?.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// The rule of the log's end.
+    fn check(&self) -> Result<()> {
+        let is_gone = self.chain.is_empty() && self.durable.file >= self.facts.first_live;
+        if self.durable > self.end || is_gone {
+            return Err(self.damage());
+        }
+        for &number in self.chain.iter().filter(|&&number| number <= self.end.file) {
+            let previous_end = self.started(number).2.previous_end;
+            if self.durable > previous_end && self.durable.file < number {
+                let why = format!("the log was durable up to {}, and is cut at {previous_end}", self.durable);
+                return Err(Error::corrupt(segment_name(number), START_AT, why));
+            }
+        }
+        self.check_clean_end()
+    }
+
+    /// The end lies below the durable position: says where.
+    fn damage(&self) -> Error {
+        let until = format!("the log was durable up to {}", self.durable);
+        let is_inside = self.end.file == self.durable.file || self.stopped.is_some();
+        if is_inside && !self.chain.is_empty() {
+            let why = self.stopped.unwrap_or("the file is too short");
+            return Error::corrupt(segment_name(self.end.file), self.end.offset, format!("{why}; {until}"));
+        }
+        // The log left its last segment in good order: the one behind it is damaged or gone.
+        let above = if self.chain.is_empty() { self.facts.first_live } else { self.end.file + 1 };
+        match self.found.iter().find(|segment| segment.number >= above) {
+            Some(Found { number, opening: Opening::NotStarted { why, .. }, .. }) => {
+                Error::corrupt(segment_name(*number), START_AT, format!("{why}; {until}"))
+            }
+            Some(Found { number, opening: Opening::NoHeader { why }, .. }) => {
+                Error::corrupt(segment_name(*number), 0, format!("{why}; {until}"))
+            }
+            Some(Found { opening: Opening::Started { start, .. }, .. }) => {
+                missing(start.previous_end.file, until)
+            }
+            None => missing(self.durable.file, until),
+        }
+    }
+
+    /// A log that was closed ends exactly where its close said.
+    fn check_clean_end(&self) -> Result<()> {
+        let Some(clean_end) = self.facts.clean_end else {
+            return Ok(());
+        };
+        assert!(self.durable >= clean_end && self.end >= self.durable, "a clean end is durable");
+        let file = segment_name(self.end.file);
+        if self.end > clean_end {
+            return Err(Error::corrupt(
+                file,
+                START_AT,
+                format!("the log was closed at {clean_end}, and goes on"),
+            ));
+        }
+        if let Some(last) = self.segments.last() {
+            let (segment, ..) = self.started(last.number);
+            let mut behind =
+                RecordReader::new(Arc::clone(&segment.file), last.salt, last.limit, segment.bytes);
+            if let Step::Record { offset, .. } = behind.step().map_err(read_error(last.number))? {
+                return Err(Error::corrupt(file, offset, "the log was closed here, and goes on"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the chain was read to its end.
+    fn is_whole(&self) -> bool {
+        self.segments.len() == self.chain.len()
+    }
+
+    /// Counts what lies behind the end and is not zero.
+    fn discarded(&self) -> Result<Option<Discarded>> {
+        if self.facts.clean_end.is_some() {
+            return Ok(None);
+        }
+        let mut discarded: Option<Discarded> = None;
+        for segment in self.found.iter().filter(|segment| segment.number >= self.end.file) {
+            let is_superseded = self.chain.last().is_some_and(|&last| segment.number < last)
+                && !self.chain.contains(&segment.number);
+            let from = match segment.opening {
+                _ if segment.number == self.end.file => self.end.offset,
+                _ if is_superseded => continue,
+                Opening::Started { .. } => DATA_AT,
+                Opening::NotStarted { .. } => START_AT,
+                Opening::NoHeader { .. } => 0,
+            };
+            let used = used_bytes(&*segment.file, from, segment.bytes).map_err(read_error(segment.number))?;
+            if let Some(used) = used {
+                let first = discarded.get_or_insert_with(|| Discarded {
+                    file: segment_name(segment.number),
+                    offset: from,
+                    bytes: 0,
+                });
+                first.bytes += used - from;
+            }
+        }
+        Ok(discarded)
+    }
+}
+
+fn missing(number: u32, until: String) -> Error {
+    Error::corrupt(segment_name(number), 0, format!("the segment is missing; {until}"))
+}

@@ -1,0 +1,97 @@
+//! Giving the records of a recovered log to the layer above, one at a time and in order.
+
+use super::{
+    record::{ENTRY_PREFIX_BYTES, Meaning, RecordKind, last_seqno},
+    recover::{Recovered, RecoveredSegment, read_error},
+    segment::{DATA_AT, segment_name},
+};
+use isopach_engine::{
+    codec::{LogPosition, RecordReader, Step, record_bytes},
+    error::{Error, Result},
+    types::{Seqno, SharedBytes, UnixUs},
+};
+use isopach_env::{Fs, OpenMode};
+use std::{ops::Range, sync::Arc};
+
+/// A record of the log, verified.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LogRecord {
+    /// Where it begins.
+    pub position: LogPosition,
+    /// What it is.
+    pub kind: RecordKind,
+    /// Number of its first operation.
+    pub first_seqno: Seqno,
+    /// Number of operations, at least 1.
+    pub count: u32,
+    /// When it was committed.
+    pub time: UnixUs,
+    /// The bytes that the body lies in, so that windows into it need no copy.
+    pub payload: SharedBytes,
+    /// Where in `payload` the body lies.
+    pub body: Range<usize>,
+}
+
+impl LogRecord {
+    /// What was given to the log.
+    pub fn body(&self) -> &[u8] {
+        &self.payload[self.body.clone()]
+    }
+
+    /// Number of its last operation.
+    pub fn last_seqno(&self) -> Seqno {
+        last_seqno(self.first_seqno, self.count).expect("a verified record has operations with numbers")
+    }
+
+    /// Where the next record of the segment begins.
+    pub(super) fn end(&self) -> LogPosition {
+        LogPosition { offset: self.position.offset + record_bytes(self.payload.len()), ..self.position }
+    }
+}
+
+impl Recovered {
+    /// Gives every record of the caller to `each`, in the order of the log. One is in memory at a time, unless
+    /// `each` keeps them.
+    ///
+    /// Before [`Wal::start`](super::Wal::start), which gives segments up. Writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What `each` returns; and the segments must be as they were when they were recovered.
+    pub fn replay(&self, fs: &dyn Fs, each: &mut dyn FnMut(LogRecord) -> Result<()>) -> Result<()> {
+        self.segments.iter().try_for_each(|segment| read_records(fs, segment, each))
+    }
+}
+
+/// Gives the records of one segment, up to where the log leaves it.
+pub(super) fn read_records(
+    fs: &dyn Fs,
+    segment: &RecoveredSegment,
+    each: &mut dyn FnMut(LogRecord) -> Result<()>,
+) -> Result<()> {
+    let number = segment.number;
+    let name = segment_name(number);
+    let file = fs.open(&name, OpenMode::Read).map_err(read_error(number))?;
+    let mut reader = RecordReader::new(file, segment.salt, DATA_AT, segment.limit);
+    loop {
+        let (offset, kind, payload) = match reader.step().map_err(read_error(number))? {
+            Step::Record { offset, kind, payload, .. } => (offset, kind, payload),
+            Step::Invalid { offset, why } => return Err(Error::corrupt(name, offset, why)),
+            Step::End => return Ok(()),
+        };
+        let meaning =
+            Meaning::decode(kind, &payload).map_err(|why| Error::corrupt(name.clone(), offset, why))?;
+        if let Meaning::Entry(entry) = meaning {
+            each(LogRecord {
+                position: LogPosition { file: number, offset },
+                kind: entry.kind,
+                first_seqno: entry.first_seqno,
+                count: entry.count,
+                time: entry.time,
+                body: ENTRY_PREFIX_BYTES..payload.len(),
+                payload: Arc::new(payload.into_boxed_slice()),
+            })?;
+        }
+    }
+}

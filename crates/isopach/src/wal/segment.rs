@@ -1,0 +1,214 @@
+//! Segment files: their names, what they begin with, and what is found when one is opened.
+
+use super::record::{KIND_START, Meaning, Start};
+use isopach_engine::{
+    codec::{
+        FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader, Salt, Step,
+        encode_record, record_bytes,
+    },
+    error::{Error, ErrorKind, Result},
+    types::Uuid,
+};
+use isopach_env::{File, Fs, IoResult, OpenMode};
+use std::sync::Arc;
+
+/// Directory of the segments, relative to the root.
+pub const WAL_DIR: &str = "wal";
+
+/// Where a segment's first record lies.
+pub(super) const START_AT: u64 = HEADER_BYTES as u64;
+
+/// Where the records behind the first one begin.
+pub(super) const DATA_AT: u64 = START_AT + record_bytes(Start::ENCODED_BYTES);
+
+/// Bytes that are looked at in one go for what is not zero.
+const WINDOW_BYTES: u64 = 256 * 1024;
+
+/// Name of a segment, relative to the root.
+pub(super) fn segment_name(number: u32) -> String {
+    format!("{WAL_DIR}/{number:06}.wal")
+}
+
+fn parse_number(file_name: &str) -> Option<u32> {
+    let number = file_name.strip_suffix(".wal")?.parse().ok().filter(|&number| number > 0)?;
+    // One number has one name: `+1.wal` and `1.wal` are not ours.
+    (segment_name(number).strip_prefix(WAL_DIR)?.strip_prefix('/')? == file_name).then_some(number)
+}
+
+/// Numbers of the segments that are there, ascending. Other names are left alone.
+pub(super) fn list(fs: &dyn Fs) -> Result<Vec<u32>> {
+    let entries = fs.list(WAL_DIR).map_err(|error| Error::io(error, "list", WAL_DIR))?;
+    let names = entries.iter().filter(|entry| !entry.is_dir);
+    let mut numbers: Vec<u32> = names.filter_map(|entry| parse_number(&entry.name)).collect();
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The header of a new segment.
+pub(super) fn encode_header(file: Uuid, database: Uuid) -> [u8; HEADER_BYTES] {
+    FileHeader { kind: FileKind::Log, file, database }.encode()
+}
+
+/// The first record of a segment, which lies at [`START_AT`].
+pub(super) fn encode_start(out: &mut Vec<u8>, salt: Salt, start: Start, synced_upto: LogPosition) {
+    encode_record(out, salt, START_AT, Record { kind: KIND_START, synced_upto, payload: &start.encode() });
+}
+
+/// A segment file that was opened.
+pub(super) struct Found {
+    pub(super) number: u32,
+    pub(super) file: Arc<dyn File>,
+    pub(super) bytes: u64,
+    pub(super) opening: Opening,
+}
+
+/// What a segment begins with.
+pub(super) enum Opening {
+    /// A header and a first record.
+    Started { salt: Salt, start: Start, synced_upto: LogPosition },
+    /// A header of this database, but no valid first record: a crash came before it, or it is damaged.
+    NotStarted { salt: Salt, why: &'static str },
+    /// No header.
+    NoHeader { why: &'static str },
+}
+
+impl Found {
+    /// Opens a segment and reads what it begins with.
+    ///
+    /// # Errors
+    ///
+    /// `MixedStore`: the file belongs to another database, or is not a log. `UnsupportedFormat`: it is of
+    /// another version. What is merely damaged is no error here: whether it may be depends on where the log
+    /// ends.
+    pub(super) fn open(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Found> {
+        let name = segment_name(number);
+        let failed = |error| Error::io(error, "read", name.clone());
+        let file = fs.open(&name, OpenMode::Read).map_err(failed)?;
+        let bytes = file.size_bytes().map_err(failed)?;
+        let opening = match read_header(&*file, bytes).map_err(failed)? {
+            Err(why) => Opening::NoHeader { why },
+            Ok(Err(error)) => return Err(refuse(error, &name)),
+            Ok(Ok(header)) if header.kind != FileKind::Log || header.database != database => {
+                let why = "the file belongs to another database";
+                return Err(Error::new(ErrorKind::MixedStore, why).in_file(name));
+            }
+            Ok(Ok(header)) => read_start(&file, bytes, header.codec().salt, number).map_err(failed)?,
+        };
+        Ok(Found { number, file, bytes, opening })
+    }
+
+    /// The salt of its records, if its header can be read.
+    pub(super) fn salt(&self) -> Option<Salt> {
+        match self.opening {
+            Opening::Started { salt, .. } | Opening::NotStarted { salt, .. } => Some(salt),
+            Opening::NoHeader { .. } => None,
+        }
+    }
+
+    /// Whether the file can be nothing but a segment of this database: its header says so, or it was created
+    /// and a crash came before its header.
+    pub(super) fn is_surely_ours(&self) -> IoResult<bool> {
+        match self.opening {
+            Opening::NoHeader { .. } => Ok(used_bytes(&*self.file, 0, START_AT.min(self.bytes))?.is_none()),
+            Opening::Started { .. } | Opening::NotStarted { .. } => Ok(true),
+        }
+    }
+}
+
+/// The header, or why there is none: the inner error is of a header that was written so.
+fn read_header(
+    file: &dyn File,
+    bytes: u64,
+) -> IoResult<Result<Result<FileHeader, HeaderError>, &'static str>> {
+    if bytes < START_AT {
+        return Ok(Err("the file is shorter than a header"));
+    }
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact_at(0, &mut header)?;
+    Ok(match FileHeader::decode(&header) {
+        Err(HeaderError::Foreign) => Err("the file has no header"),
+        Err(HeaderError::Corrupt(why)) => Err(why.0),
+        decoded => Ok(decoded),
+    })
+}
+
+fn refuse(error: HeaderError, name: &str) -> Error {
+    let refused = match error {
+        HeaderError::Version(version) => {
+            Error::new(ErrorKind::UnsupportedFormat, format!("the log is of format version {version:#06x}"))
+        }
+        _ => Error::new(ErrorKind::UnsupportedFeature, "the log is encrypted or protected by parity"),
+    };
+    refused.in_file(name)
+}
+
+fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, number: u32) -> IoResult<Opening> {
+    let mut reader = RecordReader::new(Arc::clone(file), salt, START_AT, bytes.min(DATA_AT));
+    Ok(match reader.step()? {
+        Step::Record { kind, synced_upto, payload, .. } => match Meaning::decode(kind, &payload) {
+            // A stale copy of an older segment has a header and a first record too, with another number.
+            Ok(Meaning::Start(start)) if start.number == number => {
+                Opening::Started { salt, start, synced_upto }
+            }
+            _ => Opening::NotStarted { salt, why: "the first record is not this segment's" },
+        },
+        Step::Invalid { why, .. } => Opening::NotStarted { salt, why: why.0 },
+        Step::End => Opening::NotStarted { salt, why: "the file ends behind its header" },
+    })
+}
+
+/// End of the last byte in `from..end` that is not zero.
+pub(super) fn used_bytes(file: &dyn File, from: u64, end: u64) -> IoResult<Option<u64>> {
+    let mut window = Vec::new();
+    let mut end = end;
+    while end > from {
+        let start = from.max(end.saturating_sub(WINDOW_BYTES));
+        window.resize(usize::try_from(end - start).expect("at most a window"), 0);
+        file.read_exact_at(start, &mut window)?;
+        if let Some(last) = window.iter().rposition(|&byte| byte != 0) {
+            return Ok(Some(start + last as u64 + 1));
+        }
+        end = start;
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_has_one_name() {
+        assert_eq!(segment_name(17), "wal/000017.wal");
+        assert_eq!(segment_name(12_345_678), "wal/12345678.wal");
+        for (name, number) in [
+            ("000017.wal", Some(17)),
+            ("12345678.wal", Some(12_345_678)),
+            ("17.wal", None),
+            ("+00017.wal", None),
+            ("000000.wal", None),
+            ("000017.log", None),
+            ("99999999999.wal", None),
+        ] {
+            assert_eq!(parse_number(name), number, "{name}");
+        }
+    }
+
+    /// The bytes below are the worked example of `docs/format.md`: change both or neither.
+    #[test]
+    fn a_segment_opens_as_documented() {
+        let (file, database) = (Uuid([0x11; 16]), Uuid([0x22; 16]));
+        let header = encode_header(file, database);
+        let start = Start { number: 2, previous_end: LogPosition { file: 1, offset: 120 }, timeline: 0 };
+        let mut bytes = header.to_vec();
+
+        encode_start(&mut bytes, Salt::of(file), start, LogPosition { file: 1, offset: 120 });
+
+        assert_eq!(DATA_AT, 120);
+        assert_eq!(hex(&bytes), include_str!("testdata/opening.hex").replace(char::is_whitespace, ""));
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

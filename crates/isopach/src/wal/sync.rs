@@ -1,0 +1,101 @@
+//! Making the log durable: a prefix of it, always.
+//!
+//! One sync runs at a time. Who comes while it runs waits, and then either finds itself covered by it or runs
+//! the next one, which covers all who wait: so a slow medium makes larger batches. A failed sync is never
+//! tried again: what the medium kept is unknown until the log is recovered.
+
+use super::{Wal, append::Appender, segment::segment_name};
+use isopach_engine::{
+    codec::LogPosition,
+    error::{Error, Result},
+};
+use isopach_env::{File, SyncMode, SyncSite};
+use std::sync::Arc;
+
+/// The records of a segment.
+pub(super) const SYNC_SEGMENT: SyncSite = SyncSite("wal.segment");
+
+/// Where a log that was closed ends. For the manifest: the next recovery then takes nothing less.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct CleanEnd {
+    /// End of the last record.
+    pub end: LogPosition,
+}
+
+impl Wal {
+    /// Makes every record that was appended before durable, and returns the durable position.
+    ///
+    /// # Errors
+    ///
+    /// `Poisoned`, for good: a sync failed, this one or an earlier one. Nothing is reported durable any more.
+    pub fn sync(&self) -> Result<LogPosition> {
+        let data_end = self.state.lock().data_end;
+        self.sync_through(data_end)
+    }
+
+    /// Makes everything before `position` durable, and returns the durable position. The current segment is
+    /// not touched if `position` lies in an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::sync`].
+    pub fn sync_through(&self, position: LogPosition) -> Result<LogPosition> {
+        if let Some(covered) = self.covers(position)? {
+            return Ok(covered);
+        }
+        let _turn = self.syncing.lock();
+        if let Some(covered) = self.covers(position)? {
+            return Ok(covered);
+        }
+        let (files, target) = self.state.lock().due(position);
+        for (number, file) in files {
+            self.sync_segment(number, &file)?;
+        }
+        let mut state = self.state.lock();
+        state.note_synced(target)?;
+        Ok(state.synced_upto)
+    }
+
+    /// The durable position, if it has reached `position`.
+    fn covers(&self, position: LogPosition) -> Result<Option<LogPosition>> {
+        let state = self.state.lock();
+        state.check()?;
+        Ok((state.synced_upto >= position).then_some(state.synced_upto))
+    }
+
+    fn sync_segment(&self, number: u32, file: &Arc<dyn File>) -> Result<()> {
+        file.sync(SyncMode::Durable, SYNC_SEGMENT).map_err(|error| {
+            let error = Error::io(error, "sync the log", segment_name(number));
+            self.state.lock().poison(&error)
+        })
+    }
+
+    /// Makes the whole log durable, cuts what was reserved behind its end, and takes no more records.
+    ///
+    /// The segments stay where they are. While a pause or another hold is on nothing is cut.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::sync`]; or the cut failed, and the log has no clean end.
+    pub fn close(&self) -> Result<CleanEnd> {
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        let (end, hold) = {
+            let state = self.state.lock();
+            (state.end, state.current_hold())
+        };
+        self.sync_through(end)?;
+        appender.is_closed = true;
+        let Appender { place, blank, .. } = &mut *appender;
+        if let Some(blank) = blank.take() {
+            blank.hold.remove();
+        }
+        if let Some((place, hold)) = place.take().zip(hold)
+            && place.reserved_bytes > place.end
+        {
+            hold.trim(place.end)?;
+        }
+        Ok(CleanEnd { end })
+    }
+}
