@@ -180,10 +180,13 @@ impl<'a> Survey<'a> {
                 _ => None,
             })
             .collect();
+        let mut chain = chain(&starts, facts.first_live);
+        // What lies above a clean end is no log: checked later.
+        chain.retain(|&number| facts.clean_end.is_none_or(|end| number <= end.file));
         Survey {
             found,
             facts,
-            chain: chain(&starts, facts.first_live),
+            chain,
             segments: Vec::new(),
             end: LogPosition::START,
             stopped: None,
@@ -218,10 +221,6 @@ impl<'a> Survey<'a> {
             if self.stopped.is_some() {
                 return Ok(());
             }
-        }
-        if self.chain.is_empty() {
-            // Nothing is left of the log: it goes on behind what is known of it.
-            self.end = self.durable;
         }
         Ok(())
     }
@@ -291,13 +290,16 @@ impl<'a> Survey<'a> {
             let found = greatest_synced_upto(Arc::clone(&segment.file), salt, from, segment.bytes);
             self.durable = self.durable.max(found.map_err(read_error(segment.number))?.unwrap_or_default());
         }
+        if self.chain.is_empty() && self.durable.file < self.facts.first_live {
+            // Nothing is left of the log, and nothing need be: it goes on behind what is known of it.
+            self.end = self.durable;
+        }
         Ok(())
     }
 
     /// The rule of the log's end.
     fn check(&self) -> Result<()> {
-        let is_gone = self.chain.is_empty() && self.durable.file >= self.facts.first_live;
-        if self.durable > self.end || is_gone {
+        if self.durable > self.end {
             return Err(self.damage());
         }
         for &number in self.chain.iter().filter(|&&number| number <= self.end.file) {
@@ -334,26 +336,24 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// A log that was closed ends exactly where its close said.
+    /// A log that was closed ends exactly where its close said: no record of the caller follows. A segment
+    /// may, if it was begun for an append that failed.
     fn check_clean_end(&self) -> Result<()> {
         let Some(clean_end) = self.facts.clean_end else {
             return Ok(());
         };
-        assert!(self.durable >= clean_end && self.end >= self.durable, "a clean end is durable");
-        let file = segment_name(self.end.file);
-        if self.end > clean_end {
-            return Err(Error::corrupt(
-                file,
-                START_AT,
-                format!("the log was closed at {clean_end}, and goes on"),
-            ));
-        }
-        if let Some(last) = self.segments.last() {
-            let (segment, ..) = self.started(last.number);
-            let mut behind =
-                RecordReader::new(Arc::clone(&segment.file), last.salt, last.limit, segment.bytes);
-            if let Step::Record { offset, .. } = behind.step().map_err(read_error(last.number))? {
-                return Err(Error::corrupt(file, offset, "the log was closed here, and goes on"));
+        assert!(self.end == clean_end, "a clean end is durable, and nothing is read behind it");
+        for segment in self.found.iter().filter(|segment| segment.number >= clean_end.file) {
+            let from = match segment.opening {
+                _ if segment.number == clean_end.file => clean_end.offset,
+                Opening::Started { .. } => DATA_AT,
+                _ => continue,
+            };
+            let salt = segment.salt().expect("it was read");
+            let mut behind = RecordReader::new(Arc::clone(&segment.file), salt, from, segment.bytes);
+            if let Step::Record { offset, .. } = behind.step().map_err(read_error(segment.number))? {
+                let why = format!("the log was closed at {clean_end}, and goes on");
+                return Err(Error::corrupt(segment_name(segment.number), offset, why));
             }
         }
         Ok(())
