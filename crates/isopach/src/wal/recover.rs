@@ -300,7 +300,7 @@ impl<'a> Survey<'a> {
     /// The rule of the log's end.
     fn check(&self) -> Result<()> {
         if self.durable > self.end {
-            return Err(self.damage());
+            return Err(self.damage()?);
         }
         for &number in self.chain.iter().filter(|&&number| number <= self.end.file) {
             let previous_end = self.started(number).2.previous_end;
@@ -313,16 +313,24 @@ impl<'a> Survey<'a> {
     }
 
     /// The end lies below the durable position: says where.
-    fn damage(&self) -> Error {
+    fn damage(&self) -> Result<Error> {
         let until = format!("the log was durable up to {}", self.durable);
-        let is_inside = self.end.file == self.durable.file || self.stopped.is_some();
-        if is_inside && !self.chain.is_empty() {
-            let why = self.stopped.unwrap_or("the file is too short");
-            return Error::corrupt(segment_name(self.end.file), self.end.offset, format!("{why}; {until}"));
-        }
-        // The log left its last segment in good order: the one behind it is damaged or gone.
-        let above = if self.chain.is_empty() { self.facts.first_live } else { self.end.file + 1 };
-        match self.found.iter().find(|segment| segment.number >= above) {
+        let above = match self.found(self.end.file).filter(|_| !self.chain.is_empty()) {
+            None => self.facts.first_live,
+            Some(last) => {
+                let is_used = used_bytes(&*last.file, self.end.offset, last.bytes)
+                    .map_err(read_error(last.number))?
+                    .is_some();
+                if is_used || !self.is_whole() || self.durable.file == last.number {
+                    let why = self.stopped.unwrap_or("the file is too short");
+                    let name = segment_name(last.number);
+                    return Ok(Error::corrupt(name, self.end.offset, format!("{why}; {until}")));
+                }
+                // The log leaves its last segment in good order: the one behind it is damaged or gone.
+                last.number + 1
+            }
+        };
+        Ok(match self.found.iter().find(|segment| segment.number >= above) {
             Some(Found { number, opening: Opening::NotStarted { why, .. }, .. }) => {
                 Error::corrupt(segment_name(*number), START_AT, format!("{why}; {until}"))
             }
@@ -330,10 +338,10 @@ impl<'a> Survey<'a> {
                 Error::corrupt(segment_name(*number), 0, format!("{why}; {until}"))
             }
             Some(Found { opening: Opening::Started { start, .. }, .. }) => {
-                missing(start.previous_end.file, until)
+                missing(start.previous_end.file, &until)
             }
-            None => missing(self.durable.file, until),
-        }
+            None => missing(self.durable.file, &until),
+        })
     }
 
     /// A log that was closed ends exactly where its close said: no record of the caller follows. A segment
@@ -394,6 +402,6 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn missing(number: u32, until: String) -> Error {
+fn missing(number: u32, until: &str) -> Error {
     Error::corrupt(segment_name(number), 0, format!("the segment is missing; {until}"))
 }

@@ -6,9 +6,9 @@
 
 use super::support::{Bench, Call, Change, Fault, TestFs, body_of, record, replayed, seqno};
 use crate::wal::{LogFacts, Wal};
-use isopach_engine::{codec::LogPosition, error::ErrorKind};
+use isopach_engine::{codec::LogPosition, error::ErrorKind, version::FileRegistry};
 use isopach_env::{CreateOptions, Fs, IoErrorKind, MemFs, WriteOrigin};
-use std::{collections::BTreeMap, env, ops::Range};
+use std::{collections::BTreeMap, env, ops::Range, sync::Arc};
 
 const HISTORIES: u64 = 600;
 const CUTS_PER_HISTORY: u64 = 10;
@@ -26,7 +26,8 @@ fn a_prefix_survives_power_losses_at_any_moment() {
     let mut images = 0;
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| run(seed));
-        images += outcome.unwrap_or_else(|_| panic!("failed: ISOPACH_SEED={seed} cargo test -p isopach power"));
+        images +=
+            outcome.unwrap_or_else(|_| panic!("failed: ISOPACH_SEED={seed} cargo test -p isopach power"));
     }
     println!("{images} images");
 }
@@ -37,9 +38,10 @@ fn run(seed: u64) -> u64 {
     let mut bench = Bench::over(TestFs::new(rng.one_in(2)), seed);
     bench.options.segment_bytes = 1024 << rng.below(3);
     let mut history = History::default();
-    let wal = bench.start();
-    history.write(&mut bench, &wal, &mut rng, 1);
-    drop(wal);
+    for run in 0..1 + rng.below(3) {
+        let wal = history.open(&mut bench);
+        history.write(&mut bench, &wal, &mut rng, run * 1000 + 1);
+    }
 
     let changes = bench.fs.changes();
     let mut images = 0;
@@ -72,7 +74,8 @@ fn recover_twice(bench: &Bench, promise: &Promise, image: MemFs, rng: &mut Rng) 
     history.write(&mut second, &wal, rng, recovered.last_seqno.raw().max(promise.flushed) + 1000);
 
     let changes = second.fs.changes();
-    let cuts = [begun + rng.below(8) as usize, begun + rng.below((changes.len() - begun) as u64 + 1) as usize];
+    let cuts =
+        [begun + rng.below(8) as usize, begun + rng.below((changes.len() - begun) as u64 + 1) as usize];
     for cut in cuts {
         let cut = cut.min(changes.len());
         let mut third = bench.on(after_power_loss(&changes[..cut], rng));
@@ -189,6 +192,27 @@ impl History {
         }
     }
 
+    /// Opens the log. If a process wrote to it before and was killed, all that it appended is there, and all
+    /// that is there is durable from now on.
+    fn open(&mut self, bench: &mut Bench) -> Wal {
+        let recovered =
+            bench.recover().unwrap_or_else(|error| panic!("cannot recover after a kill: {error}"));
+        let promise = self.at(bench.fs.step());
+        let found = promise.check(&replayed(&bench.fs, &recovered));
+        assert!(found.len() >= promise.appended.len(), "{found:?} lacks some of {:?}", promise.appended);
+        if let Some(&first) = found.get(promise.appended.len()) {
+            let came_back = self.attempts.iter_mut().find(|attempt| attempt.seqnos.contains(&first));
+            let came_back = came_back.expect("it was attempted");
+            came_back.seqnos.end = found[found.len() - 1] + 1;
+            came_back.outcome = Outcome::Appended;
+        }
+        bench.registry = FileRegistry::new(Arc::clone(&bench.env.fs));
+        let wal = bench.start_after(&recovered);
+        let durable = self.appended().count();
+        self.mark(bench, |mark, _| mark.durable = durable);
+        wal
+    }
+
     /// A few dozen random operations, some of which fail.
     fn write(&mut self, bench: &mut Bench, wal: &Wal, rng: &mut Rng, first_seqno: u64) {
         let mut seqno = first_seqno;
@@ -280,6 +304,11 @@ impl History {
     }
 }
 
+/// What a process finds that opens the files after these changes, if power does not fail.
+pub(super) fn image_of(changes: &[Change]) -> MemFs {
+    image(changes, 100, false, &mut Rng(0))
+}
+
 /// What the medium holds if power fails behind `changes`.
 ///
 /// Of every write that was not synced any subset of sectors is there, now and then cut inside of a sector;
@@ -288,6 +317,11 @@ impl History {
 fn after_power_loss(changes: &[Change], rng: &mut Rng) -> MemFs {
     let keep = [0, 10, 50, 90, 100][rng.below(5) as usize];
     let has_garbage = rng.one_in(4);
+    image(changes, keep, has_garbage, rng)
+}
+
+/// `keep`: how many percent of what was not synced are there.
+fn image(changes: &[Change], keep: u64, has_garbage: bool, rng: &mut Rng) -> MemFs {
     let mut files: Vec<Content> = Vec::new();
     let mut durable_names: BTreeMap<String, usize> = BTreeMap::new();
     let mut names = durable_names.clone();
@@ -359,7 +393,8 @@ impl Content {
                         let to = end.min((from / SECTOR_BYTES + 1) * SECTOR_BYTES);
                         let part = &data[(from - offset) as usize..(to - offset) as usize];
                         if rng.percent(keep) {
-                            let cut = if rng.one_in(20) { rng.below(part.len() as u64) as usize } else { part.len() };
+                            let is_cut = keep < 100 && rng.one_in(20);
+                            let cut = if is_cut { rng.below(part.len() as u64) as usize } else { part.len() };
                             put(&mut bytes, from, &part[..cut]);
                         } else if has_garbage && from >= bytes.len() as u64 && rng.one_in(2) {
                             let garbage: Vec<u8> = part.iter().map(|_| rng.next() as u8).collect();

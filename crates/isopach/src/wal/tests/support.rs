@@ -1,6 +1,6 @@
 //! Files that fail on demand and remember every change, and a log over them.
 
-use crate::wal::{AppendRecord, LogFacts, Recovered, RecordKind, Wal, WalOptions, recover};
+use crate::wal::{AppendRecord, LogFacts, RecordKind, Recovered, Wal, WalOptions, recover};
 use isopach_engine::{
     codec::LogPosition,
     error::Result,
@@ -335,6 +335,17 @@ impl Bench {
     /// Removes what was given up.
     pub(super) fn run_deletions(&self) {
         assert_eq!(self.registry.run_deletions(u64::MAX).failed, 0);
+    }
+}
+
+/// Removal behind everybody's back.
+pub(super) trait RemoveSegment {
+    fn remove_file_of(&self, number: u32);
+}
+
+impl RemoveSegment for MemFs {
+    fn remove_file_of(&self, number: u32) {
+        self.remove_file(&name(number)).unwrap();
     }
 }
 
