@@ -3,9 +3,9 @@
 //! Two positions come out of it. *E*, [`Recovered::end`], is where the valid log ends. *X*,
 //! [`Recovered::durable`], is the greatest position that is known to have been durable: the greatest
 //! `synced_upto` that the manifest, any record, or anything that looks like a record behind an invalid one
-//! carries. Unsynced pages survive a power loss in any subset, so an invalid record at or above X is how a log
-//! ends; below X it is damage. What was read in `[X, E)` may have come from the page cache and is not durable:
-//! [`Wal::start`](super::Wal::start) writes it anew.
+//! carries. Unsynced pages survive a power loss in any subset, so an invalid record at or above X is how a
+//! log ends; below X it is damage. What was read in `[X, E)` may have come from the page cache and is not
+//! durable: [`Wal::start`](super::Wal::start) writes it anew.
 
 use super::{
     chain::chain,

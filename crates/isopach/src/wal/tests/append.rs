@@ -153,7 +153,7 @@ fn a_paused_registry_keeps_freed_segments() {
     assert_eq!(bench.numbers(), [3]);
 }
 
-/// The write fails after all of the group is in the file: the records look valid there, and must not come back.
+/// The write fails after all of the group is in the file: its records look valid there.
 #[test]
 fn a_failed_group_stays_out_of_the_log_even_if_its_bytes_are_there() {
     let bench = Bench::new();

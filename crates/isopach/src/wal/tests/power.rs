@@ -261,7 +261,8 @@ impl History {
         next
     }
 
-    /// An append that fails, with some or all of its bytes in the file, and may find no space for what follows.
+    /// An append that fails, with some or all of its bytes in the file, perhaps without space for what hides
+    /// them.
     fn fail_append(&mut self, bench: &Bench, wal: &Wal, rng: &mut Rng, seqno: &mut u64) {
         let kind = if rng.one_in(2) { IoErrorKind::OutOfSpace } else { IoErrorKind::Other };
         let prefix = if rng.one_in(2) { usize::MAX } else { rng.below(700) as usize };

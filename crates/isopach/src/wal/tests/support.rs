@@ -135,15 +135,13 @@ impl Memory {
 
     /// The fault that hits this call.
     fn hit(&mut self, call: Call) -> Option<Fault> {
-        for fault in self.faults.iter_mut().filter(|fault| fault.call == call && fault.times > 0) {
-            if fault.skip > 0 {
-                fault.skip -= 1;
-                return None;
-            }
-            fault.times -= 1;
-            return Some(*fault);
+        let fault = self.faults.iter_mut().find(|fault| fault.call == call && fault.times > 0)?;
+        if fault.skip > 0 {
+            fault.skip -= 1;
+            return None;
         }
-        None
+        fault.times -= 1;
+        Some(*fault)
     }
 
     fn check(&mut self, call: Call) -> IoResult<()> {
