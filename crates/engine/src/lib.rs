@@ -6,12 +6,17 @@
 
 extern crate alloc;
 
-pub mod types;
-pub mod error;
-pub mod key;
+pub mod cache;
 pub mod codec;
+pub mod compaction;
+pub mod error;
 pub mod iter;
+pub mod key;
+pub mod memtable;
+pub mod store;
 pub mod table;
+pub mod tree;
+pub mod types;
 pub mod version;
 
 pub use isopach_env as env;

@@ -87,7 +87,9 @@ impl Slice {
         assert!(start <= end && end <= self.len(), "range {start}..{end} is outside of {} bytes", self.len());
         match &self.0 {
             Repr::Inline { bytes, .. } => Self::inline(&bytes[start..end]).expect("a part is no longer"),
-            Repr::Window { start: first, owner, .. } => Slice::window(owner, *first as usize + start, end - start),
+            Repr::Window { start: first, owner, .. } => {
+                Slice::window(owner, *first as usize + start, end - start)
+            }
         }
     }
 }

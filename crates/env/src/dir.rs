@@ -110,3 +110,113 @@ impl Fs for SubDir {
         self.fs.ledger()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{IoErrorKind, MemFs, WriteOrigin};
+
+    const SITE: SyncSite = SyncSite("test");
+    const LOG: CreateOptions = CreateOptions::new(WriteOrigin::Log);
+
+    #[test]
+    fn what_is_made_inside_lies_below_the_directory() {
+        let fs = MemFs::new();
+        let dir = SubDir::create(Arc::new(fs.clone()), "db", SITE).expect("new");
+
+        dir.create_dir("tables").expect("new");
+        dir.create("tables/a", &LOG).expect("new");
+
+        assert_eq!(fs.exists("db/tables/a"), Ok(true));
+        assert_eq!(dir.list("tables").map(|entries| entries.len()), Ok(1));
+        assert_eq!(dir.list("").map(|entries| entries.len()), Ok(1));
+    }
+
+    #[test]
+    fn no_name_leads_out() {
+        let fs = Arc::new(MemFs::new());
+        fs.create("outside", &LOG).expect("new");
+        let dir = SubDir::create(fs, "db", SITE).expect("new");
+
+        for name in ["", "/outside", "../outside", "a/../../outside"] {
+            let kind = dir.open(name, OpenMode::Read).map_err(|error| error.kind());
+            assert_eq!(kind.err(), Some(IoErrorKind::InvalidName), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_made_by_one_caller_only_and_opened_only_if_it_exists() {
+        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+        fs.create("file", &LOG).expect("new");
+        let kind_of = |result: IoResult<SubDir>| result.err().map(|error| error.kind());
+
+        assert_eq!(kind_of(SubDir::open(Arc::clone(&fs), "db")), Some(IoErrorKind::NotFound));
+        assert_eq!(kind_of(SubDir::open(Arc::clone(&fs), "file")), Some(IoErrorKind::NotADirectory));
+        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "a/db", SITE)), Some(IoErrorKind::NotFound));
+        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db", SITE)), None);
+        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db", SITE)), Some(IoErrorKind::AlreadyExists));
+        assert_eq!(kind_of(SubDir::open(fs, "db")), None);
+    }
+
+    #[test]
+    fn making_it_and_syncing_its_parent_sync_the_directory_that_holds_it() {
+        let fs = Arc::new(SyncLog::default());
+        fs.inner.create_dir("a").expect("new");
+
+        let outer = SubDir::create(Arc::clone(&fs) as Arc<dyn Fs>, "a/db", SITE).expect("new");
+        outer.sync_parent(SITE).expect("in memory");
+        let inner = SubDir::create(Arc::new(outer), "copy", SITE).expect("new");
+        inner.sync_parent(SITE).expect("in memory");
+        inner.sync_dir("", SITE).expect("in memory");
+
+        assert_eq!(*fs.synced.lock(), ["a", "a", "a/db", "a/db", "a/db/copy"]);
+    }
+
+    /// Notes which directories are synced.
+    struct SyncLog {
+        inner: MemFs,
+        synced: crate::sync::Mutex<Vec<String>>,
+    }
+
+    impl Default for SyncLog {
+        fn default() -> SyncLog {
+            let rank = crate::sync::Rank::new(0, "test");
+            SyncLog { inner: MemFs::new(), synced: crate::sync::Mutex::new(rank, Vec::new()) }
+        }
+    }
+
+    impl Fs for SyncLog {
+        fn open(&self, name: &str, mode: OpenMode) -> IoResult<Arc<dyn File>> {
+            self.inner.open(name, mode)
+        }
+
+        fn create(&self, name: &str, options: &CreateOptions) -> IoResult<Arc<dyn File>> {
+            self.inner.create(name, options)
+        }
+
+        fn create_dir(&self, name: &str) -> IoResult<()> {
+            self.inner.create_dir(name)
+        }
+
+        fn list(&self, dir: &str) -> IoResult<Vec<DirEntry>> {
+            self.inner.list(dir)
+        }
+
+        fn remove_file(&self, name: &str) -> IoResult<()> {
+            self.inner.remove_file(name)
+        }
+
+        fn remove_dir(&self, name: &str) -> IoResult<()> {
+            self.inner.remove_dir(name)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> IoResult<()> {
+            self.inner.rename(from, to)
+        }
+
+        fn sync_dir(&self, dir: &str, site: SyncSite) -> IoResult<()> {
+            self.synced.lock().push(dir.into());
+            self.inner.sync_dir(dir, site)
+        }
+    }
+}

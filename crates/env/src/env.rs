@@ -54,3 +54,43 @@ impl Env {
         Ok(env.with_spawn(Arc::new(ThreadSpawn::new())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::OpenMode;
+
+    #[test]
+    fn one_seed_simulates_one_run() {
+        let draw = |seed| {
+            let env = Env::simulated(seed);
+            let mut bytes = [0; 16];
+            env.entropy.fill(&mut bytes).expect("seeded");
+            (bytes, env.clock.unix_us())
+        };
+
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn clones_share_files_and_simulations_do_not() {
+        use crate::{CreateOptions, WriteOrigin};
+        let (one, two) = (Env::simulated(7), Env::simulated(7));
+
+        one.clone().fs.create("a", &CreateOptions::new(WriteOrigin::Log)).expect("new");
+
+        assert!(one.fs.open("a", OpenMode::Read).is_ok());
+        assert!(two.fs.open("a", OpenMode::Read).is_err());
+    }
+
+    #[test]
+    #[cfg(feature = "std")]
+    fn the_environment_of_the_system_needs_a_directory() {
+        assert!(Env::os("/no such directory").is_err());
+
+        let env = Env::os(std::env::temp_dir()).expect("exists");
+
+        assert!(env.spawn.parallelism() >= 1);
+    }
+}

@@ -19,14 +19,14 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::{
-    fmt,
-    ops::Bound,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-};
+use core::{fmt, ops::Bound};
+use inode::{Inode, Space};
+
+mod inode;
+#[cfg(test)]
+mod tests;
 
 const TREE_RANK: Rank = Rank::new(Rank::ENV_LEVELS + 5, "mem_fs.tree");
-const CONTENT_RANK: Rank = Rank::new(Rank::ENV_LEVELS + 6, "mem_fs.content");
 
 /// Files in memory. Clones are the same place; [`MemFs::deep_clone`] makes another.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ enum Node {
 impl MemFs {
     /// An empty place without a limit.
     pub fn new() -> MemFs {
-        MemFs::with_space(Space::new(u64::MAX))
+        MemFs::with_capacity(None)
     }
 
     /// Limits the bytes of all files together; `None` lifts the limit. Takes effect at once: growing past it
@@ -59,32 +59,29 @@ impl MemFs {
     ///
     /// A removed file counts until its last handle is closed.
     pub fn set_capacity(&self, bytes: Option<u64>) {
-        self.0.space.capacity_bytes.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.0.space.set_capacity(bytes);
     }
 
     /// An independent copy of what is here at one instant: what a process that dies now leaves behind. It has
     /// the same capacity, a new ledger, no locks, and nothing of files without a name.
     #[must_use]
     pub fn deep_clone(&self) -> MemFs {
-        let tree = self.0.tree.write();
-        let copy = MemFs::with_space(Space::new(self.0.space.capacity_bytes.load(Ordering::Relaxed)));
-        let nodes = tree.iter().map(|(name, node)| {
-            let node = match node {
-                Node::Dir => Node::Dir,
-                Node::File(inode) => Node::File(Arc::new(inode.copy_into(&copy.0.space))),
-            };
-            (name.clone(), node)
-        });
-        let nodes = nodes.collect();
+        let copy = MemFs::with_capacity(self.0.space.capacity_bytes());
+        let copy_of = |node: &Node| match node {
+            Node::Dir => Node::Dir,
+            Node::File(inode) => Node::File(Arc::new(inode.copy_into(Arc::clone(&copy.0.space)))),
+        };
+        let tree = self.0.tree.write(); // Nobody changes names or content from here on.
+        let nodes = tree.iter().map(|(name, node)| (name.clone(), copy_of(node))).collect();
         drop(tree);
         *copy.0.tree.write() = nodes;
         copy
     }
 
-    fn with_space(space: Space) -> MemFs {
+    fn with_capacity(bytes: Option<u64>) -> MemFs {
         MemFs(Arc::new(Place {
             tree: RwLock::new(TREE_RANK, Tree::new()),
-            space: Arc::new(space),
+            space: Arc::new(Space::new(bytes)),
             ledger: Ledger::new(),
         }))
     }
@@ -187,11 +184,11 @@ impl Fs for MemFs {
             }
             Err(error) => return Err(error),
         };
-        if inode.advisory.take(mode) {
-            Ok(Box::new(MemLock { inode, mode }))
-        } else {
-            Err(IoErrorKind::WouldBlock.into())
+        drop(tree);
+        if !inode.try_lock(mode) {
+            return Err(IoErrorKind::WouldBlock.into());
         }
+        Ok(Box::new(MemLock { inode, mode }))
     }
 
     fn space_left(&self) -> IoResult<Option<u64>> {
@@ -256,49 +253,6 @@ fn below<'t>(tree: &'t Tree, dir: Name<'_>) -> impl Iterator<Item = (&'t str, &'
         .map_while(move |(name, node)| name.strip_prefix(prefix.as_str()).map(|rest| (rest, node)))
 }
 
-/// A file's content and lock; freed with its last name and handle.
-struct Inode {
-    content: RwLock<Vec<u8>>,
-    advisory: Advisory,
-    space: Arc<Space>,
-}
-
-impl Inode {
-    fn new(space: Arc<Space>) -> Inode {
-        Inode { content: RwLock::new(CONTENT_RANK, Vec::new()), advisory: Advisory::default(), space }
-    }
-
-    /// The caller keeps writers out.
-    fn copy_into(&self, space: &Arc<Space>) -> Inode {
-        let content = self.content.read().clone();
-        space.used_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
-        Inode {
-            content: RwLock::new(CONTENT_RANK, content),
-            advisory: Advisory::default(),
-            space: Arc::clone(space),
-        }
-    }
-
-    /// Makes `content`, this file's, at least `bytes` long.
-    fn grow(&self, content: &mut Vec<u8>, bytes: u64) -> IoResult<()> {
-        let size_bytes = usize::try_from(bytes).map_err(|_| IoErrorKind::OutOfSpace)?;
-        let Some(more) = size_bytes.checked_sub(content.len()) else {
-            return Ok(());
-        };
-        content.try_reserve(more).map_err(|_| IoErrorKind::OutOfSpace)?;
-        self.space.take(more as u64)?;
-        content.resize(size_bytes, 0);
-        Ok(())
-    }
-}
-
-impl Drop for Inode {
-    fn drop(&mut self) {
-        let size_bytes = self.content.get_mut().len() as u64;
-        self.space.give_back(size_bytes);
-    }
-}
-
 struct MemFile {
     place: Arc<Place>,
     inode: Arc<Inode>,
@@ -308,35 +262,22 @@ struct MemFile {
 
 impl MemFile {
     /// Changes the content, unless the handle is for reading.
-    fn change(&self, change: impl FnOnce(&mut Vec<u8>) -> IoResult<()>) -> IoResult<()> {
+    fn change(&self, change: impl FnOnce(&Inode) -> IoResult<()>) -> IoResult<()> {
         if self.mode == OpenMode::Read {
             return Err(IoErrorKind::PermissionDenied.into());
         }
-        let _no_copy_now = self.place.tree.read();
-        change(&mut self.inode.content.write())
+        let _nobody_copies_the_place = self.place.tree.read();
+        change(&self.inode)
     }
 }
 
 impl File for MemFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> IoResult<usize> {
-        let content = self.inode.content.read();
-        let rest = usize::try_from(offset).ok().and_then(|start| content.get(start..)).unwrap_or_default();
-        let read_bytes = rest.len().min(buf.len());
-        buf[..read_bytes].copy_from_slice(&rest[..read_bytes]);
-        Ok(read_bytes)
+        Ok(self.inode.read_at(offset, buf))
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> IoResult<()> {
-        self.change(|content| {
-            if data.is_empty() {
-                return Ok(());
-            }
-            let end = offset.checked_add(data.len() as u64).ok_or(IoErrorKind::OutOfSpace)?;
-            self.inode.grow(content, end)?;
-            let start = usize::try_from(offset).expect("below the end, which fits");
-            content[start..start + data.len()].copy_from_slice(data);
-            Ok(())
-        })?;
+        self.change(|inode| inode.write_at(offset, data))?;
         self.place.ledger.add(self.origin, data.len() as u64);
         Ok(())
     }
@@ -346,76 +287,15 @@ impl File for MemFile {
     }
 
     fn size_bytes(&self) -> IoResult<u64> {
-        Ok(self.inode.content.read().len() as u64)
+        Ok(self.inode.size_bytes())
     }
 
     fn set_len(&self, bytes: u64) -> IoResult<()> {
-        self.change(|content| {
-            if let Some(less) = (content.len() as u64).checked_sub(bytes) {
-                content.truncate(usize::try_from(bytes).expect("shorter than the content"));
-                content.shrink_to_fit();
-                self.inode.space.give_back(less);
-                Ok(())
-            } else {
-                self.inode.grow(content, bytes)
-            }
-        })
+        self.change(|inode| inode.set_len(bytes))
     }
 
     fn allocate(&self, bytes: u64) -> IoResult<()> {
-        self.change(|content| self.inode.grow(content, bytes))
-    }
-}
-
-/// Bytes of all files, and their limit. Counters that stand alone: nothing is ordered by them.
-#[derive(Debug)]
-struct Space {
-    used_bytes: AtomicU64,
-    /// `u64::MAX`: no limit.
-    capacity_bytes: AtomicU64,
-}
-
-impl Space {
-    fn new(capacity_bytes: u64) -> Space {
-        Space { used_bytes: AtomicU64::new(0), capacity_bytes: AtomicU64::new(capacity_bytes) }
-    }
-
-    fn take(&self, bytes: u64) -> IoResult<()> {
-        let capacity_bytes = self.capacity_bytes.load(Ordering::Relaxed);
-        let take = |used: u64| used.checked_add(bytes).filter(|&after| after <= capacity_bytes);
-        match self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(IoErrorKind::OutOfSpace.into()),
-        }
-    }
-
-    fn give_back(&self, bytes: u64) {
-        let before = self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        debug_assert!(before >= bytes, "gives back only what was taken");
-    }
-
-    fn left_bytes(&self) -> Option<u64> {
-        let capacity_bytes = self.capacity_bytes.load(Ordering::Relaxed);
-        let used_bytes = self.used_bytes.load(Ordering::Relaxed);
-        (capacity_bytes != u64::MAX).then(|| capacity_bytes.saturating_sub(used_bytes))
-    }
-}
-
-/// Who holds a file's lock: a count of shared holders, or [`Advisory::EXCLUSIVE`].
-#[derive(Default)]
-struct Advisory(AtomicUsize);
-
-impl Advisory {
-    const EXCLUSIVE: usize = usize::MAX;
-
-    /// Takes the lock if nobody is in the way.
-    fn take(&self, mode: LockMode) -> bool {
-        let take = |holders: usize| match mode {
-            LockMode::Shared => holders.checked_add(1).filter(|&after| after != Self::EXCLUSIVE),
-            LockMode::Exclusive => (holders == 0).then_some(Self::EXCLUSIVE),
-        };
-        // Pairs with the release in `MemLock`: a holder sees what its predecessor did under the lock.
-        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).is_ok()
+        self.change(|inode| inode.extend(bytes))
     }
 }
 
@@ -428,9 +308,6 @@ impl FileLock for MemLock {}
 
 impl Drop for MemLock {
     fn drop(&mut self) {
-        match self.mode {
-            LockMode::Shared => self.inode.advisory.0.fetch_sub(1, Ordering::Release),
-            LockMode::Exclusive => self.inode.advisory.0.swap(0, Ordering::Release),
-        };
+        self.inode.unlock(self.mode);
     }
 }

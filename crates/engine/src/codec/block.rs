@@ -67,7 +67,13 @@ pub struct Section<'a> {
 /// # Panics
 ///
 /// If there are more than [`MAX_SECTIONS`] sections or one exceeds 4 GiB: the callers' bounds exclude both.
-pub fn encode_block(out: &mut Vec<u8>, kind: BlockKind, codec: &FileCodec, offset: u64, sections: &[Section<'_>]) {
+pub fn encode_block(
+    out: &mut Vec<u8>,
+    kind: BlockKind,
+    codec: &FileCodec,
+    offset: u64,
+    sections: &[Section<'_>],
+) {
     assert!(sections.len() <= MAX_SECTIONS, "a block has at most {MAX_SECTIONS} sections");
     let start = out.len();
     let payload_at = BLOCK_HEADER_BYTES + sections.len() * SECTION_ENTRY_BYTES;

@@ -1,6 +1,8 @@
 //! Compression of sections.
 
 use super::Corruption;
+#[cfg(feature = "lz4")]
+use alloc::vec;
 use alloc::{borrow::Cow, vec::Vec};
 
 /// How sections are compressed. The numbers of [`Compression::to_raw`] are on disk.
@@ -48,7 +50,7 @@ impl Compression {
         match self {
             #[cfg(feature = "lz4")]
             Compression::Lz4 if !raw.is_empty() => {
-                let packed = lz4_flex::block::compress(raw);
+                let packed = compress_lz4(raw);
                 if packed.len() <= raw.len() - raw.len() / 8 {
                     (Compression::Lz4, Cow::Owned(packed))
                 } else {
@@ -68,7 +70,9 @@ impl Compression {
     pub fn decompress(self, stored: Vec<u8>, raw_bytes: usize) -> Result<Vec<u8>, Corruption> {
         match self {
             Compression::None if stored.len() == raw_bytes => Ok(stored),
-            Compression::None => Err(Corruption("a stored section has another length than its directory says")),
+            Compression::None => {
+                Err(Corruption("a stored section has another length than its directory says"))
+            }
             Compression::Lz4 => {
                 let reachable = (stored.len() as u64).saturating_mul(LZ4_MAX_RATIO);
                 if raw_bytes as u64 > reachable {
@@ -81,9 +85,18 @@ impl Compression {
 }
 
 #[cfg(feature = "lz4")]
+fn compress_lz4(raw: &[u8]) -> Vec<u8> {
+    let mut packed = vec![0; lz4_flex::block::get_maximum_output_size(raw.len())];
+    let len = lz4_flex::block::compress_into(raw, &mut packed).expect("the output has the greatest size");
+    packed.truncate(len);
+    packed
+}
+
+#[cfg(feature = "lz4")]
 fn decompress_lz4(stored: &[u8], raw_bytes: usize) -> Result<Vec<u8>, Corruption> {
-    match lz4_flex::block::decompress(stored, raw_bytes) {
-        Ok(raw) if raw.len() == raw_bytes => Ok(raw),
+    let mut raw = vec![0; raw_bytes];
+    match lz4_flex::block::decompress_into(stored, &mut raw) {
+        Ok(len) if len == raw_bytes => Ok(raw),
         _ => Err(Corruption("a section does not decompress")),
     }
 }

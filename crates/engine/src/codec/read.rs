@@ -40,7 +40,8 @@ impl<'a> Reader<'a> {
     ///
     /// Fewer are left. So of every method here.
     pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Corruption> {
-        let (taken, left) = self.left.split_at_checked(len).ok_or(Corruption("a field ends behind its record"))?;
+        let (taken, left) =
+            self.left.split_at_checked(len).ok_or(Corruption("a field ends behind its record"))?;
         self.left = left;
         Ok(taken)
     }

@@ -3,6 +3,12 @@
 //! A cursor stands on one version of one key, or on none. Cursors of all sources (memtables, tables, runs) keep
 //! one contract, so that merges and scans need not know what lies below.
 
+mod merge;
+mod visible;
+
+pub use merge::MergeCursor;
+pub use visible::{Item, VisibleScan, resolve};
+
 use crate::{
     error::Result,
     key::{InternalKey, ValueKind},

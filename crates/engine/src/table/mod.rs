@@ -1,5 +1,57 @@
-//! Tables: immutable files of sorted blocks.
+//! Tables: immutable files of sorted blocks. Layout: `docs/format.md` §4.
+//!
+//! | at                | what                                                              |
+//! |-------------------|-------------------------------------------------------------------|
+//! | 0                 | file header, 64 bytes                                             |
+//! | 64                | data blocks, one behind the other, in the order of their keys     |
+//! | behind them       | filter block, unless the table was written without                |
+//! | behind it         | index block                                                       |
+//! | behind it         | properties block                                                  |
+//! | last 96 bytes     | footer: where the other three are, counts, the size of the file   |
+//!
+//! [`TableWriter`] makes them, [`Table`] reads them. What the manifest keeps of one is its [`TableMeta`]; with it
+//! a table is opened by two reads. This module knows nothing of levels, versions and which tables are live, and
+//! removes no file.
 
+mod block;
+mod cursor;
+mod fields;
+mod filter;
+mod footer;
+mod heads;
+mod index;
 mod meta;
+mod open;
+mod properties;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod writer;
 
+pub use block::DataBlock;
+pub use cursor::TableCursor;
+pub use filter::KeyHash;
 pub use meta::{BlockHandle, TableMeta};
+pub use properties::{KindCounts, Properties, PropertySeed};
+pub use reader::{DataCache, Table};
+pub use verify::{Finding, VerifyDepth};
+pub use writer::{TableIdentity, TableOptions, TableWriter};
+
+use crate::types::TableId;
+use alloc::{format, string::String};
+
+/// Directory of the tables, relative to the root.
+pub const TABLES_DIR: &str = "tables";
+
+/// Name of a table's file, relative to the root.
+pub fn file_name(id: TableId) -> String {
+    format!("{TABLES_DIR}/{:06}.table", id.0)
+}
+
+/// The number of the table whose file has this name; `None` for other files.
+pub fn number_of(name: &str) -> Option<TableId> {
+    let digits = name.strip_prefix(TABLES_DIR)?.strip_prefix('/')?.strip_suffix(".table")?;
+    let id = TableId(digits.parse().ok()?);
+    (file_name(id) == name).then_some(id)
+}

@@ -2,8 +2,8 @@
 
 use super::calls::{Calls, read_full, uninterrupted, write_all};
 use crate::{
-    error::IoResult,
-    file::{File, SyncMode, SyncSite},
+    error::{IoErrorKind, IoResult},
+    file::{File, OpenMode, SyncMode, SyncSite},
     ledger::{Ledger, WriteOrigin},
 };
 use alloc::sync::Arc;
@@ -14,6 +14,18 @@ pub(super) struct OsFile<C: Calls> {
     pub(super) calls: C,
     pub(super) ledger: Arc<Ledger>,
     pub(super) origin: WriteOrigin,
+    pub(super) mode: OpenMode,
+}
+
+impl<C: Calls> OsFile<C> {
+    /// Refuses to change a file opened for reading: systems report that by different numbers, some of which
+    /// mean other things too.
+    fn check_writable(&self) -> IoResult<()> {
+        match self.mode {
+            OpenMode::Read => Err(IoErrorKind::PermissionDenied.into()),
+            OpenMode::ReadWrite => Ok(()),
+        }
+    }
 }
 
 impl<C: Calls> File for OsFile<C> {
@@ -26,6 +38,7 @@ impl<C: Calls> File for OsFile<C> {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> IoResult<()> {
+        self.check_writable()?;
         write_all(&self.calls, offset, data)?;
         self.ledger.add(self.origin, data.len() as u64);
         Ok(())
@@ -43,10 +56,12 @@ impl<C: Calls> File for OsFile<C> {
     }
 
     fn set_len(&self, bytes: u64) -> IoResult<()> {
+        self.check_writable()?;
         Ok(uninterrupted(|| self.calls.set_len(bytes))?)
     }
 
     fn allocate(&self, bytes: u64) -> IoResult<()> {
+        self.check_writable()?;
         if bytes == 0 {
             return Ok(()); // The system would call it invalid.
         }

@@ -11,6 +11,7 @@ use crate::{
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use std::{
     fs::{self, DirBuilder, OpenOptions, TryLockError},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -65,8 +66,8 @@ impl OsFs {
         Ok(path)
     }
 
-    fn handle(&self, file: fs::File, origin: WriteOrigin) -> Arc<dyn File> {
-        Arc::new(OsFile { calls: file, ledger: Arc::clone(&self.ledger), origin })
+    fn handle(&self, file: fs::File, mode: OpenMode, origin: WriteOrigin) -> Arc<dyn File> {
+        Arc::new(OsFile { calls: file, ledger: Arc::clone(&self.ledger), origin, mode })
     }
 }
 
@@ -76,13 +77,13 @@ impl Fs for OsFs {
         let mut options = OpenOptions::new();
         options.read(true).write(mode == OpenMode::ReadWrite);
         let file = open_file(&path, &options)?;
-        Ok(self.handle(file, WriteOrigin::Metadata))
+        Ok(self.handle(file, mode, WriteOrigin::Metadata))
     }
 
     fn create(&self, name: &str, options: &CreateOptions) -> IoResult<Arc<dyn File>> {
         let path = self.path(Name::parse(name)?)?;
         let file = uninterrupted(|| for_owner().create_new(true).open(&path))?;
-        Ok(self.handle(file, options.origin))
+        Ok(self.handle(file, OpenMode::ReadWrite, options.origin))
     }
 
     fn create_dir(&self, name: &str) -> IoResult<()> {
@@ -144,21 +145,33 @@ impl Fs for OsFs {
             LockMode::Shared => open_file(&path, OpenOptions::new().read(true))?,
             LockMode::Exclusive => open_file(&path, for_owner().create(true).truncate(false))?,
         };
-        let taken = match mode {
-            LockMode::Shared => file.try_lock_shared(),
-            LockMode::Exclusive => file.try_lock(),
-        };
-        match taken {
-            Ok(()) => Ok(Box::new(OsLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Err(IoErrorKind::WouldBlock.into()),
-            Err(TryLockError::Error(error)) => Err(error.into()),
-        }
+        let is_taken = uninterrupted(|| {
+            let result = match mode {
+                LockMode::Shared => file.try_lock_shared(),
+                LockMode::Exclusive => file.try_lock(),
+            };
+            match result {
+                Ok(()) => Ok(true),
+                Err(TryLockError::WouldBlock) => Ok(false),
+                Err(TryLockError::Error(error)) => Err(error),
+            }
+        })?;
+        if is_taken { Ok(Box::new(OsLock { _file: file })) } else { Err(IoErrorKind::WouldBlock.into()) }
     }
 
     #[cfg(unix)]
     fn space_left(&self) -> IoResult<Option<u64>> {
         let stat = uninterrupted(|| Ok(rustix::fs::statvfs(&*self.root)?))?;
         Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
+    fn exists(&self, name: &str) -> IoResult<bool> {
+        let path = self.path(Name::parse(name)?)?;
+        match uninterrupted(|| fs::symlink_metadata(&path)) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn ledger(&self) -> Option<&Ledger> {
@@ -216,3 +229,6 @@ struct OsLock {
 }
 
 impl FileLock for OsLock {}
+
+#[cfg(all(test, unix))]
+mod tests;

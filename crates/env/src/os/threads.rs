@@ -1,8 +1,9 @@
 //! The operating system's threads.
 
 use crate::spawn::{Job, Spawn};
-use alloc::{string::String, sync::Arc};
+use alloc::{boxed::Box, string::String, sync::Arc};
 use std::{
+    io,
     sync::{Mutex, PoisonError},
     thread::{self, Builder},
 };
@@ -30,23 +31,25 @@ impl Default for ThreadSpawn {
 
 impl Spawn for ThreadSpawn {
     fn spawn(&self, job: Job) -> Result<(), Job> {
-        // A thread that cannot start drops its closure, so the job lies where both sides reach it.
-        let shared = Arc::new(Mutex::new(Some(job)));
-        let theirs = Arc::clone(&shared);
-        let started = Builder::new().name(String::from("isopach")).spawn(move || {
-            if let Some(job) = take(&theirs) {
-                job();
-            }
-        });
-        match started {
-            Ok(_) => Ok(()),
-            Err(_) => Err(take(&shared).expect("the thread that would have taken the job never ran")),
-        }
+        start(job, |run| Builder::new().name(String::from("isopach")).spawn(run).map(drop))
     }
 
     fn parallelism(&self) -> usize {
         self.parallelism
     }
+}
+
+/// Starts `job` with `starter`, or gives it back.
+fn start(job: Job, starter: impl FnOnce(Job) -> Result<(), io::Error>) -> Result<(), Job> {
+    // A starter that fails drops what it was to run, so the job lies where both sides reach it.
+    let shared = Arc::new(Mutex::new(Some(job)));
+    let theirs = Arc::clone(&shared);
+    let run = Box::new(move || {
+        if let Some(job) = take(&theirs) {
+            job();
+        }
+    });
+    starter(run).map_err(|_| take(&shared).expect("a job that was not started was not taken"))
 }
 
 fn take(shared: &Mutex<Option<Job>>) -> Option<Job> {
@@ -56,7 +59,6 @@ fn take(shared: &Mutex<Option<Job>>) -> Option<Job> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::boxed::Box;
     use std::sync::mpsc;
 
     #[test]
@@ -72,6 +74,18 @@ mod tests {
         let (id, name) = receiver.recv().expect("the job ran");
         assert_ne!(id, thread::current().id());
         assert_eq!(name.as_deref(), Some("isopach"));
+    }
+
+    #[test]
+    fn a_job_that_cannot_be_started_is_given_back() {
+        let (sender, receiver) = mpsc::channel();
+        let job = Box::new(move || sender.send(()).expect("the test waits"));
+
+        let back = start(job, |_| Err(io::ErrorKind::OutOfMemory.into())).expect_err("not started");
+
+        assert!(receiver.try_recv().is_err(), "it has not run");
+        back();
+        assert!(receiver.try_recv().is_ok(), "it has run once");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The locks of `std`, without poisoning. [`super::spin`] has the same items for targets without `std`.
+//! The locks of `std`, without poisoning. `spin` has the same items for targets without `std`.
 
 use std::sync::{PoisonError, TryLockError};
 

@@ -35,3 +35,30 @@ impl<T> fmt::Debug for StateCell<T> {
         f.debug_struct("StateCell").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RANK: Rank = Rank::new(1, "test");
+
+    #[test]
+    fn a_reader_keeps_what_it_loaded() {
+        let cell = StateCell::new(RANK, Arc::new(1));
+        let before = cell.load();
+
+        let old = cell.store(Arc::new(2));
+
+        assert_eq!((*before, *old, *cell.load()), (1, 1, 2));
+        assert!(Arc::ptr_eq(&before, &old));
+    }
+
+    #[test]
+    fn the_cell_keeps_no_reference_to_a_state_it_replaced() {
+        let cell = StateCell::new(RANK, Arc::new(1));
+
+        let mut old = cell.store(Arc::new(2));
+
+        assert!(Arc::get_mut(&mut old).is_some(), "the caller has the last reference");
+    }
+}

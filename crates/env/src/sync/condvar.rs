@@ -1,4 +1,4 @@
-//! Waiting for a condition under a [`Mutex`].
+//! Waiting for a condition under a mutex.
 
 use super::MutexGuard;
 use core::time::Duration;
@@ -49,5 +49,71 @@ impl Condvar {
     /// Wakes all waiting threads.
     pub fn notify_all(&self) {
         self.0.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::{Mutex, Rank};
+    use std::thread;
+
+    const RANK: Rank = Rank::new(1, "test");
+
+    #[test]
+    fn every_waiting_thread_sees_the_change_it_waited_for() {
+        let (ready, changed) = (Mutex::new(RANK, false), Condvar::new());
+
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let mut guard = ready.lock();
+                    while !*guard {
+                        guard = changed.wait(guard);
+                    }
+                });
+            }
+            *ready.lock() = true;
+            changed.notify_all();
+        });
+    }
+
+    #[test]
+    fn notifying_one_hands_over_turn_by_turn() {
+        let (turn, changed) = (Mutex::new(RANK, 0), Condvar::new());
+
+        thread::scope(|scope| {
+            for mine in [0, 1] {
+                let (turn, changed) = (&turn, &changed);
+                scope.spawn(move || {
+                    for _ in 0..50 {
+                        let mut guard = turn.lock();
+                        while *guard % 2 != mine {
+                            guard = changed.wait(guard);
+                        }
+                        *guard += 1;
+                        changed.notify_one();
+                    }
+                });
+            }
+        });
+
+        assert_eq!(turn.into_inner(), 100);
+    }
+
+    #[test]
+    fn a_wait_for_nothing_ends_when_its_time_has_passed() {
+        let (mutex, changed) = (Mutex::new(RANK, 5), Condvar::new());
+
+        let mut guard = mutex.lock();
+        loop {
+            let (again, timed_out) = changed.wait_timeout(guard, Duration::from_millis(1));
+            guard = again;
+            if timed_out {
+                break;
+            }
+        }
+
+        assert_eq!(*guard, 5);
     }
 }

@@ -180,3 +180,83 @@ impl<T: fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
         (**self).fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(feature = "std")]
+    use crate::sync::{Panicked, catch};
+    use std::thread;
+
+    const RANK: Rank = Rank::new(1, "test");
+    #[cfg(feature = "std")]
+    const OTHER_RANK: Rank = Rank::new(2, "other");
+
+    #[test]
+    fn increments_of_many_threads_are_not_lost() {
+        let (mutex, lock) = (Mutex::new(RANK, 0), RwLock::new(RANK, 0));
+
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        *mutex.lock() += 1;
+                        *lock.write() += 1;
+                    }
+                });
+            }
+        });
+
+        assert_eq!((mutex.into_inner(), lock.into_inner()), (800, 800));
+    }
+
+    #[test]
+    fn a_taken_mutex_cannot_be_taken() {
+        let mutex = Mutex::new(RANK, 7);
+
+        let guard = mutex.lock();
+        assert!(mutex.try_lock().is_none());
+        drop(guard);
+
+        assert_eq!(mutex.try_lock().map(|guard| *guard), Some(7));
+    }
+
+    #[test]
+    fn readers_share_a_lock() {
+        let lock = RwLock::new(RANK, 7);
+        let _reader = lock.read();
+
+        let seen = thread::scope(|scope| scope.spawn(|| *lock.read()).join()).expect("does not wait");
+
+        assert_eq!(seen, 7);
+    }
+
+    #[test]
+    fn the_owner_reaches_the_value_without_locking() {
+        let (mut mutex, mut lock) = (Mutex::new(RANK, 1), RwLock::new(RANK, 2));
+
+        *mutex.get_mut() += 10;
+        *lock.get_mut() += 10;
+
+        assert_eq!((mutex.into_inner(), lock.into_inner()), (11, 12));
+    }
+
+    #[test]
+    #[cfg(feature = "std")]
+    fn a_panic_under_a_lock_releases_it() {
+        let (mut mutex, mut lock) = (Mutex::new(RANK, 0), RwLock::new(OTHER_RANK, 0));
+
+        let broken = catch(|| {
+            let (mut first, mut second) = (mutex.lock(), lock.write());
+            (*first, *second) = (1, 1);
+            panic!("a callback of a test");
+        });
+
+        assert_eq!(broken, Err::<(), _>(Panicked));
+        assert_eq!(mutex.try_lock().map(|guard| *guard), Some(1));
+        assert_eq!(*mutex.lock() + *lock.read(), 2);
+        assert_eq!(*lock.write(), 1);
+        assert_eq!(*mutex.get_mut() + *lock.get_mut(), 2);
+        assert_eq!(mutex.into_inner() + lock.into_inner(), 2);
+    }
+}

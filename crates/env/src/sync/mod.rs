@@ -6,7 +6,7 @@
 //! | order of locks ([`Rank`])                 | asserted in debug builds        | not checked        |
 //! | `Condvar`                                 | present                         | absent             |
 //! | [`catch`]                                 | catches panics                  | a plain call       |
-//! | [`point`]                                 | calls hooks, feature `points`   | nothing            |
+//! | [`point()`]                               | calls hooks, feature `points`   | nothing            |
 //!
 //! # Order of locks
 //!

@@ -28,3 +28,19 @@ impl fmt::Display for Panicked {
 }
 
 impl core::error::Error for Panicked {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_passes_through() {
+        assert_eq!(catch(|| 7), Ok(7));
+    }
+
+    #[test]
+    #[cfg(feature = "std")]
+    fn a_panic_is_caught() {
+        assert_eq!(catch(|| panic!("a callback of a test")), Err::<(), _>(Panicked));
+    }
+}

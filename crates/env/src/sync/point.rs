@@ -87,3 +87,84 @@ mod hooks {
         }
     }
 }
+
+#[cfg(all(test, feature = "points"))]
+mod tests {
+    use super::{point, set_point};
+    use alloc::{boxed::Box, sync::Arc};
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use std::{sync::mpsc, thread};
+
+    fn counter() -> (Arc<AtomicUsize>, Box<dyn Fn() + Send + Sync>) {
+        let count = Arc::new(AtomicUsize::new(0));
+        let shared = Arc::clone(&count);
+        let hook = Box::new(move || {
+            shared.fetch_add(1, Ordering::Relaxed);
+        });
+        (count, hook)
+    }
+
+    #[test]
+    fn a_hook_is_called_at_its_point_until_its_guard_is_dropped() {
+        let (count, hook) = counter();
+
+        point("test.guarded");
+        let guard = set_point("test.guarded", hook);
+        point("test.guarded");
+        point("test.unknown");
+        drop(guard);
+        point("test.guarded");
+
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn all_hooks_of_a_point_are_called_and_removed_one_by_one() {
+        let ((first_count, first), (second_count, second)) = (counter(), counter());
+
+        let first = set_point("test.two", first);
+        let _second = set_point("test.two", second);
+        point("test.two");
+        drop(first);
+        point("test.two");
+
+        assert_eq!(first_count.load(Ordering::Relaxed), 1);
+        assert_eq!(second_count.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_hook_may_hold_its_thread_while_others_pass_points_and_set_them() {
+        let (arrived, arrivals) = mpsc::channel();
+        let (go, gone) = mpsc::channel();
+        let gone = std::sync::Mutex::new(gone);
+        let _held = set_point(
+            "test.held",
+            Box::new(move || {
+                arrived.send(()).expect("the test waits");
+                gone.lock().expect("one caller").recv().expect("the test lets go");
+            }),
+        );
+        let (count, hook) = counter();
+
+        thread::scope(|scope| {
+            scope.spawn(|| point("test.held"));
+            arrivals.recv().expect("the thread arrives");
+            let _other = set_point("test.passing", hook);
+            point("test.passing");
+            go.send(()).expect("the hook waits");
+        });
+
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_hook_may_pass_points_itself() {
+        let (count, hook) = counter();
+        let _inner = set_point("test.inner", hook);
+        let _outer = set_point("test.outer", Box::new(|| point("test.inner")));
+
+        point("test.outer");
+
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+}

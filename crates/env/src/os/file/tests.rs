@@ -85,7 +85,7 @@ impl Calls for Flaky {
 }
 
 fn file_over(calls: Flaky) -> OsFile<Flaky> {
-    OsFile { calls, ledger: Arc::new(Ledger::new()), origin: WriteOrigin::Log }
+    OsFile { calls, ledger: Arc::new(Ledger::new()), origin: WriteOrigin::Log, mode: OpenMode::ReadWrite }
 }
 
 #[test]

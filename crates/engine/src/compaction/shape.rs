@@ -1,0 +1,302 @@
+//! A tree as pickers see it: borrowed facts about its tables, in the order of their age. Never opens a table.
+
+use crate::{
+    table::TableMeta,
+    types::{Level, Seqno, TableId, UnixUs},
+};
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+/// Number of levels of a tree, level 0 included.
+pub const LEVEL_COUNT: usize = 7;
+
+/// The deepest level.
+pub const LAST_LEVEL: Level = Level(LEVEL_COUNT as u8 - 1);
+
+/// The tables of a tree at one moment, and where running jobs are about to put more.
+#[derive(Clone, Debug)]
+pub struct TreeShape<'a> {
+    levels: Vec<LevelShape<'a>>,
+    pending: Vec<PendingOutput<'a>>,
+    now: UnixUs,
+}
+
+/// Where a running job will put its outputs.
+///
+/// No other job may put tables there, even between tables of the level: the outputs of the first may span it.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingOutput<'a> {
+    /// The level of the outputs.
+    pub level: Level,
+    /// Least key that they may hold.
+    pub first_key: &'a [u8],
+    /// Greatest key that they may hold.
+    pub last_key: &'a [u8],
+}
+
+impl<'a> TreeShape<'a> {
+    /// A tree of `levels` (level 0 first), each of runs (newest first), each of tables in key order.
+    ///
+    /// Missing levels are empty, and so are runs without tables, which are left out.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than [`LEVEL_COUNT`] levels, more than one run below level 0, or tables of a run
+    /// that overlap or are out of order (INV-VER-1).
+    pub fn new(levels: Vec<Vec<Vec<TableShape<'a>>>>, now: UnixUs) -> TreeShape<'a> {
+        assert!(levels.len() <= LEVEL_COUNT, "a tree has at most {LEVEL_COUNT} levels");
+        let mut levels = levels.into_iter();
+        let levels = (0..=LAST_LEVEL.0)
+            .map(|level| {
+                let runs = levels.next().unwrap_or_default().into_iter().filter(|tables| !tables.is_empty());
+                LevelShape { level: Level(level), runs: runs.map(RunShape::new).collect() }
+            })
+            .inspect(|level| {
+                assert!(level.level.0 == 0 || level.runs.len() <= 1, "INV-VER-1: one run below level 0");
+            })
+            .collect();
+        TreeShape { levels, pending: Vec::new(), now }
+    }
+
+    /// Adds where running jobs will put their outputs.
+    #[must_use]
+    pub fn with_pending(mut self, pending: Vec<PendingOutput<'a>>) -> TreeShape<'a> {
+        self.pending = pending;
+        self
+    }
+
+    /// Levels from 0 down, empty ones included.
+    pub fn levels(&self) -> &[LevelShape<'a>] {
+        &self.levels
+    }
+
+    /// One level.
+    ///
+    /// # Panics
+    ///
+    /// Below [`LAST_LEVEL`].
+    pub fn level(&self, level: Level) -> &LevelShape<'a> {
+        &self.levels[usize::from(level.0)]
+    }
+
+    /// All runs, newest first: those of level 0, then the others downwards.
+    pub fn runs_by_age(&self) -> impl Iterator<Item = (Level, usize, &RunShape<'a>)> {
+        self.levels
+            .iter()
+            .flat_map(|level| level.runs.iter().enumerate().map(|(at, run)| (level.level, at, run)))
+    }
+
+    /// Every table.
+    pub fn tables(&self) -> impl Iterator<Item = &TableShape<'a>> {
+        self.runs_by_age().flat_map(|(_, _, run)| run.tables.iter())
+    }
+
+    /// The deepest level with tables.
+    pub fn last_used_level(&self) -> Option<Level> {
+        self.levels.iter().rfind(|level| !level.is_empty()).map(|level| level.level)
+    }
+
+    /// Whether a running job may put tables between `first` and `last`, inclusive, of `level`.
+    pub fn is_pending(&self, level: Level, first: &[u8], last: &[u8]) -> bool {
+        self.pending
+            .iter()
+            .any(|output| output.level == level && output.first_key <= last && first <= output.last_key)
+    }
+
+    /// Time of the call.
+    pub fn now(&self) -> UnixUs {
+        self.now
+    }
+}
+
+/// One level.
+#[derive(Clone, Debug)]
+pub struct LevelShape<'a> {
+    level: Level,
+    runs: Vec<RunShape<'a>>,
+}
+
+impl<'a> LevelShape<'a> {
+    /// Which.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Sorted runs, newest first. At most one below level 0.
+    pub fn runs(&self) -> &[RunShape<'a>] {
+        &self.runs
+    }
+
+    /// All tables: of the newest run first, and within a run in key order.
+    pub fn tables(&self) -> impl Iterator<Item = &TableShape<'a>> {
+        self.runs.iter().flat_map(|run| run.tables.iter())
+    }
+
+    /// Of the single run of a level below 0, the tables that may hold keys between `first` and `last`,
+    /// inclusive.
+    pub fn overlapping(&self, first: &[u8], last: &[u8]) -> &[TableShape<'a>] {
+        debug_assert!(self.level.0 > 0, "level 0 has several runs");
+        self.runs.first().map_or(&[], |run| run.overlapping(first, last))
+    }
+
+    /// Bytes of all runs.
+    pub fn bytes(&self) -> u64 {
+        self.tables().map(TableShape::bytes).sum()
+    }
+
+    /// Bytes that no job has taken.
+    pub fn idle_bytes(&self) -> u64 {
+        self.tables().filter(|table| !table.is_busy).map(TableShape::bytes).sum()
+    }
+
+    /// Whether it has no table.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+}
+
+/// A sorted run: tables with disjoint ranges, in key order. Never without tables.
+#[derive(Clone, Debug)]
+pub struct RunShape<'a> {
+    tables: Vec<TableShape<'a>>,
+}
+
+impl<'a> RunShape<'a> {
+    fn new(tables: Vec<TableShape<'a>>) -> RunShape<'a> {
+        for table in &tables {
+            assert!(table.first_key() <= table.last_key(), "table {} ends before it starts", table.id());
+        }
+        for pair in tables.windows(2) {
+            assert!(
+                pair[0].last_key() < pair[1].first_key(),
+                "INV-VER-1: tables {} and {} of a run are out of order",
+                pair[0].id(),
+                pair[1].id(),
+            );
+        }
+        RunShape { tables }
+    }
+
+    /// Its tables.
+    pub fn tables(&self) -> &[TableShape<'a>] {
+        &self.tables
+    }
+
+    /// Those that may hold keys between `first` and `last`, inclusive. Two binary searches.
+    pub fn overlapping(&self, first: &[u8], last: &[u8]) -> &[TableShape<'a>] {
+        self.overlapping_bounds((Bound::Included(first), Bound::Included(last)))
+    }
+
+    /// Those that may hold keys inside of the bounds.
+    pub fn overlapping_bounds(&self, (low, high): (Bound<&[u8]>, Bound<&[u8]>)) -> &[TableShape<'a>] {
+        let start = self.tables.partition_point(|table| match low {
+            Bound::Included(low) => table.last_key() < low,
+            Bound::Excluded(low) => table.last_key() <= low,
+            Bound::Unbounded => false,
+        });
+        let end = self.tables.partition_point(|table| match high {
+            Bound::Included(high) => table.first_key() <= high,
+            Bound::Excluded(high) => table.first_key() < high,
+            Bound::Unbounded => true,
+        });
+        // A reversed range holds nothing.
+        self.tables.get(start..end).unwrap_or(&[])
+    }
+
+    /// Least key.
+    pub fn first_key(&self) -> &'a [u8] {
+        self.tables[0].first_key()
+    }
+
+    /// Greatest key.
+    pub fn last_key(&self) -> &'a [u8] {
+        self.tables[self.tables.len() - 1].last_key()
+    }
+
+    /// Bytes of all tables.
+    pub fn bytes(&self) -> u64 {
+        self.tables.iter().map(TableShape::bytes).sum()
+    }
+
+    /// Whether a job has taken any of its tables.
+    pub fn is_busy(&self) -> bool {
+        self.tables.iter().any(|table| table.is_busy)
+    }
+}
+
+/// One table.
+#[derive(Clone, Copy, Debug)]
+pub struct TableShape<'a> {
+    meta: &'a TableMeta,
+    is_busy: bool,
+}
+
+impl<'a> TableShape<'a> {
+    /// A table, and whether a job has taken it.
+    pub fn new(meta: &'a TableMeta, is_busy: bool) -> TableShape<'a> {
+        TableShape { meta, is_busy }
+    }
+
+    /// What the manifest knows of it.
+    pub fn meta(&self) -> &'a TableMeta {
+        self.meta
+    }
+
+    /// Its number.
+    pub fn id(&self) -> TableId {
+        self.meta.id
+    }
+
+    /// Size of its file.
+    pub fn bytes(&self) -> u64 {
+        self.meta.bytes
+    }
+
+    /// Least user key.
+    pub fn first_key(&self) -> &'a [u8] {
+        &self.meta.first_key
+    }
+
+    /// Greatest user key.
+    pub fn last_key(&self) -> &'a [u8] {
+        &self.meta.last_key
+    }
+
+    /// Least and greatest number of a version.
+    pub fn seqnos(&self) -> (Seqno, Seqno) {
+        (self.meta.first_seqno, self.meta.last_seqno)
+    }
+
+    /// Versions in it.
+    pub fn entries(&self) -> u64 {
+        self.meta.entries
+    }
+
+    /// Of these, deletes of any kind.
+    pub fn tombstones(&self) -> u64 {
+        self.meta.tombstones
+    }
+
+    /// When it was written.
+    pub fn created_at(&self) -> UnixUs {
+        self.meta.created_at
+    }
+
+    /// Taken by a job.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// Whether both may hold the same key.
+    pub fn overlaps(&self, other: &TableShape<'_>) -> bool {
+        self.first_key() <= other.last_key() && other.first_key() <= self.last_key()
+    }
+}
+
+/// The least and the greatest key of some tables, inclusive; `None` without tables.
+pub(super) fn hull<'a>(tables: impl IntoIterator<Item = TableShape<'a>>) -> Option<(&'a [u8], &'a [u8])> {
+    tables
+        .into_iter()
+        .map(|table| (table.first_key(), table.last_key()))
+        .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+}

@@ -1,0 +1,162 @@
+//! The stream of versions that a job has to write: a merged cursor less what [`fate`] drops.
+//!
+//! Decides nothing itself. Remembers one version: memory does not grow with the number of versions of a key.
+
+use super::{
+    fate::{Fate, Newer, VersionFacts, Views, fate},
+    older::OlderData,
+};
+use crate::{
+    error::Result,
+    iter::{Cursor, Entry},
+    types::Slice,
+};
+use alloc::vec::Vec;
+
+/// A forward pass over what survives of a cursor's versions, in the cursor's order.
+///
+/// New ones stand on nothing; [`Survivors::advance`] moves to the first survivor, then to the next.
+pub struct Survivors<C> {
+    cursor: C,
+    views: Views,
+    older: OlderData,
+    /// User key of the last version seen; meaningless before the first.
+    key: Vec<u8>,
+    /// The last version seen, of `key`.
+    newer: Option<Newer>,
+    /// Whether the rest of `key` is to be dropped.
+    is_dead: bool,
+    /// Whether a version of `key` survived.
+    has_survivor: bool,
+    /// Whether the survivor it stands on is the first of its key.
+    is_first_of_key: bool,
+    position: Position,
+    dropped: Dropped,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Position {
+    Before,
+    OnSurvivor,
+    After,
+}
+
+/// What was left out so far.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Dropped {
+    /// Versions, tombstones included.
+    pub entries: u64,
+    /// Of these, deletes of any kind.
+    pub tombstones: u64,
+}
+
+impl<C: Cursor> Survivors<C> {
+    /// The survivors of all entries of `cursor`, which may stand anywhere.
+    ///
+    /// `older` says which keys may have older versions that `cursor` does not yield.
+    pub fn new(cursor: C, views: Views, older: OlderData) -> Survivors<C> {
+        Survivors {
+            cursor,
+            views,
+            older,
+            key: Vec::new(),
+            newer: None,
+            is_dead: false,
+            has_survivor: false,
+            is_first_of_key: false,
+            position: Position::Before,
+            dropped: Dropped::default(),
+        }
+    }
+
+    /// To the next survivor; `false` behind the last one.
+    ///
+    /// # Errors
+    ///
+    /// Those of the cursor. The stream is then over: what follows is unknown, so the job must be given up.
+    pub fn advance(&mut self) -> Result<bool> {
+        let moved = match self.position {
+            Position::Before => self.cursor.seek_first(),
+            Position::OnSurvivor => self.cursor.next(),
+            Position::After => return Ok(false),
+        };
+        self.position = Position::After;
+        moved?;
+        while let Some(fate) = self.judge() {
+            if fate == Fate::Keep {
+                self.position = Position::OnSurvivor;
+                return Ok(true);
+            }
+            self.cursor.next()?;
+        }
+        Ok(false)
+    }
+
+    /// The survivor it stands on.
+    ///
+    /// # Panics
+    ///
+    /// Unless the last [`Survivors::advance`] returned `true`.
+    pub fn entry(&self) -> Entry<'_> {
+        assert_eq!(self.position, Position::OnSurvivor, "a stream yields entries after advance() only");
+        self.cursor.entry().expect("the cursor stays where advance() left it")
+    }
+
+    /// The value of the survivor it stands on, sharing its bytes; empty on nothing.
+    pub fn value(&self) -> Slice {
+        match self.position {
+            Position::OnSurvivor => self.cursor.value(),
+            Position::Before | Position::After => Slice::EMPTY,
+        }
+    }
+
+    /// Whether the survivor it stands on is the first of its key.
+    pub fn is_new_key(&self) -> bool {
+        self.position == Position::OnSurvivor && self.is_first_of_key
+    }
+
+    /// What was left out so far.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped
+    }
+
+    /// Decides on the entry under the cursor and remembers it; `None` if there is no entry.
+    fn judge(&mut self) -> Option<Fate> {
+        let entry = self.cursor.entry()?;
+        if self.newer.is_none() || self.key != entry.key {
+            debug_assert!(self.newer.is_none() || &self.key[..] < entry.key, "keys come in order");
+            self.key.clear();
+            self.key.extend_from_slice(entry.key);
+            self.newer = None;
+            self.is_dead = false;
+            self.has_survivor = false;
+        }
+
+        let fate = if self.is_dead {
+            Fate::DropRest
+        } else {
+            let may_hide_older = entry.kind.is_tombstone() && self.older.may_hold(entry.key);
+            fate(
+                VersionFacts { seqno: entry.seqno, kind: entry.kind, may_hide_older },
+                self.newer,
+                &self.views,
+            )
+        };
+        self.newer = Some(Newer { seqno: entry.seqno, kind: entry.kind });
+        match fate {
+            Fate::Keep => {
+                self.is_first_of_key = !self.has_survivor;
+                self.has_survivor = true;
+            }
+            Fate::Drop | Fate::DropRest => {
+                self.is_dead = fate == Fate::DropRest;
+                self.dropped.entries += 1;
+                self.dropped.tombstones += u64::from(entry.kind.is_tombstone());
+            }
+        }
+        Some(fate)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! What lies in a directory, and what that means: a store, nothing yet, or something to keep away from.
+
+use crate::{
+    codec::{FileHeader, FileKind, HEADER_BYTES, HeaderError},
+    error::{Error, ErrorKind, Result},
+    types::Uuid,
+    version::{header_error, is_temporary, manifest_number},
+};
+use alloc::{format, string::String, vec::Vec};
+use isopach_env::{CreateOptions, Fs, IoErrorKind, OpenMode, SyncMode, SyncSite, WriteOrigin};
+
+/// Advisory lock of the directory.
+pub(super) const LOCK: &str = "LOCK";
+/// Birth certificate: written last when a store is made.
+pub(super) const IDENTITY: &str = "IDENTITY";
+const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
+/// Present while a copy is being made.
+const PARTIAL: &str = "PARTIAL";
+/// Directories of a store. What is in them says that it was in use.
+pub(super) const DIRECTORIES: [&str; 2] = ["tables", "wal"];
+
+/// Names of a directory, sorted out.
+#[derive(Default, Debug)]
+pub(super) struct Survey {
+    has_identity: bool,
+    has_partial: bool,
+    /// Numbers of manifests, ascending.
+    pub(super) manifests: Vec<u32>,
+    /// Files whose writing was interrupted.
+    pub(super) temporaries: Vec<String>,
+    /// A table or log segment.
+    content: Option<String>,
+    /// Something that is not a store's.
+    foreign: Option<String>,
+    /// Which of [`DIRECTORIES`] are there.
+    directories: Vec<&'static str>,
+}
+
+/// What a directory is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Nothing was ever stored: a store can be made here.
+    Unborn,
+    /// A store, whose manifest has this number.
+    Store(u32),
+}
+
+impl Survey {
+    /// Looks at the names in a directory. Writes nothing.
+    pub(super) fn of(fs: &dyn Fs) -> Result<Survey> {
+        let list = |directory: &'static str| {
+            fs.list(directory).map_err(|error| match error.kind() {
+                IoErrorKind::NotFound => Error::new(ErrorKind::NotFound, "there is no such directory"),
+                _ => Error::io(error, "list the directory", directory),
+            })
+        };
+        let mut survey = Survey::default();
+        for entry in list("")? {
+            let name = entry.name;
+            let directory = DIRECTORIES.into_iter().find(|directory| entry.is_dir && *directory == name);
+            if let Some(directory) = directory {
+                survey.directories.push(directory);
+                let content = list(directory)?.into_iter().next();
+                survey.content =
+                    survey.content.or(content.map(|inside| format!("{directory}/{}", inside.name)));
+            } else if name == IDENTITY {
+                survey.has_identity = true;
+            } else if name == PARTIAL {
+                survey.has_partial = true;
+            } else if let Some(number) = manifest_number(&name) {
+                survey.manifests.push(number);
+            } else if name == IDENTITY_TEMPORARY || is_temporary(&name) {
+                survey.temporaries.push(name);
+            } else if name != LOCK && !name.starts_with('.') && name != "lost+found" {
+                survey.foreign = Some(name);
+            }
+        }
+        survey.manifests.sort_unstable();
+        Ok(survey)
+    }
+
+    /// What the directory is. Pure.
+    ///
+    /// # Errors
+    ///
+    /// `Corruption` of half a store; `UnsupportedFormat` if it is none. Nothing may be written then.
+    pub(super) fn judge(&self) -> Result<State> {
+        let refuse = |kind, message: String| Err(Error::new(kind, message));
+        if !self.has_identity {
+            if self.has_partial {
+                let message =
+                    "PARTIAL without IDENTITY: a copy that was interrupted; remove it and copy again";
+                return refuse(ErrorKind::Corruption, message.into());
+            }
+            if let Some(content) = &self.content {
+                let message =
+                    format!("found {content} but no IDENTITY: half of a store; restore it from a copy");
+                return refuse(ErrorKind::Corruption, message);
+            }
+            if let Some(foreign) = &self.foreign {
+                return refuse(
+                    ErrorKind::UnsupportedFormat,
+                    format!("not a store: found {foreign:?} but no IDENTITY"),
+                );
+            }
+            return Ok(State::Unborn);
+        }
+        match self.manifests.last() {
+            Some(&number) => Ok(State::Store(number)),
+            None => refuse(ErrorKind::Corruption, "IDENTITY but no MANIFEST: the manifest was lost".into()),
+        }
+    }
+
+    /// Directories that are missing.
+    pub(super) fn missing_directories(&self) -> impl Iterator<Item = &'static str> {
+        DIRECTORIES.into_iter().filter(|directory| !self.directories.contains(directory))
+    }
+}
+
+/// Reads the uuid of the store.
+pub(super) fn read_identity(fs: &dyn Fs) -> Result<Uuid> {
+    let io = |error| Error::io(error, "read the identity", IDENTITY);
+    let file = fs.open(IDENTITY, OpenMode::Read).map_err(io)?;
+    let mut bytes = [0; HEADER_BYTES];
+    if file.size_bytes().map_err(io)? != HEADER_BYTES as u64 {
+        return Err(Error::corrupt(IDENTITY, 0, format_args!("the file is not {HEADER_BYTES} bytes long")));
+    }
+    file.read_exact_at(0, &mut bytes).map_err(io)?;
+    match FileHeader::decode(&bytes) {
+        Ok(header) if header.kind == FileKind::Identity => Ok(header.database),
+        Ok(_) => Err(Error::corrupt(IDENTITY, 4, "the file is of another kind")),
+        Err(HeaderError::Foreign) => {
+            let message = "not a store: IDENTITY does not begin as a file of Isopach";
+            Err(Error::new(ErrorKind::UnsupportedFormat, message).in_file(IDENTITY))
+        }
+        Err(error) => Err(header_error(error, IDENTITY)),
+    }
+}
+
+/// Writes the birth certificate: the store exists from now on.
+pub(super) fn write_identity(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<()> {
+    let io = |error| Error::io(error, "write the identity", IDENTITY);
+    match fs.remove_file(IDENTITY_TEMPORARY) {
+        Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    let header = FileHeader { kind: FileKind::Identity, file, database };
+    let temporary = fs.create(IDENTITY_TEMPORARY, &CreateOptions::new(WriteOrigin::Metadata)).map_err(io)?;
+    temporary.write_at(0, &header.encode()).map_err(io)?;
+    temporary.sync(SyncMode::Durable, SyncSite("create.identity")).map_err(io)?;
+    fs.rename(IDENTITY_TEMPORARY, IDENTITY).map_err(io)?;
+    fs.sync_dir("", SyncSite("create.identity_name")).map_err(io)
+}

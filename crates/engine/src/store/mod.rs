@@ -1,0 +1,235 @@
+//! A store: trees in one directory with one manifest.
+//!
+//! Owns the directory's life: lock, creation, opening, trees by name, the end. Starts no threads.
+
+mod directory;
+mod open;
+mod orphans;
+mod verify;
+
+pub use open::StoreOptions;
+pub use verify::{Finding, VerifyOptions, VerifyReport};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    tree::{OldState, Tree, TreeContext, TreeOptions},
+    types::{Seqno, TreeId, Uuid},
+    version::{CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note},
+};
+use alloc::{collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
+use isopach_env::{
+    Env,
+    sync::{Mutex, Rank, RwLock},
+};
+
+/// Of the map of trees.
+const TREES: Rank = Rank { level: 20, name: "store.trees" };
+/// Of changes of trees: their edits are serialised.
+const CHANGES: Rank = Rank { level: 19, name: "store.changes" };
+
+/// An open store. Clones share it.
+#[derive(Clone)]
+pub struct Store(Arc<StoreInner>);
+
+struct StoreInner {
+    context: Arc<TreeContext>,
+    trees: RwLock<BTreeMap<TreeId, TreeSlot>>,
+    changes: Mutex<()>,
+}
+
+/// A tree, or why it cannot be used.
+struct TreeSlot {
+    name: String,
+    tree: Result<Tree>,
+}
+
+/// A tree of the manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct TreeInfo {
+    /// Its id.
+    pub id: TreeId,
+    /// Its name.
+    pub name: String,
+}
+
+impl Store {
+    // ----- trees -----
+
+    /// Names and ids of all trees. Never fails for one that cannot be used.
+    pub fn trees(&self) -> Vec<TreeInfo> {
+        let trees = self.0.trees.read();
+        trees.iter().map(|(&id, slot)| TreeInfo { id, name: slot.name.clone() }).collect()
+    }
+
+    /// Opens a tree by name, with its stored options.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `MissingComparator` and its like, naming what is not known.
+    pub fn tree(&self, name: &str) -> Result<Tree> {
+        let trees = self.0.trees.read();
+        let slot = trees.values().find(|slot| slot.name == name);
+        slot.map_or_else(|| Err(missing(format_args!("{name:?}"))), |slot| slot.tree.clone())
+    }
+
+    /// Opens a tree by id.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::tree`].
+    pub fn tree_by_id(&self, id: TreeId) -> Result<Tree> {
+        let trees = self.0.trees.read();
+        trees.get(&id).map_or_else(|| Err(missing(format_args!("{id}"))), |slot| slot.tree.clone())
+    }
+
+    /// A tree id that was never given out, nor will be again after a crash: to log before it is used.
+    ///
+    /// # Errors
+    ///
+    /// `ReadOnly`, and those of [`Store::commit`].
+    pub fn reserve_tree_id(&self) -> Result<TreeId> {
+        self.0.context.file_ids.next_tree(self.0.context.manifest()?)
+    }
+
+    /// Creates a tree with an id reserved for it. Durable on return, `notes` with it. Callers give rising `at`.
+    ///
+    /// A store opened for reading has the tree in memory only: for who replays a log there.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`; `InvalidArgument` from its options; those of [`Store::commit`].
+    pub fn create_tree(
+        &self,
+        id: TreeId,
+        name: &str,
+        options: &TreeOptions,
+        notes: &[Note],
+        at: Seqno,
+    ) -> Result<Tree> {
+        options.validate()?;
+        let _changes = self.0.changes.lock();
+        if self.0.trees.read().iter().any(|(&other, slot)| other == id || slot.name == name) {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("a tree named {name:?} exists")));
+        }
+        if let Some(manifest) = &self.0.context.manifest {
+            let create = Change::CreateTree { id, name: name.into(), options: options.encode(), at };
+            let notes = notes.iter().cloned().map(Change::Note);
+            manifest.commit(&core::iter::once(create).chain(notes).collect::<Vec<_>>())?;
+        }
+        let tree = Tree::open(&self.0.context, id, &CatalogTree::new(name, options.encode(), at))?;
+        self.0.trees.write().insert(id, TreeSlot { name: name.into(), tree: Ok(tree.clone()) });
+        Ok(tree)
+    }
+
+    /// Drops a tree. Durable on return. What is returned keeps its old state readable. In a store opened for
+    /// reading the tree goes from memory only.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; those of [`Store::commit`].
+    pub fn drop_tree(&self, id: TreeId, at: Seqno) -> Result<OldState> {
+        let _changes = self.0.changes.lock();
+        let tree = self.tree_by_id(id)?;
+        let old = tree.drop_at(at)?;
+        self.0.trees.write().remove(&id);
+        Ok(old)
+    }
+
+    /// Greatest `at` of trees created and dropped: a replay redoes only changes above it.
+    pub fn applied_upto(&self) -> Seqno {
+        self.0.context.manifest.as_ref().map_or(self.0.context.recovered.applied_upto, |manifest| {
+            manifest.with_catalog(|catalog| catalog.applied_upto)
+        })
+    }
+
+    // ----- notes -----
+
+    /// The value of a [`Note`].
+    pub fn note(&self, name: &str) -> Option<Vec<u8>> {
+        match &self.0.context.manifest {
+            Some(manifest) => manifest.with_catalog(|catalog| catalog.notes.get(name).cloned()),
+            None => self.0.context.recovered.notes.get(name).cloned(),
+        }
+    }
+
+    /// Stores notes as one manifest record: all or none, durable on return.
+    ///
+    /// # Errors
+    ///
+    /// `ReadOnly`, `OutOfSpace`, `Poisoned`.
+    pub fn commit(&self, notes: &[Note]) -> Result<()> {
+        let changes: Vec<Change> = notes.iter().cloned().map(Change::Note).collect();
+        self.0.context.manifest()?.commit(&changes)
+    }
+
+    // ----- files -----
+
+    /// The uuid of the store.
+    pub fn uuid(&self) -> Uuid {
+        self.0.context.tables.database
+    }
+
+    /// Files, clock, random source.
+    pub fn env(&self) -> &Env {
+        &self.0.context.env
+    }
+
+    /// What exists and who holds it.
+    pub fn files(&self) -> &FileRegistry {
+        &self.0.context.tables.registry
+    }
+
+    /// While the result is held, no file is removed.
+    pub fn pause_deletions(&self) -> DeletionPause {
+        self.files().pause()
+    }
+
+    /// Whether a failed sync stopped writing. Reads go on; reopening clears it.
+    pub fn poisoned(&self) -> Option<Error> {
+        self.0.context.manifest.as_ref().and_then(Manifest::poisoned)
+    }
+
+    /// Blocks in memory: hits, misses, bytes; and memory of open tables.
+    pub fn cache(&self) -> CacheStats {
+        let stats = self.0.context.tables.blocks.stats();
+        CacheStats {
+            hits: stats.hits,
+            misses: stats.misses,
+            block_bytes: stats.block_bytes,
+            table_bytes: stats.charged_bytes,
+        }
+    }
+
+    // ----- the end -----
+
+    /// Refuses new calls from now on (`Closed`). The directory is free, and its lock released, when every reader
+    /// and scan has ended: [`Store::at_end`]. The caller has ended its jobs before. Dropping the last handle of a
+    /// store and its trees closes it too.
+    pub fn close(&self) {
+        self.0.context.tables.life.close();
+    }
+
+    /// Runs `f` when the directory is free, at once if it is.
+    pub fn at_end(&self, f: impl FnOnce() + Send + 'static) {
+        self.0.context.tables.life.at_end(f);
+    }
+}
+
+/// Memory and use of the block cache.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct CacheStats {
+    /// Blocks found.
+    pub hits: u64,
+    /// Blocks read.
+    pub misses: u64,
+    /// Bytes of blocks.
+    pub block_bytes: u64,
+    /// Bytes of indexes and filters of open tables.
+    pub table_bytes: u64,
+}
+
+fn missing(what: core::fmt::Arguments<'_>) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no tree {what}"))
+}

@@ -1,0 +1,180 @@
+//! Open and create: from a directory to a store.
+//!
+//! Reads top-down: [`Store::open`] is the story. Opening removes no table and touches none.
+
+use super::{
+    CHANGES, Store, StoreInner, TREES, TreeSlot,
+    directory::{DIRECTORIES, LOCK, State, Survey, read_identity, write_identity},
+};
+use crate::{
+    cache::{BlockCache, OpenTables},
+    codec::FileKind,
+    error::{Error, ErrorKind, Result},
+    tree::{Tree, TreeContext},
+    types::Uuid,
+    version::{
+        Catalog, FileIds, FileRegistry, Life, Manifest, NewUuid, TableContext, manifest_name, new_uuid,
+        replay,
+    },
+};
+use alloc::{boxed::Box, sync::Arc};
+use isopach_env::{
+    Env, FileLock, IoErrorKind, LockMode, SyncSite,
+    sync::{Mutex, RwLock},
+};
+
+/// Options of a store.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StoreOptions {
+    /// Writes nothing and takes the lock shared, where there is one.
+    pub read_only: bool,
+    /// Makes a store where there is none.
+    pub create_if_missing: bool,
+    /// Blocks, resident indexes and filters, in bytes. Default 64 MiB.
+    pub cache_bytes: u64,
+    /// Tables open at a time. Default 512.
+    pub max_open_files: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions { read_only: false, create_if_missing: true, cache_bytes: 64 << 20, max_open_files: 512 }
+    }
+}
+
+impl Store {
+    /// Opens a store, or makes one in an empty directory. Removes nothing and touches no table.
+    ///
+    /// # Errors
+    ///
+    /// `Locked`, `NotFound`, `Corruption`, `UnsupportedFormat`, `MixedStore`. What is not a whole store is
+    /// refused before anything is written.
+    pub fn open(env: Env, options: &StoreOptions) -> Result<Store> {
+        let state = Survey::of(&*env.fs)?.judge()?;
+        if options.read_only {
+            return match state {
+                State::Store(number) => open_to_read(env, options, number),
+                State::Unborn => Err(Error::new(ErrorKind::NotFound, "there is no store")),
+            };
+        }
+        if state == State::Unborn && !options.create_if_missing {
+            return Err(Error::new(ErrorKind::NotFound, "there is no store"));
+        }
+        let lock = take_lock(&env, LockMode::Exclusive)?;
+        // Again, now that nobody else can change it.
+        let survey = Survey::of(&*env.fs)?;
+        match survey.judge()? {
+            State::Unborn => create(env, options, &survey, lock),
+            State::Store(number) => open_to_write(env, options, &survey, number, lock),
+        }
+    }
+}
+
+/// LOCK, directories, manifest, root synced, then IDENTITY.
+fn create(
+    env: Env,
+    options: &StoreOptions,
+    survey: &Survey,
+    lock: Option<Box<dyn FileLock>>,
+) -> Result<Store> {
+    let io = |name: &'static str| move |error| Error::io(error, "create the store", name);
+    for directory in survey.missing_directories() {
+        env.fs.create_dir(directory).map_err(io(directory))?;
+    }
+    for directory in DIRECTORIES {
+        env.fs.sync_dir(directory, SyncSite("create.directory")).map_err(io(directory))?;
+    }
+    let database = new_uuid(&*env.entropy)?;
+    let registry = FileRegistry::new(Arc::clone(&env.fs));
+    let draw = uuid_source(&env);
+    let fs = Arc::clone(&env.fs);
+    let manifest = Manifest::start(fs, registry.clone(), database, draw, 1, Catalog::default())?;
+    write_identity(&*env.fs, new_uuid(&*env.entropy)?, database)?;
+    env.fs.sync_parent(SyncSite("create.parent")).map_err(io("its parent directory"))?;
+    assemble(env, options, database, registry, Catalog::default(), Some(manifest), lock)
+}
+
+/// The manifest is read and at once replaced by a snapshot of it, so that no file is appended to twice.
+fn open_to_write(
+    env: Env,
+    options: &StoreOptions,
+    survey: &Survey,
+    number: u32,
+    lock: Option<Box<dyn FileLock>>,
+) -> Result<Store> {
+    let database = read_identity(&*env.fs)?;
+    let catalog = replay(&*env.fs, number, database)?.catalog;
+    let registry = FileRegistry::new(Arc::clone(&env.fs));
+    let next =
+        number.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Corruption, "manifests are used up"))?;
+    let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));
+    let manifest = Manifest::start(fs, registry.clone(), database, draw, next, catalog.clone())?;
+    for &old in &survey.manifests {
+        registry.register(FileKind::Manifest, &manifest_name(old), 0, None).remove();
+    }
+    for temporary in survey.temporaries.iter().filter(|name| !name.starts_with(&manifest_name(next))) {
+        registry.register(FileKind::Manifest, temporary, 0, None).remove();
+    }
+    assemble(env, options, database, registry, catalog, Some(manifest), lock)
+}
+
+fn open_to_read(env: Env, options: &StoreOptions, number: u32) -> Result<Store> {
+    let lock = take_lock(&env, LockMode::Shared)?;
+    let database = read_identity(&*env.fs)?;
+    let catalog = replay(&*env.fs, number, database)?.catalog;
+    let registry = FileRegistry::new(Arc::clone(&env.fs));
+    assemble(env, options, database, registry, catalog, None, lock)
+}
+
+fn assemble(
+    env: Env,
+    options: &StoreOptions,
+    database: Uuid,
+    registry: FileRegistry,
+    catalog: Catalog,
+    manifest: Option<Manifest>,
+    lock: Option<Box<dyn FileLock>>,
+) -> Result<Store> {
+    let blocks = Arc::new(BlockCache::new(options.cache_bytes));
+    let tables = Arc::new(TableContext {
+        fs: Arc::clone(&env.fs),
+        database,
+        open: OpenTables::new(options.max_open_files),
+        blocks,
+        registry,
+        life: Arc::new(Life::new(lock)),
+    });
+    let file_ids = FileIds::from_marks(catalog.file_id_mark, catalog.tree_id_mark);
+    let context = Arc::new(TreeContext { env, manifest, file_ids, tables, recovered: catalog });
+    let open = |(&id, stored): (&_, &crate::version::CatalogTree)| {
+        (id, TreeSlot { name: stored.name.clone(), tree: Tree::open(&context, id, stored) })
+    };
+    let trees = context.recovered.trees.iter().map(open).collect();
+    Ok(Store(Arc::new(StoreInner {
+        trees: RwLock::new(TREES, trees),
+        changes: Mutex::new(CHANGES, ()),
+        context,
+    })))
+}
+
+fn uuid_source(env: &Env) -> NewUuid {
+    let entropy = Arc::clone(&env.entropy);
+    Box::new(move || new_uuid(&*entropy))
+}
+
+/// Takes the directory's lock without waiting; nothing on backends without locks, or for a reader of a directory
+/// that has no lock file.
+fn take_lock(env: &Env, mode: LockMode) -> Result<Option<Box<dyn FileLock>>> {
+    match env.fs.lock(LOCK, mode) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) => match (error.kind(), mode) {
+            (IoErrorKind::WouldBlock, _) => {
+                let message = "another process, or another handle of this one, has the directory open";
+                Err(Error::new(ErrorKind::Locked, message).in_file(LOCK))
+            }
+            (IoErrorKind::Unsupported, _) | (IoErrorKind::NotFound, LockMode::Shared) => Ok(None),
+            _ => Err(Error::io(error, "lock the directory", LOCK)),
+        },
+    }
+}

@@ -1,0 +1,71 @@
+//! Orphans: table files that no version names, left by a crash.
+
+use super::Store;
+use crate::{
+    codec::{FileHeader, FileKind, HEADER_BYTES},
+    error::{Error, ErrorKind, Result},
+    table,
+    types::TableId,
+};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use isopach_env::OpenMode;
+
+impl Store {
+    /// Gives table files that are surely this store's own, and that nothing names, to the deleter. For after the
+    /// caller's replay. Returns how many.
+    ///
+    /// Surely its own: named as a table, numbered below the mark, and either with this store's uuid in its
+    /// header or without one byte of a header, as a crash right after the creation leaves it.
+    ///
+    /// # Errors
+    ///
+    /// `ReadOnly`. `Corruption` if a table is numbered above the mark: the manifest is older than the directory,
+    /// and nothing is removed.
+    pub fn remove_orphans(&self) -> Result<u64> {
+        let manifest = self.0.context.manifest()?;
+        let directory = table::TABLES_DIR;
+        // The directory first: a table created meanwhile is registered before its file exists.
+        let listed = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
+        let named: BTreeSet<String> =
+            self.files().live().into_iter().chain(self.files().pending()).map(|file| file.name).collect();
+        let mark = manifest.with_catalog(|catalog| catalog.file_id_mark);
+        let mut orphans: Vec<(TableId, String)> = Vec::new();
+        for entry in listed.into_iter().filter(|entry| !entry.is_dir) {
+            let name = format!("{directory}/{}", entry.name);
+            let Some(id) = table::number_of(&name).filter(|_| !named.contains(&name)) else {
+                continue;
+            };
+            if id.0 >= mark {
+                let message = format!(
+                    "numbered above {mark}, the last number that the manifest reserved: the manifest is older than \
+                     the directory"
+                );
+                return Err(Error::new(ErrorKind::Corruption, message).in_file(name));
+            }
+            orphans.push((id, name));
+        }
+        let mut removed = 0;
+        for (_, name) in orphans {
+            if self.is_own(&name)? {
+                self.files().register(FileKind::Table, &name, 0, None).remove();
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    fn is_own(&self, name: &str) -> Result<bool> {
+        let io = |error| Error::io(error, "read the header of", name);
+        let file = match self.env().fs.open(name, OpenMode::Read) {
+            Err(error) if error.kind() == isopach_env::IoErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(io)?,
+        };
+        let mut bytes = [0; HEADER_BYTES];
+        let read = file.read_at(0, &mut bytes).map_err(io)?;
+        if bytes[..read].iter().all(|&byte| byte == 0) {
+            return Ok(true);
+        }
+        let header = FileHeader::decode(&bytes);
+        Ok(header.is_ok_and(|header| header.kind == FileKind::Table && header.database == self.uuid()))
+    }
+}

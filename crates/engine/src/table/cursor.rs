@@ -1,0 +1,164 @@
+//! A cursor over the versions of one table, both ways.
+
+use super::{DataBlock, Table, reader::Caching};
+use crate::{
+    error::Result,
+    iter::{Cursor, Entry},
+    key::{InternalKey, ValueKind},
+    types::{Seqno, Slice},
+};
+use alloc::{sync::Arc, vec::Vec};
+
+/// A cursor over all versions of a table; see [`Cursor`].
+///
+/// Holds the table, the block it stands in, and a buffer in which the key is put together.
+pub struct TableCursor {
+    table: Arc<Table>,
+    caching: Caching,
+    position: Option<Position>,
+    /// User key of the entry it stands on; only its first `prefix_bytes` bytes mean something otherwise.
+    key: Vec<u8>,
+}
+
+/// An entry of a block.
+struct Position {
+    block: Arc<DataBlock>,
+    /// Place of the block in the index.
+    index: usize,
+    entry: usize,
+    seqno: Seqno,
+    kind: ValueKind,
+}
+
+impl TableCursor {
+    pub(super) fn new(table: Arc<Table>, caching: Caching) -> TableCursor {
+        TableCursor { table, caching, position: None, key: Vec::new() }
+    }
+
+    /// The table it walks over.
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// A block, the one it stands in if that is it. The cursor stands on nothing until it is put on an entry.
+    fn take_block(&mut self, index: usize) -> Result<Arc<DataBlock>> {
+        match self.position.take() {
+            Some(position) if position.index == index => Ok(position.block),
+            _ => self.table.block(index, self.caching),
+        }
+    }
+
+    fn stand_on(&mut self, block: Arc<DataBlock>, index: usize, entry: usize) {
+        self.key.clear();
+        self.key.extend_from_slice(block.prefix());
+        self.key.extend_from_slice(block.rest(entry));
+        let (seqno, kind) = (block.seqno(entry), block.kind(entry));
+        self.position = Some(Position { block, index, entry, seqno, kind });
+    }
+
+    /// To the first entry of a block, if there is such a block.
+    fn stand_on_first_of(&mut self, index: usize) -> Result<()> {
+        self.position = None;
+        if index < self.table.blocks() {
+            let block = self.table.block(index, self.caching)?;
+            self.stand_on(block, index, 0);
+        }
+        Ok(())
+    }
+
+    /// To the last entry of the block before `end`, if there is one.
+    fn stand_on_last_before(&mut self, end: usize) -> Result<()> {
+        self.position = None;
+        if let Some(index) = end.checked_sub(1) {
+            let block = self.table.block(index, self.caching)?;
+            let last = block.len() - 1;
+            self.stand_on(block, index, last);
+        }
+        Ok(())
+    }
+
+    /// Moves to another entry of the same block.
+    fn step_to(&mut self, entry: usize) {
+        let Some(position) = &mut self.position else { return };
+        self.key.truncate(position.block.prefix().len());
+        self.key.extend_from_slice(position.block.rest(entry));
+        position.entry = entry;
+        position.seqno = position.block.seqno(entry);
+        position.kind = position.block.kind(entry);
+    }
+}
+
+impl Cursor for TableCursor {
+    fn seek_first(&mut self) -> Result<()> {
+        self.stand_on_first_of(0)
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        self.stand_on_last_before(self.table.blocks())
+    }
+
+    fn seek(&mut self, target: InternalKey<'_>) -> Result<()> {
+        let Some(index) = self.table.index.find(target) else {
+            self.position = None;
+            return Ok(());
+        };
+        let block = self.take_block(index)?;
+        let entry = block.lower_bound(target);
+        if entry < block.len() {
+            self.stand_on(block, index, entry);
+            return Ok(());
+        }
+        // The separator is behind the target and the block's last entry is not.
+        self.stand_on_first_of(index + 1)
+    }
+
+    fn seek_back(&mut self, target: InternalKey<'_>) -> Result<()> {
+        let Some(index) = self.table.index.find(target) else {
+            return self.seek_last();
+        };
+        let block = self.take_block(index)?;
+        let entry = block.lower_bound(target);
+        let is_at =
+            entry < block.len() && block.has_key(entry, target.key) && block.seqno(entry) == target.seqno;
+        if is_at {
+            self.stand_on(block, index, entry);
+        } else if entry > 0 {
+            self.stand_on(block, index, entry - 1);
+        } else {
+            return self.stand_on_last_before(index);
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<()> {
+        let position = self.position.as_ref().expect("the cursor stands on an entry");
+        if position.entry + 1 < position.block.len() {
+            self.step_to(position.entry + 1);
+            return Ok(());
+        }
+        self.stand_on_first_of(position.index + 1)
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        let position = self.position.as_ref().expect("the cursor stands on an entry");
+        if position.entry > 0 {
+            self.step_to(position.entry - 1);
+            return Ok(());
+        }
+        self.stand_on_last_before(position.index)
+    }
+
+    fn entry(&self) -> Option<Entry<'_>> {
+        let position = self.position.as_ref()?;
+        Some(Entry {
+            key: &self.key,
+            seqno: position.seqno,
+            kind: position.kind,
+            value: position.block.value(position.entry),
+        })
+    }
+
+    fn value(&self) -> Slice {
+        self.position.as_ref().map_or(Slice::EMPTY, |position| position.block.value_slice(position.entry))
+    }
+}

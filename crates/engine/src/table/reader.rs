@@ -1,0 +1,157 @@
+//! Reading an open table: point reads, and the blocks that cursors walk over.
+
+use super::{
+    BlockHandle, DataBlock, KeyHash, Properties, TableCursor, TableMeta,
+    filter::Filter,
+    index::Index,
+    open::{OpenFile, Opened, decode_properties},
+};
+use crate::{
+    cache::{BlockCache, Charge},
+    error::{Error, Result},
+    key::{InternalKey, ValueKind},
+    types::{Seqno, Slice, TableId},
+};
+use alloc::sync::Arc;
+
+/// The cache that tables share.
+pub type DataCache = BlockCache<Arc<DataBlock>>;
+
+/// An open table. Shared by threads; its index and filter are in memory, its blocks come through the cache.
+///
+/// The file may be removed meanwhile: what is open stays readable.
+pub struct Table {
+    pub(super) file: OpenFile,
+    pub(super) meta: Arc<TableMeta>,
+    pub(super) index: Index,
+    pub(super) filter: Option<Filter>,
+    cache: Arc<DataCache>,
+    /// For index and filter.
+    charge: ResidentBytes,
+}
+
+struct ResidentBytes {
+    bytes: usize,
+    _charge: Charge<Arc<DataBlock>>,
+}
+
+impl Table {
+    pub(super) fn assemble(opened: Opened, meta: Arc<TableMeta>, cache: &Arc<DataCache>) -> Table {
+        let Opened { file, index, filter } = opened;
+        let bytes =
+            size_of::<Table>() + index.resident_bytes() + filter.as_ref().map_or(0, Filter::resident_bytes);
+        let charge = ResidentBytes { bytes, _charge: cache.charge(bytes) };
+        Table { file, meta, index, filter, cache: Arc::clone(cache), charge }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> TableId {
+        self.meta.id
+    }
+
+    /// What the manifest keeps of it.
+    pub fn meta(&self) -> &Arc<TableMeta> {
+        &self.meta
+    }
+
+    /// The name of its file, relative to the root.
+    pub fn file_name(&self) -> &str {
+        &self.file.name
+    }
+
+    /// Bytes of memory that it holds while open, beside its blocks in the cache.
+    pub fn resident_bytes(&self) -> usize {
+        self.charge.bytes
+    }
+
+    /// The newest version of a key with a number of at most `at`, whatever its kind.
+    ///
+    /// # Errors
+    ///
+    /// The backend's, and `Corruption`, with the keys of the block that could not be read.
+    pub fn get(&self, key: &[u8], at: Seqno) -> Result<Option<(Seqno, ValueKind, Slice)>> {
+        self.get_hashed(key, KeyHash::of(key), at)
+    }
+
+    /// As [`Table::get`], with the hash of the key at hand.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::get`].
+    pub fn get_hashed(
+        &self,
+        key: &[u8],
+        hash: KeyHash,
+        at: Seqno,
+    ) -> Result<Option<(Seqno, ValueKind, Slice)>> {
+        debug_assert!(hash == KeyHash::of(key), "the hash is that of the key");
+        if self.filter.as_ref().is_some_and(|filter| !filter.may_contain(hash)) {
+            return Ok(None);
+        }
+        let target = InternalKey { key, seqno: at };
+        let Some(index) = self.index.find(target) else { return Ok(None) };
+        let block = self.block(index, Caching::Fill)?;
+        // If no entry here is at or after the target, the separator is of a later key or number, and the next
+        // block begins with another key.
+        let entry = block.lower_bound(target);
+        if entry == block.len() || !block.has_key(entry, key) {
+            return Ok(None);
+        }
+        Ok(Some((block.seqno(entry), block.kind(entry), block.value_slice(entry))))
+    }
+
+    /// A cursor over all versions.
+    pub fn cursor(self: &Arc<Self>) -> TableCursor {
+        TableCursor::new(Arc::clone(self), Caching::Fill)
+    }
+
+    /// A cursor that uses cached blocks but adds none: for passes over whole tables.
+    pub fn cursor_past_cache(self: &Arc<Self>) -> TableCursor {
+        TableCursor::new(Arc::clone(self), Caching::Pass)
+    }
+
+    /// What the table says of its content. Read from the file each time.
+    ///
+    /// # Errors
+    ///
+    /// The backend's, and `Corruption`.
+    pub fn properties(&self) -> Result<Properties> {
+        let handle = self.meta.properties;
+        let frame = self.file.read(handle.offset, handle.bytes)?;
+        decode_properties(&frame, &self.file.codec, handle)
+            .map_err(|why| Error::corrupt(self.file_name(), handle.offset, why))
+    }
+
+    /// Number of data blocks, at least 1.
+    pub(super) fn blocks(&self) -> usize {
+        self.index.len()
+    }
+
+    /// A data block by its place.
+    pub(super) fn block(&self, index: usize, caching: Caching) -> Result<Arc<DataBlock>> {
+        let handle = self.index.handle(index);
+        if let Some(block) = self.cache.get(self.id(), handle.offset) {
+            return Ok(block);
+        }
+        let block = self.read_block(handle).map_err(|error| error.over_keys(self.index.key_bounds(index)))?;
+        let block = Arc::new(block);
+        if caching == Caching::Fill {
+            self.cache.insert(self.id(), handle.offset, Arc::clone(&block), block.resident_bytes());
+        }
+        Ok(block)
+    }
+
+    /// Reads a data block from the file.
+    pub(super) fn read_block(&self, handle: BlockHandle) -> Result<DataBlock> {
+        let frame = self.file.read(handle.offset, handle.bytes)?;
+        DataBlock::decode(&frame, &self.file.codec, handle.offset)
+            .map_err(|why| Error::corrupt(self.file_name(), handle.offset, why))
+    }
+}
+
+/// Whether blocks that are read go into the cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Caching {
+    Fill,
+    Pass,
+}

@@ -1,0 +1,114 @@
+//! Apply: numbered operations go to the memtable they belong to. Writes no file.
+
+use super::Tree;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    key::{MAX_KEY_BYTES, ValueKind},
+    memtable::Operation,
+    types::{Seqno, Slice},
+};
+use alloc::{format, vec::Vec};
+
+/// Operations in order. A later one on the same key wins over an earlier one.
+#[derive(Clone, Default, Debug)]
+pub struct WriteBatch {
+    operations: Vec<(ValueKind, Slice, Slice)>,
+}
+
+impl WriteBatch {
+    /// Without operations.
+    pub fn new() -> WriteBatch {
+        WriteBatch::default()
+    }
+
+    /// Puts a value.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> &mut WriteBatch {
+        self.operations.push((ValueKind::Put, key.into(), value.into()));
+        self
+    }
+
+    /// Deletes a key.
+    pub fn delete(&mut self, key: &[u8]) -> &mut WriteBatch {
+        self.operations.push((ValueKind::Delete, key.into(), Slice::EMPTY));
+        self
+    }
+
+    /// Number of operations, hence of sequence numbers.
+    pub fn len(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.operations.is_empty()
+    }
+}
+
+/// Memory after [`Tree::apply`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Bytes that these operations took.
+    pub bytes: u64,
+    /// Bytes of the memtable that takes new operations; the caller decides when to rotate.
+    pub memtable_bytes: u64,
+}
+
+impl Tree {
+    /// Applies operations as `first`, `first + 1`, ... They show in views at or above their number.
+    ///
+    /// Any thread, any order of numbers; a number is used once. All or nothing. Writes no file.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a key out of bounds, or numbers at or below a flushed boundary or above
+    /// [`Seqno::MAX`].
+    pub fn apply(&self, batch: &WriteBatch, first: Seqno) -> Result<Applied> {
+        let mut operations = Vec::with_capacity(batch.len());
+        for (index, (kind, key, value)) in batch.operations.iter().enumerate() {
+            if key.len() > MAX_KEY_BYTES {
+                let message = format!("a key of {} bytes; at most {MAX_KEY_BYTES} are allowed", key.len());
+                return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
+            }
+            let seqno = first.checked_add(index as u64);
+            let seqno = seqno
+                .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up"))?;
+            operations.push(Operation { seqno, kind: *kind, key: key.clone(), value: value.clone() });
+        }
+        self.apply_operations(operations)
+    }
+
+    /// As [`Tree::apply`], of operations that are numbered and within bounds. Slices are kept as they are, so
+    /// operations of one batch may share its bytes.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for numbers at or below a flushed boundary: nothing is applied.
+    pub fn apply_operations(&self, operations: Vec<Operation>) -> Result<Applied> {
+        let _gate = self.0.gate.read();
+        let state = self.0.state.load();
+        let (Some(first), Some(last)) = (
+            operations.iter().map(|operation| operation.seqno).min(),
+            operations.iter().map(|operation| operation.seqno).max(),
+        ) else {
+            return Ok(Applied { bytes: 0, memtable_bytes: state.active.bytes() });
+        };
+        let flushed = || {
+            let message = format!("operation {first} lies in tables already, which hold everything up to it");
+            Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id())
+        };
+        let target = state.memtable_for(first).ok_or_else(flushed)?;
+        let bytes = if state.memtable_for(last).is_some_and(|other| alloc::sync::Arc::ptr_eq(other, target)) {
+            target.apply(operations)
+        } else {
+            // A boundary lies between them: each goes to its own side.
+            let one = |operation: Operation| {
+                let memtable =
+                    state.memtable_for(operation.seqno).expect("above the first, which is not flushed");
+                memtable.apply([operation])
+            };
+            operations.into_iter().map(one).sum()
+        };
+        Ok(Applied { bytes, memtable_bytes: state.active.bytes() })
+    }
+}

@@ -1,0 +1,179 @@
+//! Compact: tables become tables of a level, less what nothing needs.
+
+use super::{Tree, outputs::Target, state::TreeState};
+use crate::{
+    compaction::{
+        CheckedPlan, CompactionStrategy, Cutter, PendingOutput, Plan, PlanKind, Survivors, TableShape,
+        TreeShape, Views, validate,
+    },
+    error::{Error, ErrorKind, Result},
+    iter::MergeCursor,
+    types::{Level, TableId, UnixUs},
+    version::{Added, RunAge, RunCursor, TableRef, TablesChange},
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::Ordering;
+use isopach_env::{SyncSite, WriteOrigin};
+
+/// What a job did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CompactionReport {
+    /// Bytes of the inputs; 0 if they only moved.
+    pub read_bytes: u64,
+    /// Bytes of the outputs.
+    pub written_bytes: u64,
+    /// The outputs.
+    pub outputs: Vec<TableId>,
+    /// Versions that nothing needed.
+    pub dropped_entries: u64,
+}
+
+/// Tables that a job has taken, and where its outputs will lie. Dropped, it lets go.
+struct Claim<'t> {
+    tree: &'t Tree,
+    plan: CheckedPlan,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut busy = self.tree.0.busy.lock();
+        busy.retain(|claimed| *claimed != self.plan);
+    }
+}
+
+impl Tree {
+    /// What `strategy` would do now. Claims nothing.
+    pub fn pick(&self, strategy: &dyn CompactionStrategy) -> Option<Plan> {
+        self.with_shape(|shape| strategy.pick(shape))
+    }
+
+    /// Shows the tree as strategies see it.
+    pub fn with_shape<T>(&self, look: impl FnOnce(&TreeShape<'_>) -> T) -> T {
+        let state = self.0.state.load();
+        let busy = self.0.busy.lock().clone();
+        look(&self.shape(&state, &busy))
+    }
+
+    fn shape<'a>(&self, state: &'a TreeState, busy: &'a [CheckedPlan]) -> TreeShape<'a> {
+        let is_busy = |id| busy.iter().any(|plan| plan.inputs.iter().any(|input| input.id == id));
+        let table = |table: &'a TableRef| TableShape::new(table.meta(), is_busy(table.id));
+        let levels = state.levels.iter().map(|(_, runs)| {
+            runs.iter().map(|run| run.tables.iter().map(table).collect::<Vec<_>>()).collect::<Vec<_>>()
+        });
+        let pending = busy.iter().map(|plan| PendingOutput {
+            level: plan.to,
+            first_key: &plan.first_key,
+            last_key: &plan.last_key,
+        });
+        let now = UnixUs(self.0.context.env.clock.unix_us());
+        TreeShape::new(levels.collect(), now).with_pending(pending.collect())
+    }
+
+    /// Carries a plan out. `proceed` is called with bytes about to be written, now and then; its error ends the
+    /// job.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if another job holds an input, `Corruption` of an input, what `proceed` said: the tree is as
+    /// before, and outputs go. `Poisoned` after a failed manifest sync.
+    pub fn compact(
+        &self,
+        plan: &Plan,
+        views: &Views,
+        proceed: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<CompactionReport> {
+        let (claim, state) = self.claim(plan)?;
+        let plan = &claim.plan;
+        let report = match plan.kind {
+            PlanKind::Move => self.relocate(plan, &state),
+            PlanKind::Merge => self.merge(plan, &state, views, proceed),
+        }?;
+        self.0.counters.compactions.fetch_add(1, Ordering::Relaxed);
+        self.0.counters.compaction_read_bytes.fetch_add(report.read_bytes, Ordering::Relaxed);
+        self.0.counters.compaction_written_bytes.fetch_add(report.written_bytes, Ordering::Relaxed);
+        Ok(report)
+    }
+
+    /// Checks the plan against the present state and takes its inputs, in one step.
+    fn claim(&self, plan: &Plan) -> Result<(Claim<'_>, Arc<TreeState>)> {
+        let mut busy = self.0.busy.lock();
+        let state = self.0.state.load();
+        let checked = validate(&self.shape(&state, &busy), plan).map_err(|error| error.in_tree(self.0.id))?;
+        busy.push(checked.clone());
+        Ok((Claim { tree: self, plan: checked }, state))
+    }
+
+    fn relocate(&self, plan: &CheckedPlan, state: &TreeState) -> Result<CompactionReport> {
+        let mut change = TablesChange::of(self.0.id);
+        for input in &plan.inputs {
+            let (_, age, table) = state.levels.table(input.id).expect("a claimed table stays");
+            let age = if plan.to == Level(0) { age } else { RunAge::SORTED };
+            change.removed.push(input.id);
+            change.added.push(Added { level: plan.to, age, table: Arc::clone(table.meta()) });
+        }
+        self.commit_tables(change, &[], Vec::new(), |_| ())?;
+        let outputs = plan.inputs.iter().map(|input| input.id).collect();
+        Ok(CompactionReport { read_bytes: 0, written_bytes: 0, outputs, dropped_entries: 0 })
+    }
+
+    fn merge(
+        &self,
+        plan: &CheckedPlan,
+        state: &TreeState,
+        views: &Views,
+        proceed: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<CompactionReport> {
+        let inputs = inputs_by_run(plan, state);
+        let newest_age = inputs.iter().map(|(age, _)| *age).max().unwrap_or(RunAge::SORTED);
+        let age = if plan.to == Level(0) { newest_age } else { RunAge::SORTED };
+        let target = Target {
+            level: plan.to,
+            age,
+            origin: WriteOrigin::CompactionTable,
+            site: SyncSite("compaction.directory"),
+            lineage: inputs.iter().flat_map(|(_, run)| run.iter().map(|table| table.uuid)).collect(),
+            replay_point: state.replay_point,
+        };
+        let mut cutter = Cutter::for_plan(self.0.options.table_bytes, &self.shape(state, &[]), plan);
+        let sources = inputs.into_iter().map(|(_, run)| RunCursor::new(Arc::from(run))).collect();
+        let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), plan.older.clone());
+        let written = self.write_tables(&mut survivors, &mut cutter, &target, proceed)?;
+
+        let mut change = TablesChange::of(self.0.id);
+        change.removed = plan.inputs.iter().map(|input| input.id).collect();
+        let added = written.tables().iter();
+        change.added =
+            added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
+        let dropped = survivors.dropped().entries;
+        change.read_floor = (dropped > 0).then_some(views.visible());
+        self.commit_tables(change, &[], written.tables().to_vec(), |next| next.protect(views, dropped > 0))?;
+        let tables = written.keep();
+        Ok(CompactionReport {
+            read_bytes: plan.input_bytes(),
+            written_bytes: tables.iter().map(|table| table.bytes).sum(),
+            outputs: tables.iter().map(|table| table.id).collect(),
+            dropped_entries: dropped,
+        })
+    }
+}
+
+/// The input tables of each run, in key order.
+fn inputs_by_run(plan: &CheckedPlan, state: &TreeState) -> Vec<(RunAge, Vec<TableRef>)> {
+    let mut runs = Vec::new();
+    for (_, level) in state.levels.iter() {
+        for run in level {
+            let is_input = |table: &&TableRef| plan.inputs.iter().any(|input| input.id == table.id);
+            let tables: Vec<TableRef> = run.tables.iter().filter(is_input).cloned().collect();
+            if !tables.is_empty() {
+                runs.push((run.age, tables));
+            }
+        }
+    }
+    runs
+}
+
+/// A job that its caller ends.
+pub fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "the job was ended; nothing was changed")
+}

@@ -1,0 +1,129 @@
+//! Flush: the sealed memtables become tables of level 0.
+
+use super::{
+    Tree,
+    outputs::Target,
+    state::{Sealed, TreeState},
+};
+use crate::{
+    compaction::{Cutter, OlderData, Survivors, Views},
+    error::Result,
+    iter::MergeCursor,
+    types::{Level, Seqno, TableId},
+    version::{Added, Note, RunAge, TablesChange},
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::sync::atomic::Ordering;
+use isopach_env::{SyncSite, WriteOrigin};
+
+/// Result of a flush.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FlushReport {
+    /// Memtables that are tables now.
+    pub memtables: usize,
+    /// These tables.
+    pub tables: Vec<TableId>,
+    /// Their size.
+    pub bytes: u64,
+    /// Memory that the memtables took.
+    pub memtable_bytes: u64,
+    /// Everything up to here is in tables.
+    pub replay_point: Seqno,
+}
+
+impl Tree {
+    /// Writes sealed memtables whose boundary is `<= barrier` as one run of level 0 and raises the replay point
+    /// to the last boundary.
+    ///
+    /// `notes` go into the same edit. With nothing unflushed `<= barrier` the replay point rises to `barrier` in
+    /// memory: no edit, no notes. The caller promises that everything `<= barrier` was applied and, if it was
+    /// logged, is durable in the log (INV-WAL-6).
+    ///
+    /// # Errors
+    ///
+    /// A failed table write leaves the tree as it was; its files go. `Poisoned` after a failed manifest sync:
+    /// whether the edit survived is known only after reopening.
+    pub fn flush(&self, barrier: Seqno, views: &Views, notes: &[Note]) -> Result<FlushReport> {
+        let _flush = self.0.flush.lock();
+        let state = self.0.state.load();
+        let is_due = |sealed: &&Sealed| sealed.boundary <= barrier;
+        let due: Vec<Sealed> = state.sealed.iter().filter(is_due).cloned().collect();
+        let Some(replay_point) = due.first().map(|newest| newest.boundary) else {
+            return Ok(self.advance_idle(barrier));
+        };
+
+        let ranges = state.levels.tables().map(|(.., table)| (&table.first_key[..], &table.last_key[..]));
+        let older = OlderData::in_ranges(ranges);
+        let sources = due.iter().map(|sealed| sealed.memtable.cursor()).collect();
+        let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), older);
+        let age = RunAge(replay_point.raw());
+        let target = Target {
+            level: Level(0),
+            age,
+            origin: WriteOrigin::FlushTable,
+            site: SyncSite("flush.directory"),
+            lineage: Vec::new(),
+            replay_point,
+        };
+        let mut cutter = Cutter::new(self.0.options.table_bytes, Vec::new());
+        let written = self.write_tables(&mut survivors, &mut cutter, &target, &mut |_| Ok(()))?;
+
+        let has_dropped = survivors.dropped().entries > 0;
+        let added = written.tables().iter();
+        let added = added.map(|table| Added { level: Level(0), age, table: Arc::clone(table.meta()) });
+        let mut change = TablesChange::of(self.0.id);
+        change.added = added.collect();
+        change.replay_point = Some(replay_point);
+        change.read_floor = (has_dropped).then_some(views.visible());
+        let (tables, bytes) =
+            (written.tables().to_vec(), written.tables().iter().map(|table| table.bytes).sum());
+        self.commit_tables(change, notes, tables, |next| {
+            next.sealed.retain(|sealed| sealed.boundary > replay_point);
+            next.protect(views, has_dropped);
+        })?;
+        let memtable_bytes = due.iter().map(|sealed| sealed.memtable.bytes()).sum();
+        let tables = written.keep().iter().map(|table| table.id).collect();
+        self.0.counters.flushes.fetch_add(1, Ordering::Relaxed);
+        self.0.counters.flushed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(FlushReport { memtables: due.len(), tables, bytes, memtable_bytes, replay_point })
+    }
+
+    /// Nothing is unflushed up to `barrier`: the replay point rises in memory.
+    fn advance_idle(&self, barrier: Seqno) -> FlushReport {
+        let _install = self.0.install.lock();
+        let _gate = self.0.gate.write();
+        let state = self.0.state.load();
+        let mut replay_point = state.replay_point;
+        if state.active.first_seqno().is_none_or(|first| first > barrier) && state.sealed.is_empty() {
+            replay_point = replay_point.max(barrier);
+            let sealed_upto = state.sealed_upto.max(barrier);
+            let next = TreeState { replay_point, sealed_upto, ..state.as_ref().clone() };
+            drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
+        }
+        FlushReport { memtables: 0, tables: Vec::new(), bytes: 0, memtable_bytes: 0, replay_point }
+    }
+}
+
+impl TreeState {
+    /// Remembers which views read right although a job that was told of `views` dropped something. Called while
+    /// the floor is still that of the jobs before.
+    ///
+    /// A view is harmed by a job if it lies below what was visible at the job's start and the job did not know
+    /// of it.
+    pub(super) fn protect(&mut self, views: &Views, has_dropped: bool) {
+        if !has_dropped {
+            return;
+        }
+        let unharmed_before =
+            |seqno: Seqno| seqno >= self.read_floor || self.protected.binary_search(&seqno).is_ok();
+        let unharmed_now =
+            |seqno: Seqno| seqno >= views.visible() || views.live().binary_search(&seqno).is_ok();
+        let candidates = self.protected.iter().chain(views.live()).copied();
+        let mut protected: Vec<Seqno> =
+            candidates.filter(|&seqno| unharmed_before(seqno) && unharmed_now(seqno)).collect();
+        protected.sort_unstable();
+        protected.dedup();
+        self.protected = Arc::from(protected);
+    }
+}

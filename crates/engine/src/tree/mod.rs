@@ -1,0 +1,275 @@
+//! One LSM tree: the paths, a file each.
+//!
+//! [`apply`](Tree::apply) -> [`rotate`](Tree::rotate) -> [`flush`](Tree::flush) -> [`compact`](Tree::compact)
+//! move operations from the memtable to level 0 and down; [`Reader`] reads one state of it. The caller numbers
+//! operations, decides when to do what, and on which threads.
+
+mod apply;
+mod compact;
+mod flush;
+mod options;
+mod outputs;
+mod read;
+mod rotate;
+mod state;
+mod stats;
+
+pub use apply::{Applied, WriteBatch};
+pub use compact::{CompactionReport, cancelled};
+pub use flush::FlushReport;
+pub use options::{FilterPolicy, PerLevel, TreeOptions};
+pub use read::{Reader, Scan};
+pub use state::OldState;
+pub use stats::{LevelStats, TreeStats};
+
+use crate::{
+    compaction::CheckedPlan,
+    error::{Error, ErrorKind, Result},
+    types::{Seqno, TableId, TreeId},
+    version::{Catalog, CatalogTree, Change, FileIds, Levels, Manifest, Note, TableContext, TableRef},
+};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use isopach_env::{
+    Env,
+    sync::{Mutex, Rank, RwLock, StateCell},
+};
+use state::{DroppedTree, TreeState};
+
+/// Of the oldest sealed memtables: one flush of a tree at a time. Held over writing tables.
+const FLUSH: Rank = Rank { level: 14, name: "tree.flush" };
+/// Of the tree's edits: held over a manifest commit and its installation.
+const EDITS: Rank = Rank { level: 35, name: "tree.edits" };
+/// Of changes of the state: rotation and installation take turns.
+const INSTALL: Rank = Rank { level: 42, name: "tree.install" };
+/// Between applying operations (shared) and sealing the memtable they go to (alone).
+const GATE: Rank = Rank { level: 43, name: "tree.gate" };
+/// Of the state that readers pin.
+const STATE: Rank = Rank { level: 45, name: "tree.state" };
+/// Of what is left of a dropped tree.
+const DROPPED: Rank = Rank { level: 44, name: "tree.dropped" };
+/// Of the tables that jobs have claimed.
+const BUSY: Rank = Rank { level: 41, name: "tree.busy" };
+
+/// What all trees of a store share.
+pub struct TreeContext {
+    /// Files, clock, random source.
+    pub env: Env,
+    /// The log of edits.
+    pub manifest: Option<Manifest>,
+    /// Numbers of new tables.
+    pub file_ids: FileIds,
+    /// Open tables, blocks, registry.
+    pub tables: Arc<TableContext>,
+    /// What the manifest said at open.
+    pub recovered: Catalog,
+}
+
+impl TreeContext {
+    /// The manifest of a store open for writing.
+    ///
+    /// # Errors
+    ///
+    /// `ReadOnly`.
+    pub fn manifest(&self) -> Result<&Manifest> {
+        self.manifest
+            .as_ref()
+            .ok_or_else(|| Error::new(ErrorKind::ReadOnly, "the store is open for reading only"))
+    }
+}
+
+/// An open tree. Clones share it.
+#[derive(Clone)]
+pub struct Tree(Arc<TreeInner>);
+
+struct TreeInner {
+    id: TreeId,
+    name: String,
+    options: TreeOptions,
+    context: Arc<TreeContext>,
+    state: StateCell<TreeState>,
+    install: Mutex<()>,
+    gate: RwLock<()>,
+    flush: Mutex<()>,
+    edits: Mutex<()>,
+    /// Set once, before the state is emptied; readers look at it after they pinned a state.
+    is_dropped: AtomicBool,
+    /// What is left of a dropped tree.
+    dropped: Mutex<Option<DroppedTree>>,
+    busy: Mutex<Vec<CheckedPlan>>,
+    counters: Counters,
+}
+
+/// Since the tree was opened.
+#[derive(Default)]
+struct Counters {
+    flushed_bytes: AtomicU64,
+    compaction_read_bytes: AtomicU64,
+    compaction_written_bytes: AtomicU64,
+    flushes: AtomicU64,
+    compactions: AtomicU64,
+}
+
+impl Tree {
+    /// A tree as the manifest has it. Touches no table.
+    ///
+    /// # Errors
+    ///
+    /// What [`TreeOptions::decode`] says of its stored options.
+    pub(crate) fn open(context: &Arc<TreeContext>, id: TreeId, stored: &CatalogTree) -> Result<Tree> {
+        let options = TreeOptions::decode(&stored.options).map_err(|error| error.in_tree(id))?;
+        let table = |meta: &Arc<_>| TableRef::recovered(&context.tables, id, Arc::clone(meta));
+        let state = TreeState::recovered(stored.levels.map(table), stored.replay_point, stored.read_floor);
+        Ok(Tree(Arc::new(TreeInner {
+            id,
+            name: stored.name.clone(),
+            options,
+            context: Arc::clone(context),
+            state: StateCell::new(STATE, Arc::new(state)),
+            install: Mutex::new(INSTALL, ()),
+            gate: RwLock::new(GATE, ()),
+            flush: Mutex::new(FLUSH, ()),
+            edits: Mutex::new(EDITS, ()),
+            is_dropped: AtomicBool::new(false),
+            dropped: Mutex::new(DROPPED, None),
+            busy: Mutex::new(BUSY, Vec::new()),
+            counters: Counters::default(),
+        })))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> TreeId {
+        self.0.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &TreeOptions {
+        &self.0.options
+    }
+
+    /// Its tables now.
+    pub fn tables(&self) -> Vec<TableRef> {
+        self.0.state.load().levels.tables().map(|(.., table)| table.clone()).collect()
+    }
+
+    // ----- positions -----
+
+    /// Everything `<=` this is in durable tables: a log below it is not needed for this tree. A rise by
+    /// [`Tree::flush`] of an idle tree is forgotten at restart.
+    pub fn replay_point(&self) -> Seqno {
+        self.0.state.load().replay_point
+    }
+
+    /// Least number of an operation that is in memory only.
+    pub fn first_unflushed(&self) -> Option<Seqno> {
+        let state = self.0.state.load();
+        state.memtables().filter_map(|memtable| memtable.first_seqno()).min()
+    }
+
+    /// Greatest number applied, `ZERO` if none. After open: start above it.
+    pub fn highest_seqno(&self) -> Seqno {
+        let state = self.0.state.load();
+        let applied = state.memtables().map(|memtable| memtable.last_seqno()).max().unwrap_or(Seqno::ZERO);
+        applied.max(state.levels.last_seqno())
+    }
+
+    /// Greatest number in durable tables. Smaller ones may still be only in memory: see `replay_point`.
+    pub fn highest_persisted_seqno(&self) -> Seqno {
+        self.0.state.load().levels.last_seqno()
+    }
+
+    /// `visible` at the start of the last job that dropped something; persisted. Reads below it are
+    /// `SnapshotTooOld`, except at views that every such job was told of.
+    pub fn read_floor(&self) -> Seqno {
+        self.0.state.load().read_floor
+    }
+
+    /// Drops the tree: its tables go, except for whoever reads what is returned.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manifest::commit`]; `TreeDropped` the second time.
+    pub(crate) fn drop_at(&self, at: Seqno) -> Result<OldState> {
+        let _edits = self.0.edits.lock();
+        self.check_alive()?;
+        if let Some(manifest) = &self.0.context.manifest {
+            manifest.commit(&[Change::DropTree { id: self.0.id, at }])?;
+        }
+        let _install = self.0.install.lock();
+        let old = self.0.state.load();
+        *self.0.dropped.lock() = Some(DroppedTree { at, state: Arc::downgrade(&old) });
+        self.0.is_dropped.store(true, Ordering::SeqCst);
+        drop(self.0.state.store(Arc::new(TreeState::empty(at)))); // `old` keeps it.
+        for (.., table) in old.levels.tables() {
+            table.mark_obsolete();
+        }
+        Ok(OldState::new(self.0.id, at, old))
+    }
+
+    fn check_alive(&self) -> Result<()> {
+        if self.0.is_dropped.load(Ordering::SeqCst) { Err(self.dropped_error()) } else { Ok(()) }
+    }
+
+    fn dropped_error(&self) -> Error {
+        Error::new(ErrorKind::TreeDropped, format!("tree {:?} was dropped", self.0.name)).in_tree(self.0.id)
+    }
+
+    /// Commits a change of tables, with notes, and shows it.
+    fn commit_tables(
+        &self,
+        change: crate::version::TablesChange,
+        notes: &[Note],
+        added: Vec<TableRef>,
+        finish: impl FnOnce(&mut TreeState),
+    ) -> Result<()> {
+        let edits = self.0.edits.lock();
+        self.check_alive()?;
+        let notes = notes.iter().cloned().map(Change::Note);
+        let mut changes = Vec::from([Change::Tables(change.clone())]);
+        changes.extend(notes);
+        self.0.context.manifest()?.commit(&changes)?; // The commit point: before it a crash forgets.
+
+        let _install = self.0.install.lock();
+        let mut next = self.0.state.load().as_ref().clone();
+        let removed: Vec<TableRef> = next
+            .levels
+            .tables()
+            .filter(|(.., table)| change.removed.contains(&table.id))
+            .map(|(.., t)| t.clone())
+            .collect();
+        let placed = change.added.iter().map(|addition| crate::version::Added {
+            level: addition.level,
+            age: addition.age,
+            table: find(&added, &removed, addition.table.id),
+        });
+        next.levels = next
+            .levels
+            .apply(&change.removed, &placed.collect::<Vec<_>>())
+            .expect("INV-MAN-3: an edit fits what is there");
+        finish(&mut next);
+        next.replay_point = next.replay_point.max(change.replay_point.unwrap_or(Seqno::ZERO));
+        next.read_floor = next.read_floor.max(change.read_floor.unwrap_or(Seqno::ZERO));
+        let old = self.0.state.store(Arc::new(next));
+        for table in
+            removed.iter().filter(|table| !change.added.iter().any(|added| added.table.id == table.id))
+        {
+            table.mark_obsolete();
+        }
+        drop((_install, edits));
+        drop(old);
+        Ok(())
+    }
+}
+
+/// The handle of an added table: new, or one that only moves.
+fn find(added: &[TableRef], removed: &[TableRef], id: TableId) -> TableRef {
+    added.iter().chain(removed).find(|table| table.id == id).expect("every added table has a handle").clone()
+}
+
+/// Levels whose tables are handles.
+pub(crate) type TableLevels = Levels<TableRef>;

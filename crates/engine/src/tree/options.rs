@@ -1,0 +1,172 @@
+//! Options of a tree: validated once, stored with it, read back at open.
+
+use crate::{
+    codec::{Compression, Corruption, TlvReader, TlvWriter},
+    error::{Error, ErrorKind, Result},
+    key::BYTE_ORDER_NAME,
+    types::Level,
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// A value for each level; the last repeats. Never empty.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PerLevel<T>(pub Vec<T>);
+
+impl<T: Clone> PerLevel<T> {
+    /// The value for a level.
+    ///
+    /// # Panics
+    ///
+    /// If there are no values, which [`TreeOptions::validate`] refuses.
+    pub fn at(&self, level: Level) -> T {
+        self.0[usize::from(level.0).min(self.0.len() - 1)].clone()
+    }
+}
+
+impl<T> From<T> for PerLevel<T> {
+    fn from(every_level: T) -> PerLevel<T> {
+        PerLevel(Vec::from([every_level]))
+    }
+}
+
+/// Membership filter of a table.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum FilterPolicy {
+    /// Reads of absent keys search the table.
+    None,
+    /// 2.0 to 24.0 bits per key.
+    BitsPerKey(f32),
+}
+
+/// Options of a tree.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct TreeOptions {
+    /// How sections of tables are compressed. Default: none in level 0, then LZ4.
+    pub compression: PerLevel<Compression>,
+    /// Size of data blocks, 4 KiB to 1 MiB. Default 16 KiB.
+    pub block_bytes: PerLevel<u32>,
+    /// Filters of tables. Default 10 bits per key.
+    pub filters: PerLevel<FilterPolicy>,
+    /// Size that tables are cut near, 64 KiB to 4 GiB. Default 64 MiB.
+    pub table_bytes: u64,
+}
+
+impl Default for TreeOptions {
+    fn default() -> TreeOptions {
+        TreeOptions {
+            compression: PerLevel(Vec::from([Compression::None, Compression::Lz4])),
+            block_bytes: (16 << 10).into(),
+            filters: FilterPolicy::BitsPerKey(10.0).into(),
+            table_bytes: 64 << 20,
+        }
+    }
+}
+
+const COMPARATOR: u8 = 1;
+const COMPRESSION: u8 = 2;
+const BLOCK_BYTES: u8 = 3;
+const FILTERS: u8 = 4;
+const TABLE_BYTES: u8 = 5;
+
+/// On disk a filter is its bits per key as `f32`, none is zero bits.
+const NO_FILTER: f32 = 0.0;
+
+impl TreeOptions {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` naming the option; `UnsupportedFeature` for a compression that is not compiled in.
+    pub fn validate(&self) -> Result<()> {
+        let invalid = |what: String| Err(Error::new(ErrorKind::InvalidArgument, what));
+        let lengths = [self.compression.0.len(), self.block_bytes.0.len(), self.filters.0.len()];
+        if lengths.iter().any(|&levels| levels == 0 || levels > 255) {
+            return invalid("an option per level needs 1 to 255 values".into());
+        }
+        for &compression in &self.compression.0 {
+            if !compression.is_available() {
+                let message = format!("compression {compression:?} is not compiled in: enable its feature");
+                return Err(Error::new(ErrorKind::UnsupportedFeature, message));
+            }
+        }
+        for &bytes in &self.block_bytes.0 {
+            if !(4 << 10..=1 << 20).contains(&bytes) {
+                return invalid(format!("block_bytes is {bytes}, not 4 KiB to 1 MiB"));
+            }
+        }
+        for &policy in &self.filters.0 {
+            if let FilterPolicy::BitsPerKey(bits) = policy
+                && !(2.0..=24.0).contains(&bits)
+            {
+                return invalid(format!("a filter has {bits} bits per key, not 2.0 to 24.0"));
+            }
+        }
+        if !(64 << 10..=4 << 30).contains(&self.table_bytes) {
+            return invalid(format!("table_bytes is {}, not 64 KiB to 4 GiB", self.table_bytes));
+        }
+        Ok(())
+    }
+
+    /// Encodes the options; [`TreeOptions::decode`] is the inverse.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = TlvWriter::new();
+        fields.bytes(COMPARATOR, BYTE_ORDER_NAME.as_bytes());
+        let codecs: Vec<u8> = self.compression.0.iter().map(|compression| compression.to_raw()).collect();
+        fields.bytes(COMPRESSION, &codecs);
+        let blocks: Vec<u8> = self.block_bytes.0.iter().flat_map(|bytes| bytes.to_le_bytes()).collect();
+        fields.bytes(BLOCK_BYTES, &blocks);
+        let bits = |policy: &FilterPolicy| match *policy {
+            FilterPolicy::None => NO_FILTER,
+            FilterPolicy::BitsPerKey(bits) => bits,
+        };
+        let filters: Vec<u8> = self.filters.0.iter().flat_map(|policy| bits(policy).to_le_bytes()).collect();
+        fields.bytes(FILTERS, &filters);
+        fields.u64(TABLE_BYTES, self.table_bytes);
+        fields.finish()
+    }
+
+    /// Decodes stored options.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no options; `MissingComparator` naming the order of keys that is not known.
+    pub fn decode(bytes: &[u8]) -> Result<TreeOptions> {
+        let corrupt = |why: Corruption| {
+            Error::new(ErrorKind::Corruption, format!("stored options of a tree cannot be read: {why}"))
+        };
+        let mut options = TreeOptions::default();
+        let mut fields = TlvReader::new(bytes);
+        while let Some((tag, value)) = fields.next_field().map_err(corrupt)? {
+            match tag {
+                COMPARATOR if value == BYTE_ORDER_NAME.as_bytes() => {}
+                COMPARATOR => {
+                    let message =
+                        format!("the order of keys {:?} is not known", String::from_utf8_lossy(value));
+                    return Err(Error::new(ErrorKind::MissingComparator, message));
+                }
+                COMPRESSION => {
+                    let codecs = value.iter().map(|&raw| Compression::from_raw(raw));
+                    let codecs: Option<Vec<Compression>> = codecs.collect();
+                    options.compression = PerLevel(codecs.ok_or(corrupt(Corruption("unknown compression")))?);
+                }
+                BLOCK_BYTES => options.block_bytes = PerLevel(words(value).map(u32::from_le_bytes).collect()),
+                FILTERS => {
+                    let policy = |bits: f32| {
+                        if bits == NO_FILTER { FilterPolicy::None } else { FilterPolicy::BitsPerKey(bits) }
+                    };
+                    options.filters = PerLevel(words(value).map(f32::from_le_bytes).map(policy).collect());
+                }
+                TABLE_BYTES => options.table_bytes = TlvReader::as_u64(value).map_err(corrupt)?,
+                unknown => TlvReader::unknown(unknown).map_err(corrupt)?,
+            }
+        }
+        options.validate()?;
+        Ok(options)
+    }
+}
+
+fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
+    bytes.chunks_exact(4).map(|word| word.try_into().expect("four bytes"))
+}

@@ -1,0 +1,154 @@
+//! Outputs of a job: what survives is written into new tables, cut at their size.
+
+use super::Tree;
+use crate::{
+    codec::FileKind,
+    compaction::{Cutter, Survivors},
+    error::{Error, Result},
+    iter::Cursor,
+    table::{self, PropertySeed, TableIdentity, TableOptions, TableWriter},
+    types::{Level, Seqno, UnixUs, Uuid},
+    version::{Hold, RunAge, TableRef, new_uuid},
+};
+use alloc::{sync::Arc, vec::Vec};
+use isopach_env::{SyncSite, WriteOrigin};
+
+use super::options::FilterPolicy;
+
+/// Where outputs go, and what their properties say.
+pub(super) struct Target {
+    pub(super) level: Level,
+    pub(super) age: RunAge,
+    pub(super) origin: WriteOrigin,
+    pub(super) site: SyncSite,
+    /// Uuids of the tables they are made of.
+    pub(super) lineage: Vec<Uuid>,
+    /// Everything up to here is in tables once they are installed.
+    pub(super) replay_point: Seqno,
+}
+
+/// Bytes of entries after which a job is asked whether to proceed.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// A table being written. Dropped unfinished, its file goes to the deleter.
+struct Unfinished {
+    writer: Option<TableWriter>,
+    hold: Option<Hold>,
+}
+
+impl Unfinished {
+    fn writer(&mut self) -> &mut TableWriter {
+        self.writer.as_mut().expect("not finished yet")
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            hold.remove();
+        }
+    }
+}
+
+/// Finished tables that no version names yet. Dropped, their files go to the deleter.
+pub(super) struct Written(Vec<TableRef>);
+
+impl Written {
+    pub(super) fn tables(&self) -> &[TableRef] {
+        &self.0
+    }
+
+    /// An edit names them now.
+    pub(super) fn keep(mut self) -> Vec<TableRef> {
+        core::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for table in &self.0 {
+            table.mark_obsolete();
+        }
+    }
+}
+
+impl Tree {
+    /// Writes everything that survives into tables. They and their directory entries are durable on return
+    /// (INV-MAN-2).
+    pub(super) fn write_tables<C: Cursor>(
+        &self,
+        survivors: &mut Survivors<C>,
+        cutter: &mut Cutter,
+        target: &Target,
+        proceed: &mut dyn FnMut(u64) -> Result<()>,
+    ) -> Result<Written> {
+        let mut written = Written(Vec::new());
+        let mut unfinished: Option<Unfinished> = None;
+        let mut announced_bytes = 0;
+        while survivors.advance()? {
+            let (entry, is_new_key) = (survivors.entry(), survivors.is_new_key());
+            let entry_bytes = (entry.key.len() + entry.value.len()) as u64;
+            announced_bytes += entry_bytes;
+            if announced_bytes >= STEP_BYTES {
+                proceed(core::mem::take(&mut announced_bytes))?;
+            }
+            let bytes = unfinished.as_mut().map_or(0, |table| table.writer().estimated_bytes());
+            if unfinished.is_some() && cutter.should_cut_before(entry.key, bytes, is_new_key) {
+                let table = unfinished.take().expect("just seen");
+                written.0.push(self.finish_table(table)?);
+            }
+            if unfinished.is_none() {
+                unfinished = Some(self.begin_table(target)?);
+            }
+            let table = unfinished.as_mut().expect("just begun");
+            table.writer().add(entry.key, entry.seqno, entry.kind, entry.value)?;
+        }
+        if let Some(table) = unfinished.take() {
+            written.0.push(self.finish_table(table)?);
+        }
+        if !written.0.is_empty() {
+            let synced = self.0.context.env.fs.sync_dir(table::TABLES_DIR, target.site);
+            synced.map_err(|error| Error::io(error, "sync the directory", table::TABLES_DIR))?;
+        }
+        Ok(written)
+    }
+
+    fn begin_table(&self, target: &Target) -> Result<Unfinished> {
+        let context = &self.0.context;
+        let id = context.file_ids.next_table(context.manifest()?)?;
+        let hold =
+            context.tables.registry.register(FileKind::Table, &table::file_name(id), 0, Some(self.0.id));
+        let options = TableOptions {
+            block_bytes: self.0.options.block_bytes.at(target.level) as usize,
+            compression: self.0.options.compression.at(target.level),
+            filter_bits_per_key: match self.0.options.filters.at(target.level) {
+                FilterPolicy::None => None,
+                FilterPolicy::BitsPerKey(bits) => Some(bits),
+            },
+        };
+        let now = UnixUs(context.env.clock.unix_us());
+        let seed = PropertySeed {
+            tree_options: self.0.options.encode(),
+            lineage: target.lineage.clone(),
+            level: target.level,
+            run_age: target.age.0,
+            replay_point: target.replay_point,
+            ..PropertySeed::new(self.0.id, self.0.name.clone(), now)
+        };
+        let (uuid, database) = (new_uuid(&*context.env.entropy)?, context.tables.database);
+        let identity = TableIdentity { id, uuid, database };
+        match TableWriter::create(&context.env.fs, identity, options, seed, target.origin) {
+            Ok(writer) => Ok(Unfinished { writer: Some(writer), hold: Some(hold) }),
+            Err(error) => {
+                hold.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn finish_table(&self, mut unfinished: Unfinished) -> Result<TableRef> {
+        let meta = unfinished.writer.take().expect("not finished yet").finish()?;
+        let hold = unfinished.hold.take().expect("held until finished");
+        Ok(TableRef::new(&self.0.context.tables, hold, Arc::new(meta)))
+    }
+}

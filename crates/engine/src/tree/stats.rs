@@ -1,0 +1,84 @@
+//! Shape and counters of a tree.
+
+use super::Tree;
+use crate::types::Level;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+/// Shape now, and counters since the tree was opened.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TreeStats {
+    /// Memory of all memtables.
+    pub memtable_bytes: u64,
+    /// Memtables waiting to be flushed.
+    pub sealed_memtables: usize,
+    /// Levels that hold tables.
+    pub levels: Vec<(Level, LevelStats)>,
+    /// Deletes in tables.
+    pub tombstones: u64,
+    /// Flushes that wrote tables.
+    pub flushes: u64,
+    /// Bytes that flushes wrote.
+    pub flushed_bytes: u64,
+    /// Compactions, moves included.
+    pub compactions: u64,
+    /// Bytes that compactions read.
+    pub compaction_read_bytes: u64,
+    /// Bytes that compactions wrote.
+    pub compaction_written_bytes: u64,
+}
+
+/// One level.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct LevelStats {
+    /// Sorted runs.
+    pub runs: u64,
+    /// Tables of all runs.
+    pub tables: u64,
+    /// Size of their files.
+    pub bytes: u64,
+    /// Versions in them.
+    pub entries: u64,
+}
+
+impl Tree {
+    /// Shape and counters.
+    pub fn stats(&self) -> TreeStats {
+        let state = self.0.state.load();
+        let counters = &self.0.counters;
+        let mut levels = Vec::new();
+        for (level, runs) in state.levels.iter().filter(|(_, runs)| !runs.is_empty()) {
+            let mut stats = LevelStats { runs: runs.len() as u64, ..LevelStats::default() };
+            for table in runs.iter().flat_map(|run| &run.tables) {
+                stats.tables += 1;
+                stats.bytes += table.bytes;
+                stats.entries += table.entries;
+            }
+            levels.push((level, stats));
+        }
+        TreeStats {
+            memtable_bytes: state.memtables().map(|memtable| memtable.bytes()).sum(),
+            sealed_memtables: state.sealed.len(),
+            levels,
+            tombstones: state.levels.tables().map(|(.., table)| table.tombstones).sum(),
+            flushes: counters.flushes.load(Ordering::Relaxed),
+            flushed_bytes: counters.flushed_bytes.load(Ordering::Relaxed),
+            compactions: counters.compactions.load(Ordering::Relaxed),
+            compaction_read_bytes: counters.compaction_read_bytes.load(Ordering::Relaxed),
+            compaction_written_bytes: counters.compaction_written_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Bytes of the memtable that takes new operations.
+    pub fn active_bytes(&self) -> u64 {
+        self.0.state.load().active.bytes()
+    }
+
+    /// Bytes of all memtables, and how many wait to be flushed.
+    pub fn memtables(&self) -> (u64, usize) {
+        let state = self.0.state.load();
+        (state.memtables().map(|memtable| memtable.bytes()).sum(), state.sealed.len())
+    }
+}

@@ -1,0 +1,142 @@
+//! The catalog: what all edits so far add up to. Pure; a manifest's snapshot is an edit that makes one.
+
+use super::{
+    edit::{Change, Note, TablesChange},
+    levels::{Added, Levels},
+};
+use crate::{
+    codec::Corruption,
+    table::TableMeta,
+    types::{Seqno, TreeId},
+};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+
+/// A tree as the manifest has it.
+#[derive(Clone, Debug)]
+pub struct CatalogTree {
+    /// Its name.
+    pub name: String,
+    /// Its options, encoded by their owner.
+    pub options: Vec<u8>,
+    /// Position of its creation.
+    pub created_at: Seqno,
+    /// Its tables.
+    pub levels: Levels<Arc<TableMeta>>,
+    /// Everything up to here is in tables.
+    pub replay_point: Seqno,
+    /// Reads below this may miss versions.
+    pub read_floor: Seqno,
+}
+
+impl CatalogTree {
+    /// A tree that was just created: empty.
+    pub fn new(name: &str, options: Vec<u8>, at: Seqno) -> CatalogTree {
+        CatalogTree {
+            name: name.into(),
+            options,
+            created_at: at,
+            levels: Levels::default(),
+            replay_point: at,
+            read_floor: Seqno::ZERO,
+        }
+    }
+}
+
+/// Everything a manifest says.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// Trees by id.
+    pub trees: BTreeMap<TreeId, CatalogTree>,
+    /// Notes of the layer above.
+    pub notes: BTreeMap<String, Vec<u8>>,
+    /// File ids at or above it were never used.
+    pub file_id_mark: u64,
+    /// Tree ids at or above it were never used.
+    pub tree_id_mark: u32,
+    /// Greatest position of a change of trees, dropped ones included.
+    pub applied_upto: Seqno,
+}
+
+/// Field of a snapshot beside the changes: [`Catalog::applied_upto`] travels as a note of this name.
+const APPLIED_UPTO_NOTE: &str = "isopach.applied_upto";
+
+impl Catalog {
+    /// Folds in the changes of an edit.
+    ///
+    /// # Errors
+    ///
+    /// They contradict what is there: of a manifest that is damage, of our own edit a bug. The catalog is of no
+    /// use afterwards.
+    pub fn apply(&mut self, changes: &[Change]) -> Result<(), Corruption> {
+        changes.iter().try_for_each(|change| self.apply_one(change))
+    }
+
+    fn apply_one(&mut self, change: &Change) -> Result<(), Corruption> {
+        match change {
+            Change::CreateTree { id, name, options, at } => {
+                if self.trees.contains_key(id) || self.tree_named(name).is_some() {
+                    return Err(Corruption("an edit creates a tree that is there already"));
+                }
+                self.trees.insert(*id, CatalogTree::new(name, options.clone(), *at));
+                self.applied_upto = self.applied_upto.max(*at);
+            }
+            Change::DropTree { id, at } => {
+                self.trees.remove(id).ok_or(Corruption("an edit drops a tree that is not there"))?;
+                self.applied_upto = self.applied_upto.max(*at);
+            }
+            Change::Tables(change) => self.apply_tables(change)?,
+            Change::Note(Note { name, value }) if name == APPLIED_UPTO_NOTE => {
+                let raw = value[..].try_into().map(u64::from_le_bytes);
+                let at =
+                    raw.ok().and_then(Seqno::from_raw).ok_or(Corruption("a snapshot's position is wrong"))?;
+                self.applied_upto = self.applied_upto.max(at);
+            }
+            Change::Note(Note { name, value }) => {
+                self.notes.insert(name.clone(), value.clone());
+            }
+            Change::FileIdMark(mark) => self.file_id_mark = self.file_id_mark.max(*mark),
+            Change::TreeIdMark(mark) => self.tree_id_mark = self.tree_id_mark.max(*mark),
+        }
+        Ok(())
+    }
+
+    fn apply_tables(&mut self, change: &TablesChange) -> Result<(), Corruption> {
+        let missing = Corruption("an edit changes tables of a tree that is not there");
+        let tree = self.trees.get_mut(&change.tree).ok_or(missing)?;
+        tree.levels = tree.levels.apply(&change.removed, &change.added)?;
+        tree.replay_point = tree.replay_point.max(change.replay_point.unwrap_or(Seqno::ZERO));
+        tree.read_floor = tree.read_floor.max(change.read_floor.unwrap_or(Seqno::ZERO));
+        Ok(())
+    }
+
+    /// The tree of this name.
+    pub fn tree_named(&self, name: &str) -> Option<TreeId> {
+        self.trees.iter().find(|(_, tree)| tree.name == name).map(|(id, _)| *id)
+    }
+
+    /// The changes that make this catalog out of an empty one.
+    pub fn snapshot(&self) -> Vec<Change> {
+        let mut changes =
+            Vec::from([Change::FileIdMark(self.file_id_mark), Change::TreeIdMark(self.tree_id_mark)]);
+        let applied = Vec::from(self.applied_upto.raw().to_le_bytes());
+        changes.push(Change::Note(Note::new(APPLIED_UPTO_NOTE, applied)));
+        for (name, value) in &self.notes {
+            changes.push(Change::Note(Note::new(name.clone(), value.clone())));
+        }
+        for (&id, tree) in &self.trees {
+            let CatalogTree { name, options, created_at, levels, replay_point, read_floor } = tree;
+            let (name, options) = (name.clone(), options.clone());
+            changes.push(Change::CreateTree { id, name, options, at: *created_at });
+            let added =
+                levels.tables().map(|(level, age, table)| Added { level, age, table: Arc::clone(table) });
+            changes.push(Change::Tables(TablesChange {
+                tree: id,
+                removed: Vec::new(),
+                added: added.collect(),
+                replay_point: Some(*replay_point),
+                read_floor: Some(*read_floor),
+            }));
+        }
+        changes
+    }
+}

@@ -1,0 +1,412 @@
+//! The manifest: an append-only log of edits for all trees, rotated into a snapshot. Layout: `docs/format.md` §5.
+//!
+//! `MANIFEST-<n>`; the highest number is the manifest. An edit is installed after its record is durable
+//! (INV-MAN-1). Concurrent edits share a sync.
+
+use super::{
+    catalog::Catalog,
+    edit::{Change, decode_edit, encode_edit},
+    registry::{FileRegistry, Hold},
+};
+use crate::{
+    codec::{
+        Corruption, FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader, Step,
+        TlvReader, TlvWriter, encode_record, greatest_synced_upto,
+    },
+    error::{Error, ErrorKind, Result},
+    types::Uuid,
+};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
+use isopach_env::{
+    CreateOptions, File, Fs, IoErrorKind, OpenMode, SyncMode, SyncSite, WriteOrigin,
+    sync::{Mutex, Rank},
+};
+
+/// Of the sync that edits share; held over it.
+const SYNC: Rank = Rank { level: 39, name: "manifest.sync" };
+/// Of the log and its catalog; held over an append, and over a rotation.
+const LOG: Rank = Rank { level: 40, name: "manifest.log" };
+/// Of the sticky error.
+const POISON: Rank = Rank { level: 41, name: "manifest.poison" };
+
+/// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated. The space
+/// is reserved when it is started, so that an append on a full disk does not fail.
+const ROTATE_BYTES: u64 = 1 << 20;
+
+const PREFIX: &str = "MANIFEST-";
+const TEMPORARY: &str = ".tmp";
+
+const RECORD_FEATURES: u8 = 1;
+const RECORD_SNAPSHOT: u8 = 2;
+const RECORD_EDIT: u8 = 3;
+
+const INCOMPATIBLE: u8 = 1;
+const WRITE_INCOMPATIBLE: u8 = 2;
+const COMPATIBLE: u8 = 0x80;
+
+/// The name of manifest `number`.
+pub fn manifest_name(number: u32) -> String {
+    format!("{PREFIX}{number:06}")
+}
+
+/// The number of the manifest of this name; `None` for other files, temporary ones included.
+pub fn manifest_number(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix(PREFIX)?;
+    let number = digits.parse().ok()?;
+    (manifest_name(number) == name).then_some(number)
+}
+
+/// Whether it is a manifest whose writing was interrupted.
+pub fn is_temporary(name: &str) -> bool {
+    name.strip_suffix(TEMPORARY).is_some_and(|name| manifest_number(name).is_some())
+}
+
+/// What a manifest says.
+#[derive(Debug)]
+pub struct Replayed {
+    /// All edits folded.
+    pub catalog: Catalog,
+    /// The manifest's number.
+    pub number: u32,
+    /// Bytes behind the last edit that were never acknowledged.
+    pub discarded_bytes: u64,
+}
+
+/// Reads manifest `number` of a store.
+///
+/// # Errors
+///
+/// `Corruption` of anything but an unacknowledged end; `UnsupportedFormat`; `MixedStore`.
+pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
+    let name = manifest_name(number);
+    let file =
+        fs.open(&name, OpenMode::Read).map_err(|error| Error::io(error, "open the manifest", &*name))?;
+    let io = |error| Error::io(error, "read the manifest", &*name);
+    let bytes = file.size_bytes().map_err(io)?;
+    let header = read_header(&*file, bytes, &name, database)?;
+    let salt = header.codec().salt;
+
+    let mut records = RecordReader::new(Arc::clone(&file), salt, HEADER_BYTES as u64, bytes);
+    let mut catalog = Catalog::default();
+    let mut synced = LogPosition::START;
+    let mut expected = RECORD_FEATURES;
+    loop {
+        match records.step().map_err(io)? {
+            Step::Record { offset, kind, synced_upto, payload } => {
+                if kind != expected {
+                    return Err(Error::corrupt(&*name, offset, "a record of the manifest is out of place"));
+                }
+                synced = synced.max(synced_upto);
+                let corrupt = |why: Corruption| Error::corrupt(&*name, offset, why);
+                match kind {
+                    RECORD_FEATURES => check_features(&payload, &name, offset)?,
+                    _ => decode_edit(&payload).and_then(|edit| catalog.apply(&edit)).map_err(corrupt)?,
+                }
+                expected = if kind == RECORD_FEATURES { RECORD_SNAPSHOT } else { RECORD_EDIT };
+            }
+            Step::End if expected == RECORD_EDIT => {
+                return Ok(Replayed { catalog, number, discarded_bytes: 0 });
+            }
+            Step::End => return Err(Error::corrupt(&*name, bytes, "the manifest ends before its snapshot")),
+            Step::Invalid { offset, why } => {
+                if expected != RECORD_EDIT {
+                    return Err(Error::corrupt(&*name, offset, format_args!("in the snapshot: {why}")));
+                }
+                let behind = greatest_synced_upto(Arc::clone(&file), salt, offset, bytes).map_err(io)?;
+                if behind.max(Some(synced)) > Some(LogPosition { file: number, offset }) {
+                    return Err(Error::corrupt(&*name, offset, format_args!("in a durable edit: {why}")));
+                }
+                return Ok(Replayed {
+                    catalog,
+                    number,
+                    discarded_bytes: behind.map_or(0, |_| bytes - offset),
+                });
+            }
+        }
+    }
+}
+
+fn read_header(file: &dyn File, bytes: u64, name: &str, database: Uuid) -> Result<FileHeader> {
+    if bytes < HEADER_BYTES as u64 {
+        return Err(Error::corrupt(name, bytes, "the manifest ends inside its header"));
+    }
+    let mut header = [0; HEADER_BYTES];
+    file.read_exact_at(0, &mut header).map_err(|error| Error::io(error, "read the manifest", name))?;
+    let header = FileHeader::decode(&header).map_err(|error| header_error(error, name))?;
+    if header.kind != FileKind::Manifest {
+        return Err(Error::corrupt(name, 4, "the file is no manifest"));
+    }
+    if header.database != database {
+        let message = format!("belongs to database {}, IDENTITY says {database}", header.database);
+        return Err(Error::new(ErrorKind::MixedStore, message).in_file(name));
+    }
+    Ok(header)
+}
+
+/// The error of a file whose header is refused.
+pub fn header_error(error: HeaderError, name: &str) -> Error {
+    match error {
+        HeaderError::Foreign => Error::corrupt(name, 0, "the file does not begin as a file of Isopach"),
+        HeaderError::Corrupt(why) => Error::corrupt(name, 0, why),
+        HeaderError::Version(found) => {
+            let expected = crate::codec::FORMAT_VERSION;
+            let message = format!("format version {found:#06x}; this program reads {expected:#06x} only");
+            Error::new(ErrorKind::UnsupportedFormat, message).in_file(name)
+        }
+        HeaderError::Protected => {
+            let message = "encrypted or protected by parity, which this program cannot read";
+            Error::new(ErrorKind::UnsupportedFeature, message).in_file(name)
+        }
+    }
+}
+
+fn encode_features() -> Vec<u8> {
+    let mut fields = TlvWriter::new();
+    fields.u64(INCOMPATIBLE, 0).u64(WRITE_INCOMPATIBLE, 0).u64(COMPATIBLE, 0);
+    fields.finish()
+}
+
+fn check_features(payload: &[u8], name: &str, offset: u64) -> Result<()> {
+    let mut fields = TlvReader::new(payload);
+    let corrupt = |why: Corruption| Error::corrupt(name, offset, why);
+    while let Some((tag, value)) = fields.next_field().map_err(corrupt)? {
+        match tag {
+            INCOMPATIBLE | WRITE_INCOMPATIBLE => {
+                let bits = TlvReader::as_u64(value).map_err(corrupt)?;
+                if bits != 0 {
+                    let message = format!("uses features of a later version (bits {bits:#x})");
+                    return Err(Error::new(ErrorKind::UnsupportedFormat, message).in_file(name));
+                }
+            }
+            unknown => TlvReader::unknown(unknown).map_err(corrupt)?,
+        }
+    }
+    Ok(())
+}
+
+/// A manifest open for appending.
+pub struct Manifest {
+    fs: Arc<dyn Fs>,
+    registry: FileRegistry,
+    database: Uuid,
+    new_uuid: NewUuid,
+    log: Mutex<Log>,
+    /// How far the log is durable. Taken before `log`, held over a sync: who waits finds himself covered.
+    sync: Mutex<LogPosition>,
+    poison: Mutex<Option<Error>>,
+}
+
+/// Draws uuids for new files.
+pub type NewUuid = alloc::boxed::Box<dyn Fn() -> Result<Uuid> + Send + Sync>;
+
+struct Log {
+    file: Arc<dyn File>,
+    hold: Hold,
+    header: FileHeader,
+    number: u32,
+    /// Where the next record goes.
+    end: u64,
+    /// Where the first edit behind the snapshot begins.
+    snapshot_end: u64,
+    /// Known durable; what records carry.
+    synced: LogPosition,
+    catalog: Catalog,
+}
+
+impl Log {
+    fn position(&self) -> LogPosition {
+        LogPosition { file: self.number, offset: self.end }
+    }
+}
+
+impl Manifest {
+    /// Starts manifest `number` with a snapshot of `catalog`. Durable on return, its name included.
+    ///
+    /// # Errors
+    ///
+    /// Before the rename: the directory is as before but for a temporary file. From the rename on: whether the
+    /// new manifest counts is known after reopening.
+    pub fn start(
+        fs: Arc<dyn Fs>,
+        registry: FileRegistry,
+        database: Uuid,
+        new_uuid: NewUuid,
+        number: u32,
+        catalog: Catalog,
+    ) -> Result<Manifest> {
+        let log = write_snapshot(&fs, &registry, database, &new_uuid, number, catalog)
+            .map_err(|(error, _catalog, _is_named)| error)?;
+        let synced = log.synced;
+        Ok(Manifest {
+            fs,
+            registry,
+            database,
+            new_uuid,
+            log: Mutex::new(LOG, log),
+            sync: Mutex::new(SYNC, synced),
+            poison: Mutex::new(POISON, None),
+        })
+    }
+
+    /// Appends an edit and returns when it is durable.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfSpace` and `Io` of an append that could be abandoned: nothing changed. `Poisoned` after a failed
+    /// sync: whether the edit survived is known after reopening.
+    ///
+    /// # Panics
+    ///
+    /// If the edit contradicts what is there: a bug of the caller.
+    pub fn commit(&self, changes: &[Change]) -> Result<()> {
+        let position = self.append(changes)?;
+        self.sync_through(position)
+    }
+
+    fn append(&self, changes: &[Change]) -> Result<LogPosition> {
+        self.check()?;
+        let mut log = self.log.lock();
+        if log.end > 2 * log.snapshot_end + ROTATE_BYTES {
+            // For want of space the log just grows on.
+            self.rotate(&mut log).or_else(|_| self.check())?;
+        }
+        let payload = encode_edit(changes);
+        if let Err(error) = append_record(&mut log, RECORD_EDIT, &payload) {
+            // Part of the record may lie in the file: no byte of it is written again. A new manifest takes over.
+            let poison = |error: Error| self.poison_by(&error, "append an edit");
+            self.rotate(&mut log).map_err(poison)?;
+            if error.kind() == ErrorKind::OutOfSpace {
+                return Err(error);
+            }
+            append_record(&mut log, RECORD_EDIT, &payload).map_err(poison)?;
+        }
+        log.catalog.apply(changes).expect("INV-MAN-3: an edit fits what is there");
+        Ok(log.position())
+    }
+
+    fn sync_through(&self, position: LogPosition) -> Result<()> {
+        let mut synced = self.sync.lock();
+        if *synced >= position {
+            return Ok(());
+        }
+        self.check()?;
+        let (file, end, name) = {
+            let log = self.log.lock();
+            (Arc::clone(&log.file), log.position(), manifest_name(log.number))
+        };
+        let result = file.sync(SyncMode::Durable, SyncSite("manifest.edit"));
+        result.map_err(|error| {
+            self.poison_by(&Error::io(error, "sync the manifest", &*name), "sync an edit")
+        })?;
+        *synced = end;
+        let mut log = self.log.lock();
+        log.synced = log.synced.max(end);
+        Ok(())
+    }
+
+    /// Replaces the log by a snapshot of its catalog in a new file.
+    fn rotate(&self, log: &mut Log) -> Result<()> {
+        let catalog = core::mem::take(&mut log.catalog);
+        let number = log.number + 1;
+        match write_snapshot(&self.fs, &self.registry, self.database, &self.new_uuid, number, catalog) {
+            Ok(next) => {
+                let old = core::mem::replace(log, next);
+                old.hold.remove();
+                Ok(())
+            }
+            Err((error, catalog, is_named)) => {
+                log.catalog = catalog;
+                Err(if is_named { self.poison_by(&error, "rotate the manifest") } else { error })
+            }
+        }
+    }
+
+    /// The error that stopped writing, if any. Sticky until reopened.
+    pub fn poisoned(&self) -> Option<Error> {
+        self.poison.lock().clone()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.poisoned().map_or(Ok(()), Err)
+    }
+
+    /// Stops writing for good, because of `cause`.
+    pub fn poison_by(&self, cause: &Error, doing: &str) -> Error {
+        let message =
+            format!("writing stopped because of a failure to {doing} ({cause}); reopen to write again");
+        self.poison.lock().get_or_insert_with(|| Error::new(ErrorKind::Poisoned, message)).clone()
+    }
+
+    /// Looks at the catalog.
+    pub fn with_catalog<T>(&self, look: impl FnOnce(&Catalog) -> T) -> T {
+        look(&self.log.lock().catalog)
+    }
+
+    /// Name of the file that is appended to.
+    pub fn current_name(&self) -> String {
+        manifest_name(self.log.lock().number)
+    }
+}
+
+fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
+    let mut bytes = Vec::new();
+    let record = Record { kind, synced_upto: log.synced, payload };
+    encode_record(&mut bytes, log.header.codec().salt, log.end, record);
+    let name = manifest_name(log.number);
+    log.file.write_at(log.end, &bytes).map_err(|error| Error::io(error, "append to the manifest", name))?;
+    log.end += bytes.len() as u64;
+    log.hold.set_bytes(log.end);
+    Ok(())
+}
+
+/// Writes a whole manifest under a temporary name and gives it its own. On an error gives the catalog back, and
+/// says whether the new name may be there.
+fn write_snapshot(
+    fs: &Arc<dyn Fs>,
+    registry: &FileRegistry,
+    database: Uuid,
+    new_uuid: &NewUuid,
+    number: u32,
+    catalog: Catalog,
+) -> core::result::Result<Log, (Error, Catalog, bool)> {
+    let name = manifest_name(number);
+    let temporary = format!("{name}{TEMPORARY}");
+    let write = || -> Result<(Arc<dyn File>, FileHeader, u64)> {
+        let io = |error| Error::io(error, "write the manifest", &*temporary);
+        match fs.remove_file(&temporary) {
+            Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+        let header = FileHeader { kind: FileKind::Manifest, file: new_uuid()?, database };
+        let salt = header.codec().salt;
+        let mut bytes = Vec::from(header.encode());
+        for (kind, payload) in
+            [(RECORD_FEATURES, encode_features()), (RECORD_SNAPSHOT, encode_edit(&catalog.snapshot()))]
+        {
+            let offset = bytes.len() as u64;
+            let record = Record { kind, synced_upto: LogPosition::START, payload: &payload };
+            encode_record(&mut bytes, salt, offset, record);
+        }
+        let file = fs.create(&temporary, &CreateOptions::new(WriteOrigin::Manifest)).map_err(io)?;
+        file.write_at(0, &bytes).map_err(io)?;
+        match file.allocate(2 * bytes.len() as u64 + ROTATE_BYTES) {
+            Err(error) if error.kind() != IoErrorKind::Unsupported => return Err(io(error)),
+            _ => {}
+        }
+        file.sync(SyncMode::Durable, SyncSite("manifest.snapshot")).map_err(io)?;
+        Ok((file, header, bytes.len() as u64))
+    };
+    let (file, header, end) = match write() {
+        Ok(written) => written,
+        Err(error) => return Err((error, catalog, false)),
+    };
+    if let Err(error) = fs.rename(&temporary, &name) {
+        return Err((Error::io(error, "rename the manifest", temporary), catalog, false));
+    }
+    if let Err(error) = fs.sync_dir("", SyncSite("manifest.name")) {
+        return Err((Error::io(error, "sync the directory of the manifest", name), catalog, true));
+    }
+    let synced = LogPosition { file: number, offset: end };
+    let hold = registry.register(FileKind::Manifest, &name, end, None);
+    Ok(Log { file, hold, header, number, end, snapshot_end: end, synced, catalog })
+}

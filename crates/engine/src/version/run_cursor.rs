@@ -1,0 +1,117 @@
+//! A cursor over a run: its tables one after another, opened when reached.
+
+use super::table_file::TableRef;
+use crate::{
+    error::{Error, Result},
+    iter::{Cursor, Entry},
+    key::InternalKey,
+    table::TableCursor,
+    types::Slice,
+};
+use alloc::{sync::Arc, vec::Vec};
+use core::ops::Bound;
+
+/// Entries of a run in order.
+pub struct RunCursor {
+    tables: Arc<[TableRef]>,
+    /// Place of the table that `cursor` is over.
+    at: usize,
+    cursor: Option<TableCursor>,
+}
+
+impl RunCursor {
+    /// Over tables with disjoint ranges, in key order. Keeps them from being removed.
+    pub fn new(tables: Arc<[TableRef]>) -> RunCursor {
+        RunCursor { tables, at: 0, cursor: None }
+    }
+
+    /// Places the cursor in table `at` by `place`; nowhere if there is no such table.
+    fn enter(&mut self, at: usize, place: impl FnOnce(&mut TableCursor) -> Result<()>) -> Result<()> {
+        let Some(table) = self.tables.get(at) else {
+            self.cursor = None;
+            return Ok(());
+        };
+        if self.cursor.is_none() || self.at != at {
+            self.cursor = None;
+            self.cursor = Some(table.open().map_err(|error| over_table(error, table))?.cursor());
+            self.at = at;
+        }
+        let cursor = self.cursor.as_mut().expect("just made");
+        place(cursor).map_err(|error| over_table(error, table))
+    }
+
+    fn leave_forward(&mut self) -> Result<()> {
+        if self.entry().is_none() && self.cursor.is_some() {
+            self.enter(self.at + 1, TableCursor::seek_first)?;
+        }
+        Ok(())
+    }
+
+    fn leave_backward(&mut self) -> Result<()> {
+        if self.entry().is_none() && self.cursor.is_some() {
+            match self.at.checked_sub(1) {
+                Some(before) => self.enter(before, TableCursor::seek_last)?,
+                None => self.cursor = None,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error that names no narrower range stands for all keys of its table.
+fn over_table(error: Error, table: &TableRef) -> Error {
+    if error.keys().is_some() {
+        return error;
+    }
+    let (first, last): (Vec<u8>, Vec<u8>) = (table.first_key.clone(), table.last_key.clone());
+    error.over_keys((Bound::Included(first), Bound::Included(last)))
+}
+
+impl Cursor for RunCursor {
+    fn seek_first(&mut self) -> Result<()> {
+        self.enter(0, TableCursor::seek_first)
+    }
+
+    fn seek_last(&mut self) -> Result<()> {
+        match self.tables.len().checked_sub(1) {
+            Some(last) => self.enter(last, TableCursor::seek_last),
+            None => Ok(()),
+        }
+    }
+
+    fn seek(&mut self, target: InternalKey<'_>) -> Result<()> {
+        let at = self.tables.partition_point(|table| table.last_key[..] < *target.key);
+        self.enter(at, |cursor| cursor.seek(target))?;
+        self.leave_forward()
+    }
+
+    fn seek_back(&mut self, target: InternalKey<'_>) -> Result<()> {
+        let behind = self.tables.partition_point(|table| table.first_key[..] <= *target.key);
+        let Some(at) = behind.checked_sub(1) else {
+            self.cursor = None;
+            return Ok(());
+        };
+        self.enter(at, |cursor| cursor.seek_back(target))?;
+        self.leave_backward()
+    }
+
+    fn next(&mut self) -> Result<()> {
+        let at = self.at;
+        self.enter(at, TableCursor::next)?;
+        self.leave_forward()
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        let at = self.at;
+        self.enter(at, TableCursor::prev)?;
+        self.leave_backward()
+    }
+
+    fn entry(&self) -> Option<Entry<'_>> {
+        self.cursor.as_ref()?.entry()
+    }
+
+    fn value(&self) -> Slice {
+        self.cursor.as_ref().map_or(Slice::EMPTY, TableCursor::value)
+    }
+}

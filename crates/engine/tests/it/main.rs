@@ -1,0 +1,3 @@
+//! Stores and trees through their public surface.
+
+mod lifecycle;

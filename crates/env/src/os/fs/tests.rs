@@ -1,0 +1,177 @@
+//! What [`OsFs`] adds to the contract: paths, permissions, links, the ledger. The contract itself is tested by
+//! `testkit::fs_conformance`.
+
+use super::*;
+use crate::error::IoError;
+use std::{
+    os::unix::fs::{PermissionsExt, symlink},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+const SITE: SyncSite = SyncSite("test");
+const LOG: CreateOptions = CreateOptions::new(WriteOrigin::Log);
+
+/// A directory of one test, removed with everything in it at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Scratch {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(std::format!("isopach-env-{}-{number}", process::id()));
+        fs::create_dir(&path).expect("the temporary directory is writable, and the name is new");
+        Scratch(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn kind_of<T>(result: IoResult<T>) -> Option<IoErrorKind> {
+    result.err().map(|error: IoError| error.kind())
+}
+
+#[test]
+fn a_root_must_be_a_directory_that_exists() {
+    let scratch = Scratch::new();
+    fs::write(scratch.0.join("file"), b"").expect("new");
+
+    assert_eq!(kind_of(OsFs::new(scratch.0.join("missing"))), Some(IoErrorKind::NotFound));
+    assert_eq!(kind_of(OsFs::new(scratch.0.join("file"))), Some(IoErrorKind::NotADirectory));
+    assert!(OsFs::new(&scratch.0).is_ok());
+}
+
+#[test]
+fn a_root_is_made_by_one_caller_only() {
+    let scratch = Scratch::new();
+    let root = scratch.0.join("root");
+
+    assert!(OsFs::create(&root, SITE).is_ok());
+
+    assert_eq!(kind_of(OsFs::create(&root, SITE)), Some(IoErrorKind::AlreadyExists));
+    assert_eq!(kind_of(OsFs::create(scratch.0.join("a/b"), SITE)), Some(IoErrorKind::NotFound));
+}
+
+#[test]
+fn files_and_directories_are_their_owners_alone() {
+    let scratch = Scratch::new();
+    let root = scratch.0.join("root");
+    let files = OsFs::create(&root, SITE).expect("new");
+    files.create_dir("dir").expect("new");
+    files.create("file", &LOG).expect("new");
+    drop(files.lock("LOCK", LockMode::Exclusive).expect("new"));
+
+    let mode =
+        |name: &str| fs::metadata(root.join(name)).expect("was just made").permissions().mode() & 0o777;
+
+    assert_eq!([mode(""), mode("dir"), mode("file"), mode("LOCK")], [0o700, 0o700, 0o600, 0o600]);
+}
+
+#[test]
+fn an_error_keeps_the_number_of_the_system() {
+    let scratch = Scratch::new();
+    let files = OsFs::new(&scratch.0).expect("exists");
+
+    let error = files.open("missing", OpenMode::Read).expect_err("missing");
+
+    assert_eq!(error.raw_os_error(), Some(rustix::io::Errno::NOENT.raw_os_error()));
+}
+
+#[test]
+fn a_shared_lock_needs_no_permission_to_write_and_leaves_the_file_as_it_is() {
+    let scratch = Scratch::new();
+    let files = OsFs::new(&scratch.0).expect("exists");
+    let path = scratch.0.join("LOCK");
+    fs::write(&path, b"who").expect("new");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("ours");
+
+    drop(files.lock("LOCK", LockMode::Shared).expect("readable"));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
+    drop(files.lock("LOCK", LockMode::Exclusive).expect("free"));
+
+    assert_eq!(fs::read(&path).expect("readable"), b"who");
+}
+
+#[test]
+fn locks_of_two_backends_over_one_directory_conflict() {
+    let scratch = Scratch::new();
+    let (one, two) = (OsFs::new(&scratch.0).expect("exists"), OsFs::new(&scratch.0).expect("exists"));
+    let held = one.lock("LOCK", LockMode::Exclusive).expect("free");
+
+    assert_eq!(kind_of(two.lock("LOCK", LockMode::Exclusive)), Some(IoErrorKind::WouldBlock));
+    assert_eq!(kind_of(two.lock("LOCK", LockMode::Shared)), Some(IoErrorKind::WouldBlock));
+    drop(held);
+
+    assert!(two.lock("LOCK", LockMode::Exclusive).is_ok());
+}
+
+#[test]
+fn a_directory_behind_a_symbolic_link_is_a_directory() {
+    let scratch = Scratch::new();
+    let (root, elsewhere) = (scratch.0.join("root"), scratch.0.join("elsewhere"));
+    let files = OsFs::create(&root, SITE).expect("new");
+    fs::create_dir(&elsewhere).expect("new");
+    symlink(&elsewhere, root.join("tables")).expect("new");
+    symlink("nowhere", root.join("dangling")).expect("new");
+
+    files.create("tables/a", &LOG).expect("new");
+    let mut entries = files.list("").expect("exists");
+    entries.sort();
+
+    let expected = [("dangling", false), ("tables", true)];
+    assert_eq!(entries, expected.map(|(name, is_dir)| DirEntry { name: name.into(), is_dir }));
+    assert!(elsewhere.join("a").is_file());
+}
+
+#[test]
+fn names_that_no_method_takes_are_not_listed() {
+    use std::os::unix::ffi::OsStrExt;
+    let scratch = Scratch::new();
+    let files = OsFs::new(&scratch.0).expect("exists");
+    fs::write(scratch.0.join("a\\b"), b"").expect("new");
+    // Some systems refuse names that are not UTF-8 themselves.
+    let _ = fs::write(scratch.0.join(std::ffi::OsStr::from_bytes(b"\xFF")), b"");
+    fs::write(scratch.0.join("a"), b"").expect("new");
+
+    let entries = files.list("").expect("exists");
+
+    assert_eq!(entries, [DirEntry { name: "a".into(), is_dir: false }]);
+}
+
+#[test]
+fn a_root_named_relative_to_the_working_directory_is_kept_absolute() {
+    assert!(OsFs::new(".").expect("exists").root.is_absolute());
+}
+
+#[test]
+fn written_bytes_are_counted_for_all_clones_by_what_the_file_was_created_for() {
+    let scratch = Scratch::new();
+    let files = OsFs::new(&scratch.0).expect("exists");
+
+    files.clone().create("a", &LOG).expect("new").write_at(0, b"0123").expect("writable");
+    files.open("a", OpenMode::ReadWrite).expect("exists").write_at(0, b"01").expect("writable");
+
+    let ledger = files.ledger().expect("counts");
+    assert_eq!(ledger.bytes(WriteOrigin::Log), 4);
+    assert_eq!(ledger.bytes(WriteOrigin::Metadata), 2);
+}
+
+#[test]
+fn space_left_is_known() {
+    let scratch = Scratch::new();
+    let files = OsFs::new(&scratch.0).expect("exists");
+
+    assert!(files.space_left().expect("the system tells").is_some_and(|bytes| bytes > 0));
+}
+
+#[test]
+fn a_name_too_long_for_the_system_is_an_invalid_name() {
+    let scratch = Scratch::new();
+    let files = OsFs::new(&scratch.0).expect("exists");
+
+    assert_eq!(kind_of(files.create(&"x".repeat(5_000), &LOG)), Some(IoErrorKind::InvalidName));
+}

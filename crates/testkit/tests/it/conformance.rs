@@ -1,0 +1,64 @@
+//! Every backend against the contract of files.
+
+use isopach_env::{MemFs, OsFs, SubDir, SyncSite};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use testkit::{TempDir, fs_conformance::fs_conformance};
+
+const SITE: SyncSite = SyncSite("conformance");
+
+/// Names of new directories below a temporary one.
+struct Roots {
+    dir: TempDir,
+    next: AtomicU32,
+}
+
+impl Roots {
+    fn new() -> Roots {
+        Roots { dir: TempDir::new(), next: AtomicU32::new(0) }
+    }
+
+    fn next(&self) -> PathBuf {
+        self.dir.path().join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+}
+
+#[test]
+fn mem_fs_keeps_the_contract() {
+    fs_conformance(&|| Arc::new(MemFs::new()));
+}
+
+#[test]
+fn os_fs_keeps_the_contract() {
+    let roots = Roots::new();
+
+    fs_conformance(&|| Arc::new(OsFs::create(roots.next(), SITE).expect("a new directory")));
+}
+
+#[test]
+fn sub_dir_of_mem_fs_keeps_the_contract() {
+    fs_conformance(&|| Arc::new(SubDir::create(Arc::new(MemFs::new()), "db", SITE).expect("new")));
+}
+
+#[test]
+fn sub_dir_of_os_fs_keeps_the_contract() {
+    let roots = Roots::new();
+
+    fs_conformance(&|| {
+        let fs = Arc::new(OsFs::create(roots.next(), SITE).expect("a new directory"));
+        Arc::new(SubDir::create(fs, "db", SITE).expect("new"))
+    });
+}
+
+#[test]
+fn sub_dir_of_a_sub_dir_keeps_the_contract() {
+    fs_conformance(&|| {
+        let outer = SubDir::create(Arc::new(MemFs::new()), "outer", SITE).expect("new");
+        Arc::new(SubDir::create(Arc::new(outer), "inner", SITE).expect("new"))
+    });
+}

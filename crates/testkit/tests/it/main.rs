@@ -1,0 +1,3 @@
+//! Tests of what other crates cannot test on their own.
+
+mod conformance;
