@@ -14,8 +14,8 @@
 //!
 //! # Invariants
 //!
-//! - WAL-1: when `append` returns, its bytes and those of all earlier groups are with the backend; when `sync`
-//!   returns, they are on the medium.
+//! - WAL-1: when `append` returns, its bytes and those of all earlier groups are with the backend; when
+//!   `sync` returns, they are on the medium.
 //! - WAL-3: after a failed sync nothing is reported durable until the log is recovered.
 //! - WAL-5: what survives a power loss is a prefix of the order of appends, at least to the last sync.
 //!
@@ -62,8 +62,14 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WalOptions {
     /// A segment is left when the next group would make it longer. A group that is longer gets a segment of
-    /// its size.
+    /// its size. At most [`WalOptions::MAX_SEGMENT_BYTES`].
     pub segment_bytes: u64,
+}
+
+impl WalOptions {
+    /// Longest segment that can be asked for: 8 GiB. With the largest group behind it, every position in a
+    /// segment can still be expressed.
+    pub const MAX_SEGMENT_BYTES: u64 = 8 << 30;
 }
 
 impl Default for WalOptions {

@@ -3,9 +3,9 @@
 //! Two positions come out of it. *E*, [`Recovered::end`], is where the valid log ends. *X*,
 //! [`Recovered::durable`], is the greatest position that is known to have been durable: the greatest
 //! `synced_upto` that the manifest, any record, or anything that looks like a record behind an invalid one
-//! carries. Unsynced pages survive a power loss in any subset, so an invalid record at or above X is how a log
-//! ends; below X it is damage. What was read in `[X, E)` may have come from the page cache and is not durable:
-//! [`Wal::start`](super::Wal::start) writes it anew.
+//! carries. Unsynced pages survive a power loss in any subset, so an invalid record at or above X is how a
+//! log ends; below X it is damage. What was read in `[X, E)` may have come from the page cache and is not
+//! durable: [`Wal::start`](super::Wal::start) writes it anew.
 
 use super::{
     chain::chain,
@@ -180,10 +180,13 @@ impl<'a> Survey<'a> {
                 _ => None,
             })
             .collect();
+        let mut chain = chain(&starts, facts.first_live);
+        // What lies above a clean end is no log: checked later.
+        chain.retain(|&number| facts.clean_end.is_none_or(|end| number <= end.file));
         Survey {
             found,
             facts,
-            chain: chain(&starts, facts.first_live),
+            chain,
             segments: Vec::new(),
             end: LogPosition::START,
             stopped: None,
@@ -218,10 +221,6 @@ impl<'a> Survey<'a> {
             if self.stopped.is_some() {
                 return Ok(());
             }
-        }
-        if self.chain.is_empty() {
-            // Nothing is left of the log: it goes on behind what is known of it.
-            self.end = self.durable;
         }
         Ok(())
     }
@@ -291,14 +290,17 @@ impl<'a> Survey<'a> {
             let found = greatest_synced_upto(Arc::clone(&segment.file), salt, from, segment.bytes);
             self.durable = self.durable.max(found.map_err(read_error(segment.number))?.unwrap_or_default());
         }
+        if self.chain.is_empty() && self.durable.file < self.facts.first_live {
+            // Nothing is left of the log, and nothing need be: it goes on behind what is known of it.
+            self.end = self.durable;
+        }
         Ok(())
     }
 
     /// The rule of the log's end.
     fn check(&self) -> Result<()> {
-        let is_gone = self.chain.is_empty() && self.durable.file >= self.facts.first_live;
-        if self.durable > self.end || is_gone {
-            return Err(self.damage());
+        if self.durable > self.end {
+            return Err(self.damage()?);
         }
         for &number in self.chain.iter().filter(|&&number| number <= self.end.file) {
             let previous_end = self.started(number).2.previous_end;
@@ -311,16 +313,24 @@ impl<'a> Survey<'a> {
     }
 
     /// The end lies below the durable position: says where.
-    fn damage(&self) -> Error {
+    fn damage(&self) -> Result<Error> {
         let until = format!("the log was durable up to {}", self.durable);
-        let is_inside = self.end.file == self.durable.file || self.stopped.is_some();
-        if is_inside && !self.chain.is_empty() {
-            let why = self.stopped.unwrap_or("the file is too short");
-            return Error::corrupt(segment_name(self.end.file), self.end.offset, format!("{why}; {until}"));
-        }
-        // The log left its last segment in good order: the one behind it is damaged or gone.
-        let above = if self.chain.is_empty() { self.facts.first_live } else { self.end.file + 1 };
-        match self.found.iter().find(|segment| segment.number >= above) {
+        let above = match self.found(self.end.file).filter(|_| !self.chain.is_empty()) {
+            None => self.facts.first_live,
+            Some(last) => {
+                let is_used = used_bytes(&*last.file, self.end.offset, last.bytes)
+                    .map_err(read_error(last.number))?
+                    .is_some();
+                if is_used || !self.is_whole() || self.durable.file == last.number {
+                    let why = self.stopped.unwrap_or("the file is too short");
+                    let name = segment_name(last.number);
+                    return Ok(Error::corrupt(name, self.end.offset, format!("{why}; {until}")));
+                }
+                // The log leaves its last segment in good order: the one behind it is damaged or gone.
+                last.number + 1
+            }
+        };
+        Ok(match self.found.iter().find(|segment| segment.number >= above) {
             Some(Found { number, opening: Opening::NotStarted { why, .. }, .. }) => {
                 Error::corrupt(segment_name(*number), START_AT, format!("{why}; {until}"))
             }
@@ -328,32 +338,30 @@ impl<'a> Survey<'a> {
                 Error::corrupt(segment_name(*number), 0, format!("{why}; {until}"))
             }
             Some(Found { opening: Opening::Started { start, .. }, .. }) => {
-                missing(start.previous_end.file, until)
+                missing(start.previous_end.file, &until)
             }
-            None => missing(self.durable.file, until),
-        }
+            None => missing(self.durable.file, &until),
+        })
     }
 
-    /// A log that was closed ends exactly where its close said.
+    /// A log that was closed ends exactly where its close said: no record of the caller follows. A segment
+    /// may, if it was begun for an append that failed.
     fn check_clean_end(&self) -> Result<()> {
         let Some(clean_end) = self.facts.clean_end else {
             return Ok(());
         };
-        assert!(self.durable >= clean_end && self.end >= self.durable, "a clean end is durable");
-        let file = segment_name(self.end.file);
-        if self.end > clean_end {
-            return Err(Error::corrupt(
-                file,
-                START_AT,
-                format!("the log was closed at {clean_end}, and goes on"),
-            ));
-        }
-        if let Some(last) = self.segments.last() {
-            let (segment, ..) = self.started(last.number);
-            let mut behind =
-                RecordReader::new(Arc::clone(&segment.file), last.salt, last.limit, segment.bytes);
-            if let Step::Record { offset, .. } = behind.step().map_err(read_error(last.number))? {
-                return Err(Error::corrupt(file, offset, "the log was closed here, and goes on"));
+        assert!(self.end == clean_end, "a clean end is durable, and nothing is read behind it");
+        for segment in self.found.iter().filter(|segment| segment.number >= clean_end.file) {
+            let from = match segment.opening {
+                _ if segment.number == clean_end.file => clean_end.offset,
+                Opening::Started { .. } => DATA_AT,
+                _ => continue,
+            };
+            let salt = segment.salt().expect("it was read");
+            let mut behind = RecordReader::new(Arc::clone(&segment.file), salt, from, segment.bytes);
+            if let Step::Record { offset, .. } = behind.step().map_err(read_error(segment.number))? {
+                let why = format!("the log was closed at {clean_end}, and goes on");
+                return Err(Error::corrupt(segment_name(segment.number), offset, why));
             }
         }
         Ok(())
@@ -394,6 +402,6 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn missing(number: u32, until: String) -> Error {
+fn missing(number: u32, until: &str) -> Error {
     Error::corrupt(segment_name(number), 0, format!("the segment is missing; {until}"))
 }

@@ -56,8 +56,8 @@ impl LogRecord {
 }
 
 impl Recovered {
-    /// Gives every record of the caller to `each`, in the order of the log. One is in memory at a time, unless
-    /// `each` keeps them.
+    /// Gives every record of the caller to `each`, in the order of the log. One is in memory at a time,
+    /// unless `each` keeps them.
     ///
     /// Before [`Wal::start`](super::Wal::start), which gives segments up. Writes nothing.
     ///

@@ -48,12 +48,12 @@ impl Wal {
         if let Some(covered) = self.covers(position)? {
             return Ok(covered);
         }
-        let (files, target) = self.state.lock().due(position);
-        for (number, file) in files {
+        let due = self.state.lock().due(position);
+        for (number, file) in due.files {
             self.sync_segment(number, &file)?;
         }
         let mut state = self.state.lock();
-        state.note_synced(target)?;
+        state.note_synced(due.upto)?;
         Ok(state.synced_upto)
     }
 
