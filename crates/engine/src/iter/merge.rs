@@ -2,21 +2,29 @@
 
 use super::{Cursor, Entry};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     key::InternalKey,
     types::{Seqno, Slice},
 };
 use alloc::vec::Vec;
-use core::cmp::Ordering;
+use core::{
+    cmp::{Ordering, Reverse},
+    ops::Bound,
+};
 
 /// The entries of several cursors in order. No version may be in two of them.
 ///
 /// A binary heap of the cursors that stand on an entry; a step costs at most two comparisons a level, and two
 /// in all while one cursor stays in front.
+///
+/// An error of a source is given out when the merge comes to the keys that it stands for, so that what other
+/// sources have before them is not passed over. One without such keys is given out at once.
 pub struct MergeCursor<C> {
     sources: Vec<C>,
-    /// Indices of sources that stand on an entry; the first is the one in front.
+    /// Indices of sources that stand on an entry, or failed; the first is the one in front.
     heap: Vec<usize>,
+    /// Sources in the heap that failed, and stand on nothing.
+    failures: Vec<Failure>,
     direction: Direction,
 }
 
@@ -26,11 +34,50 @@ enum Direction {
     Backward,
 }
 
+/// An error of a source that the merge has not come to.
+struct Failure {
+    source: usize,
+    /// Where its keys begin, in the direction of the merge.
+    key: Vec<u8>,
+    side: Side,
+    error: Error,
+}
+
+/// The place of something in the order of versions of one key.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    /// Before all versions.
+    First,
+    /// Where a version is.
+    Version(Reverse<Seqno>),
+    /// Behind all versions.
+    Last,
+}
+
+impl Failure {
+    /// The error itself if it may stand for any key in the direction.
+    fn of(source: usize, error: Error, direction: Direction) -> Result<Failure> {
+        let from = match (error.keys(), direction) {
+            (None, _) => Bound::Unbounded,
+            (Some((low, _)), Direction::Forward) => low.clone(),
+            (Some((_, high)), Direction::Backward) => high.clone(),
+        };
+        let (key, side) = match (from, direction) {
+            (Bound::Unbounded, _) => return Err(error),
+            (Bound::Included(key), Direction::Forward) => (key, Side::First),
+            (Bound::Excluded(key), Direction::Forward) => (key, Side::Last),
+            (Bound::Included(key), Direction::Backward) => (key, Side::Last),
+            (Bound::Excluded(key), Direction::Backward) => (key, Side::First),
+        };
+        Ok(Failure { source, key, side, error })
+    }
+}
+
 impl<C: Cursor> MergeCursor<C> {
     /// Merges `sources`. Stands on nothing.
     pub fn new(sources: Vec<C>) -> MergeCursor<C> {
         let heap = Vec::with_capacity(sources.len());
-        MergeCursor { sources, heap, direction: Direction::Forward }
+        MergeCursor { sources, heap, failures: Vec::new(), direction: Direction::Forward }
     }
 
     /// Moves every source and builds the heap anew.
@@ -39,30 +86,73 @@ impl<C: Cursor> MergeCursor<C> {
         direction: Direction,
         mut place: impl FnMut(&mut C) -> Result<()>,
     ) -> Result<()> {
-        self.heap.clear();
+        self.clear();
         self.direction = direction;
-        for source in &mut self.sources {
-            place(source)?;
+        for index in 0..self.sources.len() {
+            let placed = place(&mut self.sources[index]);
+            self.note(index, placed)?;
+            if self.stands(index) {
+                self.heap.push(index);
+            }
         }
-        self.heap.extend((0..self.sources.len()).filter(|&index| self.sources[index].entry().is_some()));
         for root in (0..self.heap.len() / 2).rev() {
             self.sift_down(root);
         }
-        Ok(())
+        self.raise()
     }
 
     /// Moves the source in front by `step`, in the direction of the merge.
     fn advance(&mut self, step: impl FnOnce(&mut C) -> Result<()>) -> Result<()> {
         let front = self.heap[0];
-        if let Err(error) = step(&mut self.sources[front]) {
-            self.heap.clear();
-            return Err(error);
-        }
-        if self.sources[front].entry().is_none() {
+        let moved = step(&mut self.sources[front]);
+        self.note(front, moved)?;
+        if !self.stands(front) {
             self.heap.swap_remove(0);
         }
         self.sift_down(0);
-        Ok(())
+        self.raise()
+    }
+
+    /// Keeps the error of a source until the merge comes to it; one that may concern any key is given out.
+    fn note(&mut self, source: usize, moved: Result<()>) -> Result<()> {
+        let Err(error) = moved else {
+            return Ok(());
+        };
+        match Failure::of(source, error, self.direction) {
+            Ok(failure) => {
+                self.failures.push(failure);
+                Ok(())
+            }
+            Err(error) => {
+                self.clear();
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives out the error of the source in front, if it failed.
+    fn raise(&mut self) -> Result<()> {
+        if self.failures.is_empty() {
+            return Ok(());
+        }
+        let front = self.heap.first();
+        match self.failures.iter().position(|failure| Some(&failure.source) == front) {
+            None => Ok(()),
+            Some(at) => {
+                let failure = self.failures.swap_remove(at);
+                self.clear();
+                Err(failure.error)
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.heap.clear();
+        self.failures.clear();
+    }
+
+    fn stands(&self, source: usize) -> bool {
+        self.sources[source].entry().is_some() || self.failures.iter().any(|failure| failure.source == source)
     }
 
     fn sift_down(&mut self, mut root: usize) {
@@ -83,11 +173,23 @@ impl<C: Cursor> MergeCursor<C> {
 
     /// Whether the source at heap place `a` comes before that at `b`.
     fn is_before(&self, a: usize, b: usize) -> bool {
-        let place = |at: usize| self.sources[self.heap[at]].entry().expect("the heap holds standing cursors");
-        let order = place(a).internal_key().cmp(&place(b).internal_key());
+        let order = self.place(a).cmp(&self.place(b));
         match self.direction {
             Direction::Forward => order == Ordering::Less,
             Direction::Backward => order == Ordering::Greater,
+        }
+    }
+
+    /// Where the source at a place of the heap stands, or where its error begins.
+    fn place(&self, at: usize) -> (&[u8], Side) {
+        let source = self.heap[at];
+        match self.sources[source].entry() {
+            Some(entry) => (entry.key, Side::Version(Reverse(entry.seqno))),
+            None => {
+                let failure = self.failures.iter().find(|failure| failure.source == source);
+                let failure = failure.expect("what is in the heap stands on an entry or failed");
+                (&failure.key, failure.side)
+            }
         }
     }
 
@@ -142,3 +244,6 @@ impl<C: Cursor> Cursor for MergeCursor<C> {
         self.heap.first().map_or(Slice::EMPTY, |&front| self.sources[front].value())
     }
 }
+
+#[cfg(test)]
+mod tests;

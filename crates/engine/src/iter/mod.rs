@@ -6,6 +6,9 @@
 mod merge;
 mod visible;
 
+#[cfg(test)]
+pub(crate) mod simulated;
+
 pub use merge::MergeCursor;
 pub use visible::{Item, VisibleScan, resolve};
 

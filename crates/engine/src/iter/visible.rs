@@ -15,7 +15,8 @@ const MAX_STEPS: usize = 8;
 /// Entries that a view sees, in key order, from both ends; they meet without repeating.
 ///
 /// The two ends have a cursor each, made when the end is first used. An error stands for a range of keys: it is
-/// given out once, and the end goes on behind that range in all sources, so that no older value shows.
+/// given out once, and the end goes on behind that range in all sources, so that no older value shows. Errors of
+/// keys that are not asked for, or not any more, are not given out.
 pub struct VisibleScan<M> {
     make: M,
     at: Seqno,
@@ -32,18 +33,17 @@ struct End {
     cursor: Option<alloc::boxed::Box<dyn Cursor>>,
     /// The cursor stands where `left` says that this end is.
     is_placed: bool,
-    /// Nothing more will come from here until a seek.
-    is_exhausted: bool,
+    /// An error was given out that stands for all that this end could reach; until this end seeks.
+    is_lost: bool,
+    /// Where this end was when an error sent it back to where it was: a second time would be for ever.
+    sent_back_at: Option<Bound<Vec<u8>>>,
 }
 
 impl End {
-    fn cursor(&mut self, make: &impl Fn() -> alloc::boxed::Box<dyn Cursor>) -> &mut dyn Cursor {
-        self.cursor.get_or_insert_with(make)
-    }
-
     fn displace(&mut self) {
         self.is_placed = false;
-        self.is_exhausted = false;
+        self.is_lost = false;
+        self.sent_back_at = None;
     }
 }
 
@@ -70,33 +70,52 @@ impl<M: Fn() -> alloc::boxed::Box<dyn Cursor>> VisibleScan<M> {
 
     /// The next entry from the front. `with_value`: else the value stays empty and is not touched.
     pub fn next(&mut self, with_value: bool) -> Option<Result<Item>> {
-        if self.front.is_exhausted {
-            return None;
-        }
-        let found = self.find_next(with_value);
-        match &found {
-            None => self.front.is_exhausted = true,
-            Some(Ok((key, _))) => self.left.0 = Bound::Excluded(key.to_vec()),
-            Some(Err(error)) => {
-                // Behind the range that the error stands for, or nowhere.
-                let behind = match error.keys().map(|(_, high)| high) {
-                    Some(Bound::Included(key)) => Bound::Excluded(key.clone()),
-                    Some(Bound::Excluded(key)) => Bound::Included(key.clone()),
-                    Some(Bound::Unbounded) | None => Bound::Unbounded,
-                };
-                self.front.is_placed = false;
-                self.front.is_exhausted = !is_low_raised(&self.left.0, &behind);
-                if !self.front.is_exhausted {
-                    self.left.0 = behind;
+        while !self.front.is_lost {
+            match self.find_next(with_value)? {
+                Ok((key, value)) => {
+                    self.left.0 = Bound::Excluded(key.to_vec());
+                    return Some(Ok((key, value)));
                 }
+                Err(error) => match self.pass_in_front(error) {
+                    Passed::Harmed(error) => return Some(Err(error)),
+                    Passed::Harmless => {}
+                    Passed::OutOfReach => return None,
+                },
             }
         }
-        found
+        None
+    }
+
+    /// Moves the front behind what an error stands for.
+    fn pass_in_front(&mut self, error: Error) -> Passed {
+        self.front.is_placed = false;
+        let Some((low, high)) = error.keys() else {
+            self.front.is_lost = true;
+            return Passed::Harmed(error);
+        };
+        if is_between_empty(low, &self.left.1) || self.is_nothing_left() {
+            return Passed::OutOfReach;
+        }
+        if is_between_empty(&self.left.0, high) {
+            if self.front.sent_back_at.as_ref() != Some(&self.left.0) {
+                self.front.sent_back_at = Some(self.left.0.clone());
+                return Passed::Harmless;
+            }
+            self.front.is_lost = true;
+            return Passed::Harmed(error.over_keys(self.left.clone()));
+        }
+        match high {
+            Bound::Included(key) => self.left.0 = Bound::Excluded(key.clone()),
+            Bound::Excluded(key) => self.left.0 = Bound::Included(key.clone()),
+            Bound::Unbounded => self.front.is_lost = true,
+        }
+        Passed::Harmed(error)
     }
 
     fn find_next(&mut self, with_value: bool) -> Option<Result<Item>> {
-        let must_place = !core::mem::replace(&mut self.front.is_placed, true);
-        let cursor = self.front.cursor(&self.make);
+        let End { cursor, is_placed, .. } = &mut self.front;
+        let must_place = !core::mem::replace(is_placed, true);
+        let cursor = cursor.get_or_insert_with(&self.make).as_mut();
         if must_place && let Err(error) = place_front(cursor, &self.left.0) {
             return Some(Err(error));
         }
@@ -129,34 +148,58 @@ impl<M: Fn() -> alloc::boxed::Box<dyn Cursor>> VisibleScan<M> {
         }
     }
 
+    fn is_nothing_left(&self) -> bool {
+        is_between_empty(&self.left.0, &self.left.1)
+    }
+
     /// The next entry from the back. `with_value` as in [`VisibleScan::next`].
     pub fn next_back(&mut self, with_value: bool) -> Option<Result<Item>> {
-        if self.back.is_exhausted {
-            return None;
-        }
-        let found = self.find_next_back(with_value);
-        match &found {
-            None => self.back.is_exhausted = true,
-            Some(Ok((key, _))) => self.left.1 = Bound::Excluded(key.to_vec()),
-            Some(Err(error)) => {
-                let before = match error.keys().map(|(low, _)| low) {
-                    Some(Bound::Included(key)) => Bound::Excluded(key.clone()),
-                    Some(Bound::Excluded(key)) => Bound::Included(key.clone()),
-                    Some(Bound::Unbounded) | None => Bound::Unbounded,
-                };
-                self.back.is_placed = false;
-                self.back.is_exhausted = !is_high_lowered(&self.left.1, &before);
-                if !self.back.is_exhausted {
-                    self.left.1 = before;
+        while !self.back.is_lost {
+            match self.find_next_back(with_value)? {
+                Ok((key, value)) => {
+                    self.left.1 = Bound::Excluded(key.to_vec());
+                    return Some(Ok((key, value)));
                 }
+                Err(error) => match self.pass_at_back(error) {
+                    Passed::Harmed(error) => return Some(Err(error)),
+                    Passed::Harmless => {}
+                    Passed::OutOfReach => return None,
+                },
             }
         }
-        found
+        None
+    }
+
+    /// Moves the back before what an error stands for.
+    fn pass_at_back(&mut self, error: Error) -> Passed {
+        self.back.is_placed = false;
+        let Some((low, high)) = error.keys() else {
+            self.back.is_lost = true;
+            return Passed::Harmed(error);
+        };
+        if is_between_empty(&self.left.0, high) || self.is_nothing_left() {
+            return Passed::OutOfReach;
+        }
+        if is_between_empty(low, &self.left.1) {
+            if self.back.sent_back_at.as_ref() != Some(&self.left.1) {
+                self.back.sent_back_at = Some(self.left.1.clone());
+                return Passed::Harmless;
+            }
+            self.back.is_lost = true;
+            return Passed::Harmed(error.over_keys(self.left.clone()));
+        }
+        match low {
+            Bound::Included(key) => self.left.1 = Bound::Excluded(key.clone()),
+            Bound::Excluded(key) => self.left.1 = Bound::Included(key.clone()),
+            Bound::Unbounded => self.back.is_lost = true,
+        }
+        Passed::Harmed(error)
     }
 
     fn find_next_back(&mut self, with_value: bool) -> Option<Result<Item>> {
-        let must_place = !core::mem::replace(&mut self.back.is_placed, true);
-        let cursor = self.back.cursor(&self.make);
+        let End { cursor, is_placed, .. } = &mut self.back;
+        let must_place = !core::mem::replace(is_placed, true);
+        let cursor = cursor.get_or_insert_with(&self.make).as_mut();
         if must_place && let Err(error) = place_back(cursor, &self.left.1) {
             return Some(Err(error));
         }
@@ -174,7 +217,13 @@ impl<M: Fn() -> alloc::boxed::Box<dyn Cursor>> VisibleScan<M> {
                     }));
                 }
                 if let Err(error) = cursor.prev() {
-                    return Some(Err(error));
+                    let stands_for_key = error.keys().is_none_or(|(_, high)| is_below(&key, high));
+                    if stands_for_key || !matches!(newest, Some(Ok(Some(_)))) {
+                        return Some(Err(error));
+                    }
+                    // All versions of this key were read. The error comes again when the end goes on.
+                    *is_placed = false;
+                    break;
                 }
             }
             match newest {
@@ -184,6 +233,16 @@ impl<M: Fn() -> alloc::boxed::Box<dyn Cursor>> VisibleScan<M> {
             }
         }
     }
+}
+
+/// What an error of a cursor means for an end of a scan.
+enum Passed {
+    /// Keys that were left: it is given out, with the range that was passed over.
+    Harmed(Error),
+    /// Only keys that this end has behind it, say older versions of the key given out last.
+    Harmless,
+    /// Only keys that the scan does not come to: nothing is left.
+    OutOfReach,
 }
 
 /// Whether the newest version that a view sees is a value.
@@ -207,7 +266,10 @@ fn place_front(cursor: &mut dyn Cursor, low: &Bound<Vec<u8>>) -> Result<()> {
     match low {
         Bound::Unbounded => cursor.seek_first(),
         Bound::Included(key) => cursor.seek(InternalKey::first_of(key)),
-        Bound::Excluded(key) => cursor.seek(InternalKey::last_of(key)),
+        Bound::Excluded(key) => {
+            // The least key behind it, so that no block is touched that holds versions of `key` only.
+            cursor.seek(InternalKey::first_of(&successor(key)))
+        }
     }
 }
 
@@ -215,6 +277,10 @@ fn place_back(cursor: &mut dyn Cursor, high: &Bound<Vec<u8>>) -> Result<()> {
     match high {
         Bound::Unbounded => cursor.seek_last(),
         Bound::Included(key) => cursor.seek_back(InternalKey::last_of(key)),
+        // A key that ends with a zero has another right before it: no block is touched that begins behind that.
+        Bound::Excluded(key) if key.last() == Some(&0) => {
+            cursor.seek_back(InternalKey::last_of(&key[..key.len() - 1]))
+        }
         Bound::Excluded(key) => {
             cursor.seek_back(InternalKey::first_of(key))?;
             while cursor.entry().is_some_and(|entry| entry.key == key) {
@@ -265,22 +331,20 @@ fn lesser_high(high: &Bound<Vec<u8>>, key: &[u8]) -> Bound<Vec<u8>> {
     if is_below(key, high) { Bound::Included(key.into()) } else { high.clone() }
 }
 
-/// Whether a lower bound leaves out more than before, so that going on makes progress.
-fn is_low_raised(before: &Bound<Vec<u8>>, after: &Bound<Vec<u8>>) -> bool {
-    match (before, after) {
-        (_, Bound::Unbounded) => false,
-        (Bound::Unbounded, _) => true,
-        (Bound::Included(a), Bound::Excluded(b)) => a <= b,
-        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a < b,
-    }
+/// Whether no key can lie between a lower and an upper bound.
+fn is_between_empty(low: &Bound<Vec<u8>>, high: &Bound<Vec<u8>>) -> bool {
+    let least = match low {
+        Bound::Unbounded => Vec::new(),
+        Bound::Included(low) => low.clone(),
+        Bound::Excluded(low) => successor(low),
+    };
+    !is_below(&least, high)
 }
 
-/// Whether an upper bound leaves out more than before.
-fn is_high_lowered(before: &Bound<Vec<u8>>, after: &Bound<Vec<u8>>) -> bool {
-    match (before, after) {
-        (_, Bound::Unbounded) => false,
-        (Bound::Unbounded, _) => true,
-        (Bound::Included(a), Bound::Excluded(b)) => a >= b,
-        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a > b,
-    }
+/// The least key behind a key.
+fn successor(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use crate::{
     codec::{FileHeader, FileKind, HEADER_BYTES, HeaderError},
     error::{Error, ErrorKind, Result},
     types::Uuid,
-    version::{header_error, is_temporary, manifest_number},
+    version::{header_error, manifest_number, temporary_number},
 };
 use alloc::{format, string::String, vec::Vec};
 use isopach_env::{CreateOptions, Fs, IoErrorKind, OpenMode, SyncMode, SyncSite, WriteOrigin};
@@ -26,8 +26,8 @@ pub(super) struct Survey {
     has_partial: bool,
     /// Numbers of manifests, ascending.
     pub(super) manifests: Vec<u32>,
-    /// Files whose writing was interrupted.
-    pub(super) temporaries: Vec<String>,
+    /// Files whose writing was interrupted, and which manifest each was to be; 0 for others.
+    pub(super) temporaries: Vec<(u32, String)>,
     /// A table or log segment.
     content: Option<String>,
     /// Something that is not a store's.
@@ -69,8 +69,10 @@ impl Survey {
                 survey.has_partial = true;
             } else if let Some(number) = manifest_number(&name) {
                 survey.manifests.push(number);
-            } else if name == IDENTITY_TEMPORARY || is_temporary(&name) {
-                survey.temporaries.push(name);
+            } else if let Some(number) = temporary_number(&name) {
+                survey.temporaries.push((number, name));
+            } else if name == IDENTITY_TEMPORARY {
+                survey.temporaries.push((0, name));
             } else if name != LOCK && !name.starts_with('.') && name != "lost+found" {
                 survey.foreign = Some(name);
             }
@@ -122,11 +124,13 @@ pub(super) fn read_identity(fs: &dyn Fs) -> Result<Uuid> {
     let io = |error| Error::io(error, "read the identity", IDENTITY);
     let file = fs.open(IDENTITY, OpenMode::Read).map_err(io)?;
     let mut bytes = [0; HEADER_BYTES];
-    if file.size_bytes().map_err(io)? != HEADER_BYTES as u64 {
-        return Err(Error::corrupt(IDENTITY, 0, format_args!("the file is not {HEADER_BYTES} bytes long")));
-    }
-    file.read_exact_at(0, &mut bytes).map_err(io)?;
+    let has_right_size = file.size_bytes().map_err(io)? == HEADER_BYTES as u64;
+    let read = file.read_at(0, &mut bytes).map_err(io)?;
     match FileHeader::decode(&bytes) {
+        Err(HeaderError::Foreign) if read == 0 => Err(Error::corrupt(IDENTITY, 0, "the file is empty")),
+        Ok(_) | Err(HeaderError::Corrupt(_)) if !has_right_size => {
+            Err(Error::corrupt(IDENTITY, 0, format_args!("the file is not {HEADER_BYTES} bytes long")))
+        }
         Ok(header) if header.kind == FileKind::Identity => Ok(header.database),
         Ok(_) => Err(Error::corrupt(IDENTITY, 4, "the file is of another kind")),
         Err(HeaderError::Foreign) => {

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     tree::{OldState, Tree, TreeContext, TreeOptions},
     types::{Seqno, TreeId, Uuid},
-    version::{CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note},
+    version::{CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note, check_names},
 };
 use alloc::{collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use isopach_env::{
@@ -89,6 +89,7 @@ impl Store {
     ///
     /// `ReadOnly`, and those of [`Store::commit`].
     pub fn reserve_tree_id(&self) -> Result<TreeId> {
+        let _lease = self.0.context.enter()?;
         self.0.context.file_ids.next_tree(self.0.context.manifest()?)
     }
 
@@ -98,7 +99,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`; `InvalidArgument` from its options; those of [`Store::commit`].
+    /// `AlreadyExists`; `InvalidArgument` from its options, or for an id that was not reserved; those of
+    /// [`Store::commit`].
     pub fn create_tree(
         &self,
         id: TreeId,
@@ -108,11 +110,16 @@ impl Store {
         at: Seqno,
     ) -> Result<Tree> {
         options.validate()?;
+        check_names(notes)?;
+        let _lease = self.0.context.enter()?;
         let _changes = self.0.changes.lock();
         if self.0.trees.read().iter().any(|(&other, slot)| other == id || slot.name == name) {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("a tree named {name:?} exists")));
         }
         if let Some(manifest) = &self.0.context.manifest {
+            if id.0 >= manifest.with_catalog(|catalog| catalog.tree_id_mark) {
+                return Err(Error::new(ErrorKind::InvalidArgument, format!("tree id {id} was not reserved")));
+            }
             let create = Change::CreateTree { id, name: name.into(), options: options.encode(), at };
             let notes = notes.iter().cloned().map(Change::Note);
             manifest.commit(&core::iter::once(create).chain(notes).collect::<Vec<_>>())?;
@@ -129,6 +136,7 @@ impl Store {
     ///
     /// `NotFound`; those of [`Store::commit`].
     pub fn drop_tree(&self, id: TreeId, at: Seqno) -> Result<OldState> {
+        let _lease = self.0.context.enter()?;
         let _changes = self.0.changes.lock();
         let tree = self.tree_by_id(id)?;
         let old = tree.drop_at(at)?;
@@ -157,8 +165,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `ReadOnly`, `OutOfSpace`, `Poisoned`.
+    /// `ReadOnly`, `OutOfSpace`, `Poisoned`, `Closed`; `InvalidArgument` for a reserved name.
     pub fn commit(&self, notes: &[Note]) -> Result<()> {
+        check_names(notes)?;
+        let _lease = self.0.context.enter()?;
         let changes: Vec<Change> = notes.iter().cloned().map(Change::Note).collect();
         self.0.context.manifest()?.commit(&changes)
     }

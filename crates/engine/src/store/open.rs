@@ -51,22 +51,22 @@ impl Store {
     /// `Locked`, `NotFound`, `Corruption`, `UnsupportedFormat`, `MixedStore`. What is not a whole store is
     /// refused before anything is written.
     pub fn open(env: Env, options: &StoreOptions) -> Result<Store> {
-        let state = Survey::of(&*env.fs)?.judge()?;
-        if options.read_only {
-            return match state {
-                State::Store(number) => open_to_read(env, options, number),
-                State::Unborn => Err(Error::new(ErrorKind::NotFound, "there is no store")),
-            };
+        match Survey::of(&*env.fs)?.judge()? {
+            State::Store(_) => drop(read_identity(&*env.fs)?), // Other programs have such names too.
+            State::Unborn if options.create_if_missing && !options.read_only => {}
+            State::Unborn => return Err(Error::new(ErrorKind::NotFound, "there is no store")),
         }
-        if state == State::Unborn && !options.create_if_missing {
-            return Err(Error::new(ErrorKind::NotFound, "there is no store"));
-        }
-        let lock = take_lock(&env, LockMode::Exclusive)?;
+        let mode = if options.read_only { LockMode::Shared } else { LockMode::Exclusive };
+        let lock = take_lock(&env, mode)?;
         // Again, now that nobody else can change it.
         let survey = Survey::of(&*env.fs)?;
         match survey.judge()? {
-            State::Unborn => create(env, options, &survey, lock),
+            State::Store(number) if options.read_only => open_to_read(env, options, number, lock),
             State::Store(number) => open_to_write(env, options, &survey, number, lock),
+            State::Unborn if options.create_if_missing && !options.read_only => {
+                create(env, options, &survey, lock)
+            }
+            State::Unborn => Err(Error::new(ErrorKind::NotFound, "there is no store")),
         }
     }
 }
@@ -89,9 +89,12 @@ fn create(
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let draw = uuid_source(&env);
     let fs = Arc::clone(&env.fs);
-    let manifest = Manifest::start(fs, registry.clone(), database, draw, 1, Catalog::default())?;
+    // Of a creation that was interrupted a manifest may be there: another database's, which nothing belongs to.
+    let number = next_number(survey.manifests.last().copied().unwrap_or(0))?;
+    let manifest = Manifest::start(fs, registry.clone(), database, draw, number, Catalog::default())?;
     write_identity(&*env.fs, new_uuid(&*env.entropy)?, database)?;
     env.fs.sync_parent(SyncSite("create.parent")).map_err(io("its parent directory"))?;
+    discard_old_manifests(&registry, survey, number);
     assemble(env, options, database, registry, Catalog::default(), Some(manifest), lock)
 }
 
@@ -106,21 +109,34 @@ fn open_to_write(
     let database = read_identity(&*env.fs)?;
     let catalog = replay(&*env.fs, number, database)?.catalog;
     let registry = FileRegistry::new(Arc::clone(&env.fs));
-    let next =
-        number.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Corruption, "manifests are used up"))?;
+    let next = next_number(number)?;
     let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));
     let manifest = Manifest::start(fs, registry.clone(), database, draw, next, catalog.clone())?;
-    for &old in &survey.manifests {
-        registry.register(FileKind::Manifest, &manifest_name(old), 0, None).remove();
-    }
-    for temporary in survey.temporaries.iter().filter(|name| !name.starts_with(&manifest_name(next))) {
-        registry.register(FileKind::Manifest, temporary, 0, None).remove();
-    }
+    discard_old_manifests(&registry, survey, next);
     assemble(env, options, database, registry, catalog, Some(manifest), lock)
 }
 
-fn open_to_read(env: Env, options: &StoreOptions, number: u32) -> Result<Store> {
-    let lock = take_lock(&env, LockMode::Shared)?;
+fn next_number(manifest: u32) -> Result<u32> {
+    manifest.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Corruption, "manifests are used up"))
+}
+
+/// Gives everything that `current` has replaced to the deleter. Temporary names of later manifests stay: those
+/// are written anew when it is their turn.
+fn discard_old_manifests(registry: &FileRegistry, survey: &Survey, current: u32) {
+    for &old in &survey.manifests {
+        registry.register(FileKind::Manifest, &manifest_name(old), 0, None).remove();
+    }
+    for (_, temporary) in survey.temporaries.iter().filter(|(number, _)| *number < current) {
+        registry.register(FileKind::Manifest, temporary, 0, None).remove();
+    }
+}
+
+fn open_to_read(
+    env: Env,
+    options: &StoreOptions,
+    number: u32,
+    lock: Option<Box<dyn FileLock>>,
+) -> Result<Store> {
     let database = read_identity(&*env.fs)?;
     let catalog = replay(&*env.fs, number, database)?.catalog;
     let registry = FileRegistry::new(Arc::clone(&env.fs));

@@ -19,16 +19,23 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `ReadOnly`. `Corruption` if a table is numbered above the mark: the manifest is older than the directory,
+    /// `ReadOnly`; `Closed`; `Poisoned`, for then tables may be named that look like orphans. `Corruption` if a table is numbered above the mark: the manifest is older than the directory,
     /// and nothing is removed.
     pub fn remove_orphans(&self) -> Result<u64> {
+        let _lease = self.0.context.enter()?;
         let manifest = self.0.context.manifest()?;
+        manifest.check()?;
         let directory = table::TABLES_DIR;
         // The directory first: a table created meanwhile is registered before its file exists.
         let listed = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
-        let named: BTreeSet<String> =
+        let mut named: BTreeSet<String> =
             self.files().live().into_iter().chain(self.files().pending()).map(|file| file.name).collect();
-        let mark = manifest.with_catalog(|catalog| catalog.file_id_mark);
+        // Tables of trees that could not be opened are not in the registry.
+        let mark = manifest.with_catalog(|catalog| {
+            let tables = catalog.trees.values().flat_map(|tree| tree.levels.tables());
+            named.extend(tables.map(|(.., table)| table::file_name(table.id)));
+            catalog.file_id_mark
+        });
         let mut orphans: Vec<(TableId, String)> = Vec::new();
         for entry in listed.into_iter().filter(|entry| !entry.is_dir) {
             let name = format!("{directory}/{}", entry.name);

@@ -77,12 +77,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Only what `progress` said.
+    /// `Closed`, and what `progress` said.
     pub fn verify(
         &self,
         options: VerifyOptions,
         progress: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<VerifyReport> {
+        let _lease = self.0.context.enter()?;
         let mut report = VerifyReport::default();
         let trees: Vec<_> = self.0.trees.read().values().map(|slot| slot.tree.clone()).collect();
         let mut tables = Vec::new();

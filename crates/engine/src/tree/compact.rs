@@ -1,6 +1,10 @@
 //! Compact: tables become tables of a level, less what nothing needs.
 
-use super::{Tree, outputs::Target, state::TreeState};
+use super::{
+    Tree,
+    outputs::{Target, Written},
+    state::TreeState,
+};
 use crate::{
     compaction::{
         CheckedPlan, CompactionStrategy, Cutter, PendingOutput, Plan, PlanKind, Survivors, TableShape,
@@ -76,13 +80,15 @@ impl Tree {
     /// # Errors
     ///
     /// `Busy` if another job holds an input, `Corruption` of an input, what `proceed` said: the tree is as
-    /// before, and outputs go. `Poisoned` after a failed manifest sync.
+    /// before, and outputs go. `Poisoned` after a failed sync of the manifest or a directory; `Closed`; `ReadOnly`.
     pub fn compact(
         &self,
         plan: &Plan,
         views: &Views,
         proceed: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<CompactionReport> {
+        let _lease = self.0.context.enter()?;
+        self.0.context.manifest()?.check()?;
         let (claim, state) = self.claim(plan)?;
         let plan = &claim.plan;
         let report = match plan.kind {
@@ -112,7 +118,7 @@ impl Tree {
             change.removed.push(input.id);
             change.added.push(Added { level: plan.to, age, table: Arc::clone(table.meta()) });
         }
-        self.commit_tables(change, &[], Vec::new(), |_| ())?;
+        self.commit_tables(&change, &[], Written::none(), |_| ())?;
         let outputs = plan.inputs.iter().map(|input| input.id).collect();
         Ok(CompactionReport { read_bytes: 0, written_bytes: 0, outputs, dropped_entries: 0 })
     }
@@ -147,8 +153,7 @@ impl Tree {
             added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
         let dropped = survivors.dropped().entries;
         change.read_floor = (dropped > 0).then_some(views.visible());
-        self.commit_tables(change, &[], written.tables().to_vec(), |next| next.protect(views, dropped > 0))?;
-        let tables = written.keep();
+        let tables = self.commit_tables(&change, &[], written, |next| next.protect(views, dropped > 0))?;
         Ok(CompactionReport {
             read_bytes: plan.input_bytes(),
             written_bytes: tables.iter().map(|table| table.bytes).sum(),

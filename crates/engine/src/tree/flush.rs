@@ -9,8 +9,9 @@ use crate::{
     compaction::{Cutter, OlderData, Survivors, Views},
     error::Result,
     iter::MergeCursor,
+    memtable::Memtable,
     types::{Level, Seqno, TableId},
-    version::{Added, Note, RunAge, TablesChange},
+    version::{Added, Note, RunAge, TablesChange, check_names},
 };
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
@@ -42,9 +43,11 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// A failed table write leaves the tree as it was; its files go. `Poisoned` after a failed manifest sync:
-    /// whether the edit survived is known only after reopening.
+    /// A failed table write leaves the tree as it was; its files go. `Poisoned` after a failed sync of the
+    /// manifest or a directory: whether the edit survived is known only after reopening. `Closed`; `ReadOnly`.
     pub fn flush(&self, barrier: Seqno, views: &Views, notes: &[Note]) -> Result<FlushReport> {
+        let _lease = self.0.context.enter()?;
+        check_names(notes)?;
         let _flush = self.0.flush.lock();
         let state = self.0.state.load();
         let is_due = |sealed: &&Sealed| sealed.boundary <= barrier;
@@ -52,6 +55,7 @@ impl Tree {
         let Some(replay_point) = due.first().map(|newest| newest.boundary) else {
             return Ok(self.advance_idle(barrier));
         };
+        self.0.context.manifest()?.check()?;
 
         let ranges = state.levels.tables().map(|(.., table)| (&table.first_key[..], &table.last_key[..]));
         let older = OlderData::in_ranges(ranges);
@@ -76,14 +80,13 @@ impl Tree {
         change.added = added.collect();
         change.replay_point = Some(replay_point);
         change.read_floor = (has_dropped).then_some(views.visible());
-        let (tables, bytes) =
-            (written.tables().to_vec(), written.tables().iter().map(|table| table.bytes).sum());
-        self.commit_tables(change, notes, tables, |next| {
+        let tables = self.commit_tables(&change, notes, written, |next| {
             next.sealed.retain(|sealed| sealed.boundary > replay_point);
             next.protect(views, has_dropped);
         })?;
+        let bytes = tables.iter().map(|table| table.bytes).sum();
         let memtable_bytes = due.iter().map(|sealed| sealed.memtable.bytes()).sum();
-        let tables = written.keep().iter().map(|table| table.id).collect();
+        let tables = tables.iter().map(|table| table.id).collect();
         self.0.counters.flushes.fetch_add(1, Ordering::Relaxed);
         self.0.counters.flushed_bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(FlushReport { memtables: due.len(), tables, bytes, memtable_bytes, replay_point })
@@ -95,7 +98,9 @@ impl Tree {
         let _gate = self.0.gate.write();
         let state = self.0.state.load();
         let mut replay_point = state.replay_point;
-        if state.active.first_seqno().is_none_or(|first| first > barrier) && state.sealed.is_empty() {
+        let is_unflushed =
+            |memtable: &Arc<Memtable>| memtable.first_seqno().is_some_and(|first| first <= barrier);
+        if !state.memtables().any(is_unflushed) {
             replay_point = replay_point.max(barrier);
             let sealed_upto = state.sealed_upto.max(barrier);
             let next = TreeState { replay_point, sealed_upto, ..state.as_ref().clone() };

@@ -26,7 +26,10 @@ use crate::{
     compaction::CheckedPlan,
     error::{Error, ErrorKind, Result},
     types::{Seqno, TableId, TreeId},
-    version::{Catalog, CatalogTree, Change, FileIds, Levels, Manifest, Note, TableContext, TableRef},
+    version::{
+        Added, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note, TableContext, TableRef,
+        TablesChange,
+    },
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +37,7 @@ use isopach_env::{
     Env,
     sync::{Mutex, Rank, RwLock, StateCell},
 };
+use outputs::Written;
 use state::{DroppedTree, TreeState};
 
 /// Of the oldest sealed memtables: one flush of a tree at a time. Held over writing tables.
@@ -75,6 +79,16 @@ impl TreeContext {
         self.manifest
             .as_ref()
             .ok_or_else(|| Error::new(ErrorKind::ReadOnly, "the store is open for reading only"))
+    }
+
+    /// Uses the directory.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn enter(&self) -> Result<Lease> {
+        let lease = self.tables.life.enter();
+        lease.ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))
     }
 }
 
@@ -171,11 +185,12 @@ impl Tree {
         state.memtables().filter_map(|memtable| memtable.first_seqno()).min()
     }
 
-    /// Greatest number applied, `ZERO` if none. After open: start above it.
+    /// Greatest number that is used up: of operations applied, in tables, flushed and dropped since, or visible
+    /// to a job. After open: start above it.
     pub fn highest_seqno(&self) -> Seqno {
         let state = self.0.state.load();
         let applied = state.memtables().map(|memtable| memtable.last_seqno()).max().unwrap_or(Seqno::ZERO);
-        applied.max(state.levels.last_seqno())
+        applied.max(state.levels.last_seqno()).max(state.replay_point).max(state.read_floor)
     }
 
     /// Greatest number in durable tables. Smaller ones may still be only in memory: see `replay_point`.
@@ -219,20 +234,29 @@ impl Tree {
         Error::new(ErrorKind::TreeDropped, format!("tree {:?} was dropped", self.0.name)).in_tree(self.0.id)
     }
 
-    /// Commits a change of tables, with notes, and shows it.
+    /// Commits a change of tables, with notes, and shows it. Returns the tables that were written.
+    ///
+    /// On an error they go, unless the edit that names them may have survived.
     fn commit_tables(
         &self,
-        change: crate::version::TablesChange,
+        change: &TablesChange,
         notes: &[Note],
-        added: Vec<TableRef>,
+        written: Written,
         finish: impl FnOnce(&mut TreeState),
-    ) -> Result<()> {
+    ) -> Result<Vec<TableRef>> {
         let edits = self.0.edits.lock();
         self.check_alive()?;
         let notes = notes.iter().cloned().map(Change::Note);
         let mut changes = Vec::from([Change::Tables(change.clone())]);
         changes.extend(notes);
-        self.0.context.manifest()?.commit(&changes)?; // The commit point: before it a crash forgets.
+        // The commit point: before it a crash forgets.
+        if let Err(error) = self.0.context.manifest()?.commit(&changes) {
+            if error.kind() == ErrorKind::Poisoned {
+                written.keep(); // If the edit did not survive they are orphans at the next open.
+            }
+            return Err(error);
+        }
+        let written = written.keep();
 
         let _install = self.0.install.lock();
         let mut next = self.0.state.load().as_ref().clone();
@@ -242,10 +266,10 @@ impl Tree {
             .filter(|(.., table)| change.removed.contains(&table.id))
             .map(|(.., t)| t.clone())
             .collect();
-        let placed = change.added.iter().map(|addition| crate::version::Added {
+        let placed = change.added.iter().map(|addition| Added {
             level: addition.level,
             age: addition.age,
-            table: find(&added, &removed, addition.table.id),
+            table: find(&written, &removed, addition.table.id),
         });
         next.levels = next
             .levels
@@ -262,7 +286,7 @@ impl Tree {
         }
         drop((_install, edits));
         drop(old);
-        Ok(())
+        Ok(written)
     }
 }
 

@@ -151,6 +151,9 @@ impl TreeOptions {
                     let codecs: Option<Vec<Compression>> = codecs.collect();
                     options.compression = PerLevel(codecs.ok_or(corrupt(Corruption("unknown compression")))?);
                 }
+                BLOCK_BYTES | FILTERS if value.len() % 4 != 0 => {
+                    return Err(corrupt(Corruption("a list of numbers ends inside one")));
+                }
                 BLOCK_BYTES => options.block_bytes = PerLevel(words(value).map(u32::from_le_bytes).collect()),
                 FILTERS => {
                     let policy = |bits: f32| {

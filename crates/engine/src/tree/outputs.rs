@@ -11,7 +11,7 @@ use crate::{
     version::{Hold, RunAge, TableRef, new_uuid},
 };
 use alloc::{sync::Arc, vec::Vec};
-use isopach_env::{SyncSite, WriteOrigin};
+use isopach_env::{IoErrorKind, SyncSite, WriteOrigin};
 
 use super::options::FilterPolicy;
 
@@ -54,11 +54,16 @@ impl Drop for Unfinished {
 pub(super) struct Written(Vec<TableRef>);
 
 impl Written {
+    /// Of a job that writes none.
+    pub(super) fn none() -> Written {
+        Written(Vec::new())
+    }
+
     pub(super) fn tables(&self) -> &[TableRef] {
         &self.0
     }
 
-    /// An edit names them now.
+    /// An edit names them now, or may.
     pub(super) fn keep(mut self) -> Vec<TableRef> {
         core::mem::take(&mut self.0)
     }
@@ -109,7 +114,12 @@ impl Tree {
         }
         if !written.0.is_empty() {
             let synced = self.0.context.env.fs.sync_dir(table::TABLES_DIR, target.site);
-            synced.map_err(|error| Error::io(error, "sync the directory", table::TABLES_DIR))?;
+            // Entries that other jobs made may be lost with these, and their syncs would not tell.
+            synced.map_err(|error| {
+                let error = Error::io(error, "sync the directory", table::TABLES_DIR);
+                let manifest = self.0.context.manifest.as_ref().expect("tables are written to open stores");
+                manifest.poison_by(&error, "sync the directory of tables")
+            })?;
         }
         Ok(written)
     }
@@ -141,7 +151,10 @@ impl Tree {
         match TableWriter::create(&context.env.fs, identity, options, seed, target.origin) {
             Ok(writer) => Ok(Unfinished { writer: Some(writer), hold: Some(hold) }),
             Err(error) => {
-                hold.remove();
+                // A file that was there before is not this job's, whoever's it is.
+                if error.io_error().is_none_or(|io| io.kind() != IoErrorKind::AlreadyExists) {
+                    hold.remove();
+                }
                 Err(error)
             }
         }

@@ -6,7 +6,7 @@ use crate::{
     iter::{Cursor, Entry, Item, MergeCursor, VisibleScan, resolve},
     key::{KeyRange, ValueKind},
     types::{Seqno, Slice, TreeId, View},
-    version::{Lease, RunCursor},
+    version::{Lease, RunCursor, over_table},
 };
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use core::ops::Bound;
@@ -19,7 +19,7 @@ impl Tree {
     ///
     /// `Closed`; `TreeDropped`.
     pub fn reader(&self) -> Result<Reader> {
-        let lease = self.enter()?;
+        let lease = self.0.context.enter()?;
         let state = self.0.state.load();
         self.check_alive()?;
         Ok(Reader { tree: self.clone(), state, lease })
@@ -31,7 +31,7 @@ impl Tree {
     ///
     /// `Closed`; `TreeDropped` of a view that does not come before the drop, or if nobody holds the state.
     pub fn reader_at(&self, seqno: Seqno) -> Result<Reader> {
-        let lease = self.enter()?;
+        let lease = self.0.context.enter()?;
         let mut state = self.0.state.load();
         if self.check_alive().is_err() {
             let dropped = self.0.dropped.lock();
@@ -40,11 +40,6 @@ impl Tree {
             state = old.ok_or_else(|| self.dropped_error())?;
         }
         Ok(Reader { tree: self.clone(), state, lease })
-    }
-
-    fn enter(&self) -> Result<Lease> {
-        let lease = self.0.context.tables.life.enter();
-        lease.ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))
     }
 
     /// The value of a key.
@@ -84,13 +79,14 @@ impl Reader {
     /// As [`Tree::get`].
     pub fn get(&self, key: &[u8], at: View) -> Result<Option<Slice>> {
         self.check(at)?;
-        match self.newest(key, at.seqno).map_err(|error| error.in_tree(self.tree.id()))? {
-            None => Ok(None),
-            Some((seqno, kind, value)) => {
-                let is_put = resolve(Entry { key, seqno, kind, value: &value })?;
-                Ok(is_put.then_some(value))
-            }
-        }
+        let found = self.newest(key, at.seqno).and_then(|newest| {
+            let Some((seqno, kind, value)) = newest else {
+                return Ok(None);
+            };
+            let is_put = resolve(Entry { key, seqno, kind, value: &value })?;
+            Ok(is_put.then_some(value))
+        });
+        found.map_err(|error| error.in_tree(self.tree.id()))
     }
 
     fn newest(&self, key: &[u8], at: Seqno) -> Result<Option<(Seqno, ValueKind, Slice)>> {
@@ -104,9 +100,11 @@ impl Reader {
                 let Some(table) = run.table_for(key) else {
                     continue;
                 };
-                if table.first_seqno <= at
-                    && let Some(found) = table.open()?.get(key, at)?
-                {
+                if table.first_seqno > at {
+                    continue;
+                }
+                let found = table.open().and_then(|table| table.get(key, at));
+                if let Some(found) = found.map_err(|error| over_table(error, table))? {
                     return Ok(Some(found));
                 }
             }

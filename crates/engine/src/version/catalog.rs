@@ -6,10 +6,17 @@ use super::{
 };
 use crate::{
     codec::Corruption,
+    error::{Error, ErrorKind},
     table::TableMeta,
     types::{Seqno, TreeId},
 };
-use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
 
 /// A tree as the manifest has it.
 #[derive(Clone, Debug)]
@@ -57,8 +64,29 @@ pub struct Catalog {
     pub applied_upto: Seqno,
 }
 
+/// Names of notes that are the engine's own begin so.
+const OWN_NOTES: &str = "isopach.";
+
 /// Field of a snapshot beside the changes: [`Catalog::applied_upto`] travels as a note of this name.
 const APPLIED_UPTO_NOTE: &str = "isopach.applied_upto";
+
+/// Bytes or entries of all tables together stay below this, so that sums do not overflow.
+const MAX_TOTAL: u64 = 1 << 60;
+
+/// Refuses notes of the layer above under names of the engine's own.
+///
+/// # Errors
+///
+/// `InvalidArgument`.
+pub(crate) fn check_names(notes: &[Note]) -> Result<(), Error> {
+    match notes.iter().find(|note| note.name.starts_with(OWN_NOTES)) {
+        None => Ok(()),
+        Some(Note { name, .. }) => {
+            let message = format!("names of notes that begin with {OWN_NOTES:?} are reserved: {name:?}");
+            Err(Error::new(ErrorKind::InvalidArgument, message))
+        }
+    }
+}
 
 impl Catalog {
     /// Folds in the changes of an edit.
@@ -106,6 +134,35 @@ impl Catalog {
         tree.levels = tree.levels.apply(&change.removed, &change.added)?;
         tree.replay_point = tree.replay_point.max(change.replay_point.unwrap_or(Seqno::ZERO));
         tree.read_floor = tree.read_floor.max(change.read_floor.unwrap_or(Seqno::ZERO));
+        Ok(())
+    }
+
+    /// Checks what no single edit shows: numbers lie below their marks (INV-MAN-4), and a table is in one tree.
+    ///
+    /// # Errors
+    ///
+    /// The manifest is damaged, or was never one.
+    pub fn check(&self) -> Result<(), Corruption> {
+        let mut ids = BTreeSet::new();
+        let (mut bytes, mut entries) = (0, 0);
+        for (id, tree) in &self.trees {
+            if id.0 >= self.tree_id_mark {
+                return Err(Corruption("a tree is numbered above the mark"));
+            }
+            for (.., table) in tree.levels.tables() {
+                if table.id.0 >= self.file_id_mark {
+                    return Err(Corruption("a table is numbered above the mark"));
+                }
+                if !ids.insert(table.id) {
+                    return Err(Corruption("a table is in two trees"));
+                }
+                bytes = u64::saturating_add(bytes, table.bytes);
+                entries = u64::saturating_add(entries, table.entries);
+            }
+        }
+        if bytes >= MAX_TOTAL || entries >= MAX_TOTAL {
+            return Err(Corruption("tables are larger than any disk"));
+        }
         Ok(())
     }
 

@@ -3,9 +3,10 @@
 
 use super::{edit::Change, manifest::Manifest};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     types::{TableId, TreeId, Uuid},
 };
+use alloc::format;
 use isopach_env::{
     Entropy,
     sync::{Mutex, Rank},
@@ -55,7 +56,7 @@ impl FileIds {
     pub fn next_table(&self, manifest: &Manifest) -> Result<TableId> {
         let mut ids = self.0.lock();
         if ids.next_file >= ids.file_mark {
-            let mark = ids.next_file + FILE_BLOCK;
+            let mark = ids.next_file.checked_add(FILE_BLOCK).ok_or_else(|| used_up("file"))?;
             manifest.commit(&[Change::FileIdMark(mark)])?;
             ids.file_mark = mark;
         }
@@ -71,11 +72,16 @@ impl FileIds {
     pub fn next_tree(&self, manifest: &Manifest) -> Result<TreeId> {
         let mut ids = self.0.lock();
         if ids.next_tree >= ids.tree_mark {
-            let mark = ids.next_tree + TREE_BLOCK;
+            let mark = ids.next_tree.checked_add(TREE_BLOCK).ok_or_else(|| used_up("tree"))?;
             manifest.commit(&[Change::TreeIdMark(mark)])?;
             ids.tree_mark = mark;
         }
         ids.next_tree += 1;
         Ok(TreeId(ids.next_tree - 1))
     }
+}
+
+/// No program gets here: the mark was damaged before it was written.
+fn used_up(what: &str) -> Error {
+    Error::new(ErrorKind::Corruption, format!("the numbers of {what}s are used up"))
 }

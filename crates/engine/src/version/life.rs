@@ -78,9 +78,9 @@ impl Life {
     fn finish(&self) {
         let mut end = self.end.lock();
         end.has_come = true;
-        let (lock, waiting) = (end.lock.take(), core::mem::take(&mut end.waiting));
+        drop(end.lock.take()); // Before anybody can see that the end has come.
+        let waiting = core::mem::take(&mut end.waiting);
         drop(end);
-        drop(lock);
         for f in waiting {
             let _ = catch(f);
         }

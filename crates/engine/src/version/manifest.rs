@@ -56,9 +56,9 @@ pub fn manifest_number(name: &str) -> Option<u32> {
     (manifest_name(number) == name).then_some(number)
 }
 
-/// Whether it is a manifest whose writing was interrupted.
-pub fn is_temporary(name: &str) -> bool {
-    name.strip_suffix(TEMPORARY).is_some_and(|name| manifest_number(name).is_some())
+/// The number of a manifest whose writing was interrupted; `None` for other files.
+pub fn temporary_number(name: &str) -> Option<u32> {
+    manifest_number(name.strip_suffix(TEMPORARY)?)
 }
 
 /// What a manifest says.
@@ -105,6 +105,7 @@ pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
                 expected = if kind == RECORD_FEATURES { RECORD_SNAPSHOT } else { RECORD_EDIT };
             }
             Step::End if expected == RECORD_EDIT => {
+                catalog.check().map_err(|why| Error::corrupt(&*name, bytes, why))?;
                 return Ok(Replayed { catalog, number, discarded_bytes: 0 });
             }
             Step::End => return Err(Error::corrupt(&*name, bytes, "the manifest ends before its snapshot")),
@@ -116,6 +117,7 @@ pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
                 if behind.max(Some(synced)) > Some(LogPosition { file: number, offset }) {
                     return Err(Error::corrupt(&*name, offset, format_args!("in a durable edit: {why}")));
                 }
+                catalog.check().map_err(|why| Error::corrupt(&*name, offset, why))?;
                 return Ok(Replayed {
                     catalog,
                     number,
@@ -326,7 +328,12 @@ impl Manifest {
         self.poison.lock().clone()
     }
 
-    fn check(&self) -> Result<()> {
+    /// Says whether edits can be committed.
+    ///
+    /// # Errors
+    ///
+    /// [`Manifest::poisoned`].
+    pub fn check(&self) -> Result<()> {
         self.poisoned().map_or(Ok(()), Err)
     }
 
@@ -401,7 +408,9 @@ fn write_snapshot(
         Err(error) => return Err((error, catalog, false)),
     };
     if let Err(error) = fs.rename(&temporary, &name) {
-        return Err((Error::io(error, "rename the manifest", temporary), catalog, false));
+        // It may have happened all the same; but for want of space it did not.
+        let is_named = error.kind() != IoErrorKind::OutOfSpace;
+        return Err((Error::io(error, "rename the manifest", temporary), catalog, is_named));
     }
     if let Err(error) = fs.sync_dir("", SyncSite("manifest.name")) {
         return Err((Error::io(error, "sync the directory of the manifest", name), catalog, true));

@@ -13,14 +13,16 @@ mod registry;
 mod run_cursor;
 mod table_file;
 
+pub(crate) use catalog::check_names;
 pub use catalog::{Catalog, CatalogTree};
 pub use edit::{Change, Note, TablesChange, decode_edit, encode_edit};
 pub use ids::{FileIds, new_uuid};
 pub use levels::{Added, LEVELS, Levels, Run, RunAge};
 pub use life::{Lease, Life};
 pub use manifest::{
-    Manifest, NewUuid, Replayed, header_error, is_temporary, manifest_name, manifest_number, replay,
+    Manifest, NewUuid, Replayed, header_error, manifest_name, manifest_number, replay, temporary_number,
 };
 pub use registry::{DeletionPause, FileRegistry, Freed, Hold, Holder, LiveFile, RegistryStats};
 pub use run_cursor::RunCursor;
+pub(crate) use run_cursor::over_table;
 pub use table_file::{TableContext, TableRef};

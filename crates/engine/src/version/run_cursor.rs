@@ -5,11 +5,11 @@ use crate::{
     error::{Error, Result},
     iter::{Cursor, Entry},
     key::InternalKey,
-    table::TableCursor,
+    table::{TableCursor, TableMeta},
     types::Slice,
 };
-use alloc::{sync::Arc, vec::Vec};
-use core::ops::Bound;
+use alloc::sync::Arc;
+use core::{cmp::Ordering, ops::Bound};
 
 /// Entries of a run in order.
 pub struct RunCursor {
@@ -58,13 +58,24 @@ impl RunCursor {
     }
 }
 
-/// An error that names no narrower range stands for all keys of its table.
-fn over_table(error: Error, table: &TableRef) -> Error {
-    if error.keys().is_some() {
-        return error;
-    }
-    let (first, last): (Vec<u8>, Vec<u8>) = (table.first_key.clone(), table.last_key.clone());
-    error.over_keys((Bound::Included(first), Bound::Included(last)))
+/// Narrows the keys that an error stands for to those of its table.
+pub(crate) fn over_table(error: Error, table: &TableMeta) -> Error {
+    let (low, high) = match error.keys() {
+        Some((low, high)) => (low.clone(), high.clone()),
+        None => (Bound::Unbounded, Bound::Unbounded),
+    };
+    let is_inside = |key: &[u8]| table.first_key[..] <= *key && *key <= table.last_key[..];
+    let low = match low {
+        Bound::Included(key) if is_inside(&key) => Bound::Included(key),
+        Bound::Excluded(key) if is_inside(&key) => Bound::Excluded(key),
+        _ => Bound::Included(table.first_key.clone()),
+    };
+    let high = match high {
+        Bound::Included(key) if is_inside(&key) => Bound::Included(key),
+        Bound::Excluded(key) if is_inside(&key) => Bound::Excluded(key),
+        _ => Bound::Included(table.last_key.clone()),
+    };
+    error.over_keys((low, high))
 }
 
 impl Cursor for RunCursor {
@@ -86,7 +97,13 @@ impl Cursor for RunCursor {
     }
 
     fn seek_back(&mut self, target: InternalKey<'_>) -> Result<()> {
-        let behind = self.tables.partition_point(|table| table.first_key[..] <= *target.key);
+        // A table that begins with the key of the target is looked into only if it may hold a version that is not
+        // behind the target: a scan that goes on before a damaged table does not touch it again.
+        let behind = self.tables.partition_point(|table| match table.first_key[..].cmp(target.key) {
+            Ordering::Less => true,
+            Ordering::Equal => table.last_seqno >= target.seqno,
+            Ordering::Greater => false,
+        });
         let Some(at) = behind.checked_sub(1) else {
             self.cursor = None;
             return Ok(());
