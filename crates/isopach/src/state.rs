@@ -104,13 +104,7 @@ impl State {
                 has_rotated |= self.rotate(order, space);
             }
         }
-        // With three quarters of the memory in use and nothing on its way out, the largest goes.
-        if self.commits.memtable_bytes() >= self.commits.memtable_limit() / 4 * 3 && !self.jobs.is_flushing()
-        {
-            let all = self.spaces.all();
-            let largest = all.iter().max_by_key(|space| space.tree.active_bytes());
-            has_rotated |= largest.is_some_and(|space| self.rotate(order, space));
-        }
+        has_rotated |= self.make_room(order);
         if has_rotated {
             // So that the flush syncs finished segments only. For want of space the log goes on where it is.
             let _ = self.commits.wal.rotate_segment();
@@ -118,6 +112,30 @@ impl State {
         if self.commits.wal.bytes() > self.options.max_wal_bytes {
             self.jobs.bound_log();
         }
+    }
+
+    /// Seals the largest memtables once three quarters of the memory are in use: one if nothing is on its way out,
+    /// and as many as it takes for what is not sealed to stay below that. So whoever waits for memory gets it when
+    /// the flushes end, whatever was written during them. Returns whether any was sealed.
+    fn make_room(&self, order: &Order<'_>) -> bool {
+        let enough = self.commits.memtable_limit() / 4 * 3;
+        if self.commits.memtable_bytes() < enough {
+            return false;
+        }
+        let mut active: Vec<(u64, Arc<Space>)> =
+            self.spaces.all().into_iter().map(|space| (space.tree.active_bytes(), space)).collect();
+        active.sort_by_key(|(bytes, _)| *bytes);
+        let mut unsealed_bytes: u64 = active.iter().map(|(bytes, _)| bytes).sum();
+        let mut is_idle = !self.jobs.is_flushing();
+        let mut has_rotated = false;
+        while (is_idle || unsealed_bytes >= enough)
+            && let Some((bytes, space)) = active.pop()
+        {
+            has_rotated |= self.rotate(order, &space);
+            unsealed_bytes -= bytes;
+            is_idle = false;
+        }
+        has_rotated
     }
 
     /// Seals the memtable of a keyspace at the newest commit, and has it flushed. `false` if it was empty.
@@ -192,9 +210,9 @@ impl State {
         };
         let change = KeyspaceChange::Drop { id: space.id };
         let at = self.commit_change(&change, Change::Drop(Arc::clone(&space)))?;
-        let (memtable_bytes, _) = space.tree.memtables();
         let old = self.store.drop_tree(space.id, at).map_err(|error| self.locate(error))?;
-        self.commits.free_memory(memtable_bytes);
+        // Of the state that the drop found: a flush that ended before it has freed its part itself.
+        self.commits.free_memory(old.memtable_bytes());
         self.spaces.remove(space.id);
         self.views.keep_old(old);
         Ok(true)

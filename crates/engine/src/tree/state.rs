@@ -87,12 +87,12 @@ pub(super) struct DroppedTree {
 pub struct OldState {
     tree: TreeId,
     at: Seqno,
-    _state: Arc<TreeState>,
+    state: Arc<TreeState>,
 }
 
 impl OldState {
     pub(super) fn new(tree: TreeId, at: Seqno, state: Arc<TreeState>) -> OldState {
-        OldState { tree, at, _state: state }
+        OldState { tree, at, state }
     }
 
     /// Whose.
@@ -103,5 +103,10 @@ impl OldState {
     /// Position of the drop.
     pub fn at(&self) -> Seqno {
         self.at
+    }
+
+    /// Memory of the memtables that the drop found: what flushes had written before is not among them.
+    pub fn memtable_bytes(&self) -> u64 {
+        self.state.memtables().map(|memtable| memtable.bytes()).sum()
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`flush`].
+/// As [`flush`]; what was sealed is then flushed in the background.
 pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     {
         let order = state.commits.order();
@@ -65,6 +65,7 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     }
     flush(state, space).map_err(|error| {
         state.tell_poison(&error);
+        state.jobs.flush(space.id);
         state.locate(error)
     })
 }
