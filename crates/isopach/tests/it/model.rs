@@ -50,6 +50,17 @@ fn random_operations_are_answered_as_by_the_oracle() {
 }
 
 #[test]
+fn random_operations_on_much_data_are_answered_as_by_the_oracle() {
+    for seed in seeds(3) {
+        let sets = option_sets();
+        let options =
+            OptionSet { table_bytes: 64 << 10, ..sets[(seed % sets.len() as u64) as usize].clone() };
+        let _told = ToldIfFailed(seed, format!("{options:?}"));
+        Driver::new(Rng::new(seed), options, env_of(MemFs::new())).wide().run(1500);
+    }
+}
+
+#[test]
 fn one_run_of_operations_has_the_same_answers_under_every_set_of_options() {
     for seed in seeds(1) {
         for options in option_sets() {

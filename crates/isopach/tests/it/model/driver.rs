@@ -6,10 +6,10 @@ use isopach::{
     Builder, Compression, Db, Durability, ErrorKind, FilterPolicy, Keyspace, KeyspaceOptions, PerLevel,
     Readable, Seqno, Slice, Snapshot, VerifyOptions, WriteOptions, env::Env,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 use testkit::{
     Op, Oracle, Rng, SpaceId,
-    inputs::{bounds, key, value},
+    inputs::{self, Bounds},
 };
 
 /// Options that a run is made under.
@@ -90,6 +90,10 @@ pub(crate) struct Driver {
     scans: Vec<Held>,
     /// Values read long ago.
     slices: Vec<(Slice, Vec<u8>)>,
+    /// Thousands of keys rather than hundreds, written in bulk now and then.
+    is_wide: bool,
+    /// Several tables were seen in one level below the first.
+    has_deep_tables: bool,
 }
 
 impl Driver {
@@ -106,7 +110,15 @@ impl Driver {
             snapshots: Vec::new(),
             scans: Vec::new(),
             slices: Vec::new(),
+            is_wide: false,
+            has_deep_tables: false,
         }
+    }
+
+    /// More data, so that it spreads over tables and levels.
+    pub(crate) fn wide(mut self) -> Driver {
+        self.is_wide = true;
+        self
     }
 
     /// Runs operations, looks at everything, and closes.
@@ -115,12 +127,7 @@ impl Driver {
             self.step();
         }
         self.check_everything();
-        if std::env::var("SHOW").is_ok() {
-            println!("{}", self.db().stats());
-            for k in self.db().stats().keyspaces {
-                println!("{} {:?}", k.name, k.tree);
-            }
-        }
+        assert!(!self.is_wide || self.has_deep_tables, "the lower levels are reached: {}", self.db().stats());
         self.reopen();
         self.check_everything();
         for (slice, expected) in &self.slices {
@@ -133,6 +140,7 @@ impl Driver {
             0..400 => self.write_one(),
             400..520 => self.write_batch(),
             520..540 => self.create_or_open(),
+            540..546 if self.is_wide && self.rng.one_in(2) => {}
             540..546 => self.drop_keyspace(),
             546..570 => self.snapshots.push((self.db().snapshot(), self.oracle.last())),
             570..595 => self.release_snapshot(),
@@ -189,18 +197,41 @@ impl Driver {
         }
     }
 
+    // ----- inputs -----
+
+    fn key(&mut self) -> Vec<u8> {
+        if self.is_wide && !self.rng.one_in(8) {
+            inputs::wide_key(&mut self.rng)
+        } else {
+            inputs::key(&mut self.rng)
+        }
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        if self.is_wide && !self.rng.one_in(8) { self.rng.bytes(300) } else { inputs::value(&mut self.rng) }
+    }
+
+    fn bounds(&mut self) -> Bounds {
+        if !self.is_wide {
+            return inputs::bounds(&mut self.rng);
+        }
+        let (a, b) = (self.key(), self.key());
+        let (low, high) = if a < b || self.rng.one_in(8) { (a, b) } else { (b, a) };
+        (Bound::Included(low), if self.rng.one_in(2) { Bound::Excluded(high) } else { Bound::Included(high) })
+    }
+
     // ----- writing -----
 
     fn write_one(&mut self) {
         let space = self.any_space();
         let (handle, options) = (self.handle(space), self.durability());
-        let key = key(&mut self.rng);
+        let key = self.key();
         let seqno = if self.rng.one_in(4) {
             let seqno = handle.remove_with(&key, options).unwrap();
             self.oracle.commit(vec![Op::Remove(space, key)]);
             seqno
         } else {
-            let value = value(&mut self.rng);
+            let value = self.value();
             let seqno = handle.insert_with(&key, &value, options).unwrap();
             self.oracle.commit(vec![Op::Put(space, key, value)]);
             seqno
@@ -214,15 +245,16 @@ impl Driver {
     fn write_batch(&mut self) {
         let mut batch = self.db().batch();
         let mut ops = Vec::new();
-        for _ in 0..self.rng.below(12) {
+        let most = if self.is_wide && self.rng.one_in(4) { 300 } else { 12 };
+        for _ in 0..self.rng.below(most) {
             let space = self.any_space();
             let handle = self.handle(space);
-            let key = key(&mut self.rng);
+            let key = self.key();
             if self.rng.one_in(4) {
                 batch.remove(&handle, &key);
                 ops.push(Op::Remove(space, key));
             } else {
-                let value = value(&mut self.rng);
+                let value = self.value();
                 batch.insert(&handle, &key, &value);
                 ops.push(Op::Put(space, key, value));
             }
@@ -311,12 +343,11 @@ impl Driver {
 
     /// Whether a keyspace can be read behind commit `at`: it is alive, or was dropped later.
     fn is_seen(&self, space: SpaceId, at: usize) -> bool {
-        let is_drop = |commit: &usize| self.oracle.ops(*commit).contains(&Op::Drop(space));
-        (1..=self.oracle.last()).find(is_drop).is_none_or(|dropped| at < dropped)
+        self.oracle.dropped_at(space).is_none_or(|dropped| at < dropped)
     }
 
     fn check_reads(&mut self, space: SpaceId, from: &impl Readable, at: usize) {
-        let keys: Vec<Vec<u8>> = (0..8).map(|_| key(&mut self.rng)).collect();
+        let keys: Vec<Vec<u8>> = (0..8).map(|_| self.key()).collect();
         let expected: Vec<Option<&[u8]>> = keys.iter().map(|key| self.oracle.get(space, key, at)).collect();
         let many = from.get_many(&keys).unwrap();
         for ((key, expected), many) in keys.iter().zip(expected).zip(many) {
@@ -328,11 +359,11 @@ impl Driver {
                 self.slices.extend(found.map(|slice| (slice.clone(), slice.to_vec())));
             }
         }
-        let range = bounds(&mut self.rng);
+        let range = self.bounds();
         let expected = self.oracle.range(space, &range, at);
         assert_eq!(from.count(range).unwrap(), expected.len() as u64);
         if self.rng.one_in(4) {
-            let all = self.oracle.range(space, &(std::ops::Bound::Unbounded, std::ops::Bound::Unbounded), at);
+            let all = self.oracle.range(space, &(Bound::Unbounded, Bound::Unbounded), at);
             let pair =
                 |entry: Option<(Slice, Slice)>| entry.map(|(key, value)| (key.to_vec(), value.to_vec()));
             assert_eq!(pair(from.first().unwrap()).as_ref(), all.first());
@@ -354,7 +385,7 @@ impl Driver {
 
     fn hold_scan(&mut self) {
         let space = self.any_space();
-        let range = bounds(&mut self.rng);
+        let range = self.bounds();
         let scan = self.handle(space).range(range.clone());
         let expected = self.oracle.range(space, &range, self.oracle.last());
         self.scans.push(Held::new(scan, expected));
@@ -379,7 +410,7 @@ impl Driver {
         if self.rng.one_in(2) {
             handle.compact_range(..).unwrap();
         } else {
-            handle.compact_range(bounds(&mut self.rng)).unwrap();
+            handle.compact_range(self.bounds()).unwrap();
         }
     }
 
@@ -439,13 +470,15 @@ impl Driver {
         assert_eq!(contents(self.db()), self.oracle.contents(self.oracle.last()));
         for (snapshot, at) in &self.snapshots {
             for (&space, handle) in self.handles.iter().filter(|(space, _)| self.is_seen(**space, *at)) {
-                let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+                let all = (Bound::Unbounded, Bound::Unbounded);
                 let expected = self.oracle.range(space, &all, *at).into_iter().collect();
                 assert_eq!(entries(&handle.at(snapshot)), expected, "behind commit {at}");
             }
         }
         let report = self.db().verify(VerifyOptions::new()).unwrap();
         assert!(report.found.is_empty(), "{:?}", report.found);
+        let levels = self.db().stats().keyspaces.into_iter().flat_map(|keyspace| keyspace.tree.levels);
+        self.has_deep_tables |= levels.into_iter().any(|(level, stats)| level.0 > 0 && stats.tables > 3);
         assert!(self.db().health().background_error.is_none());
     }
 
