@@ -15,12 +15,12 @@ impl Store {
     /// caller's replay. Returns how many.
     ///
     /// Surely its own: named as a table, numbered below the mark, and either with this store's uuid in its
-    /// header or without one byte of a header, as a crash right after the creation leaves it.
+    /// header or without a whole header, as a crash right after the creation or inside the first write leaves it.
     ///
     /// # Errors
     ///
-    /// `ReadOnly`; `Closed`; `Poisoned`, for then tables may be named that look like orphans. `Corruption` if a table is numbered above the mark: the manifest is older than the directory,
-    /// and nothing is removed.
+    /// `ReadOnly`; `Closed`; `Poisoned`, for then tables may be named that look like orphans. `Corruption` if a
+    /// table is numbered above the mark: the manifest is older than the directory, and nothing is removed.
     pub fn remove_orphans(&self) -> Result<u64> {
         let _lease = self.0.context.enter()?;
         let manifest = self.0.context.manifest()?;
@@ -69,7 +69,7 @@ impl Store {
         };
         let mut bytes = [0; HEADER_BYTES];
         let read = file.read_at(0, &mut bytes).map_err(io)?;
-        if bytes[..read].iter().all(|&byte| byte == 0) {
+        if read < HEADER_BYTES || bytes.iter().all(|&byte| byte == 0) {
             return Ok(true);
         }
         let header = FileHeader::decode(&bytes);
