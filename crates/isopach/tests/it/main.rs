@@ -3,5 +3,6 @@
 mod support;
 
 mod basics;
+mod crash;
 mod memory;
 mod model;
