@@ -6,7 +6,10 @@ pub(crate) mod workload;
 
 use crate::support::small;
 use image::{Checker, check_image};
-use isopach::env::{Fs, MemFs, OpenMode};
+use isopach::{
+    Durability, WriteOptions,
+    env::{Fs, MemFs, OpenMode},
+};
 use ledger::Ledger;
 use std::sync::Arc;
 use testkit::{Rng, Step, StepFs, seeds};
@@ -142,4 +145,26 @@ fn a_crash_at_any_step_of_recovery_keeps_every_acknowledged_commit() {
         }
         db.close().unwrap();
     }
+}
+
+/// A compaction dropped what nobody saw any more, and stored what was visible then as the least that could still be
+/// read; the crash lost the last of the visible commits, and everything that was left lay below that: no read
+/// worked until the next write.
+#[test]
+fn what_a_crash_leaves_can_be_read_though_commits_seen_by_a_compaction_are_lost() {
+    let files = MemFs::new();
+    let db = small(files.clone()).open().unwrap();
+    let (k, v) = (db.keyspace("k").unwrap(), db.keyspace("v").unwrap());
+    for value in ["old", "new"] {
+        k.insert("key", value).unwrap();
+        db.flush().unwrap();
+    }
+    v.insert_with("lost", "1", WriteOptions::new().durability(Durability::Volatile)).unwrap();
+    k.compact_range(..).unwrap();
+
+    let db = small(files.deep_clone()).open().unwrap();
+
+    assert_eq!(db.keyspace("k").unwrap().get("key").unwrap().unwrap(), b"new");
+    assert_eq!(db.keyspace("k").unwrap().count(..).unwrap(), 1);
+    assert!(db.keyspace("v").unwrap().is_empty().unwrap());
 }
