@@ -6,3 +6,4 @@ mod basics;
 mod crash;
 mod memory;
 mod model;
+mod power;
