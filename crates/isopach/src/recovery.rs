@@ -194,7 +194,9 @@ fn finish(
             let order = state.commits.order();
             state.rotate(&order, &space);
         }
-        state.jobs.compact(space.id);
+        if space.l0_runs.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            state.jobs.compact(space.id);
+        }
     }
     state.jobs.delete();
     Ok((state, recovery))
@@ -242,9 +244,9 @@ fn recovery_of(recovered: &Recovered, is_clean: bool, orphans_removed: u64) -> R
     }
 }
 
-/// Segments are an eighth of the log's bound, 64 KiB to 64 MiB.
+/// Segments are a sixteenth of the log's bound, 64 KiB to 64 MiB.
 fn segment_bytes(options: &DbOptions) -> u64 {
-    (options.max_wal_bytes / 8).clamp(64 << 10, 64 << 20)
+    (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20)
 }
 
 /// The newest commit: of the log, or of the tables where the log is shorter.
