@@ -1,3 +1,41 @@
-//! Command line of the Isopach database.
+//! `isopach`: the command line of the Isopach database.
+//!
+//! Parses the arguments, runs one command, turns its result into an exit code. The commands are in
+//! [`commands`] and [`demo`]; every database is opened by [`database`], so that which of them write can be
+//! read there.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod args;
+mod commands;
+mod database;
+mod demo;
+mod exit;
+mod formats;
+mod output;
+mod text;
+
+use crate::{args::Args, exit::Failure, output::Console};
+use clap::Parser;
+use std::{
+    io::{self, BufWriter, IsTerminal},
+    process::ExitCode,
+};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let stdout = io::stdout();
+    let mut console =
+        Console::new(BufWriter::new(stdout.lock()), args.output, stdout.is_terminal(), io::stderr());
+
+    let done =
+        commands::run(args.command, &mut console).and_then(|()| console.out().flush().map_err(Failure::from));
+
+    match done {
+        Ok(()) => ExitCode::from(exit::OK),
+        Err(failure) => {
+            // What was found before the failure is worth having; a reader that left does not matter here.
+            let _ = console.out().flush();
+            failure.report(&mut io::stderr())
+        }
+    }
+}

@@ -29,6 +29,11 @@ impl Error {
         Error(Box::new(Inner { kind, message, keyspace: None, path: None, offset: None, engine: None }))
     }
 
+    /// Handles of two databases in one call.
+    pub(crate) fn foreign() -> Error {
+        Error::new(ErrorKind::InvalidArgument, "the keyspace belongs to another database")
+    }
+
     /// Names the keyspace concerned.
     #[must_use]
     pub(crate) fn in_keyspace(mut self, name: &str) -> Error {

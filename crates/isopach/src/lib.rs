@@ -1,3 +1,74 @@
-//! The database.
+//! An embedded ordered key-value database: keyspaces, atomic batches over them, snapshots, a write-ahead log.
+//!
+//! ```
+//! # fn main() -> isopach::Result<()> {
+//! let db = isopach::Db::in_memory()?; // `Db::open("path")` keeps it on disk.
+//! let users = db.keyspace("users")?;
+//! let names = db.keyspace("names")?;
+//!
+//! let mut batch = db.batch();
+//! batch.insert(&users, "1", "ada").insert(&names, "ada", "1");
+//! db.write(batch)?; // Both or none, now and after a crash.
+//!
+//! let before = db.snapshot();
+//! users.insert("2", "grace")?;
+//! assert_eq!(users.get("2")?.as_deref(), Some(&b"grace"[..]));
+//! assert_eq!(users.at(&before).get("2")?, None);
+//! for entry in users.range("1"..).rev() {
+//!     let (key, value) = entry?;
+//!     println!("{key:?} = {value:?}");
+//! }
+//! # db.close()
+//! # }
+//! ```
+//!
+//! Limits: key 0 to 65,535 bytes, value and encoded batch 0 to 2^32 - 1 bytes together with their record, keyspace
+//! name 1 to 255 bytes without `/` and control characters.
 
-pub mod wal;
+#![forbid(unsafe_code)]
+
+mod error;
+mod options;
+mod events;
+mod wal;
+mod views;
+mod space;
+mod notes;
+mod write;
+mod jobs;
+mod state;
+mod background;
+mod recovery;
+mod close;
+mod read;
+mod health;
+mod snapshot;
+mod keyspace;
+mod batch;
+mod verify;
+mod db;
+
+pub use batch::Batch;
+pub use db::{Builder, Db, ReadDb};
+pub use error::{Error, ErrorKind, Result};
+pub use events::{Event, EventListener};
+pub use health::{Health, KeyspaceStats, MemoryStats, Stats, WriteState};
+pub use keyspace::Keyspace;
+pub use options::{DbOptions, Durability, KeyspaceOptions, WriteOptions};
+pub use read::{Iter, Keys, Readable, Values};
+pub use recovery::{DiscardedEnd, Progress, Recovery};
+pub use snapshot::{KeyspaceAt, Snapshot};
+pub use verify::{VerifyOptions, VerifyReport};
+pub use write::StallReason;
+
+pub use isopach_engine as engine;
+pub use isopach_engine::{
+    codec::Compression,
+    error::KeyBounds,
+    key::KeyRange,
+    store::Finding,
+    tree::{FilterPolicy, LevelStats, PerLevel, TreeStats},
+    types::{Level, Seqno, Slice, TreeId as KeyspaceId, Uuid},
+    version::DeletionPause,
+};
+pub use isopach_env as env;

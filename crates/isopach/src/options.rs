@@ -159,7 +159,10 @@ impl SetOptions {
         };
         let invalid = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
         if options.write_buffer_bytes < 16 << 10 {
-            return invalid(format!("write_buffer_bytes is {}, less than 16 KiB", options.write_buffer_bytes));
+            return invalid(format!(
+                "write_buffer_bytes is {}, less than 16 KiB",
+                options.write_buffer_bytes
+            ));
         }
         if options.max_wal_bytes < 1 << 20 {
             return invalid(format!("max_wal_bytes is {}, less than 1 MiB", options.max_wal_bytes));
@@ -172,7 +175,9 @@ impl SetOptions {
         }
         if options.memory_budget < options.cache_bytes + (64 << 10) {
             let (budget, cache) = (options.memory_budget, options.cache_bytes);
-            return invalid(format!("memory_budget ({budget}) leaves less than 64 KiB beside the cache ({cache})"));
+            return invalid(format!(
+                "memory_budget ({budget}) leaves less than 64 KiB beside the cache ({cache})"
+            ));
         }
         Ok(options)
     }
@@ -216,8 +221,9 @@ impl SetOptions {
 }
 
 fn stored_fields(bytes: &[u8]) -> Result<Vec<(u8, u64)>> {
-    let corrupt =
-        |why| Error::new(ErrorKind::Corruption, format!("stored options of the database cannot be read: {why}"));
+    let corrupt = |why| {
+        Error::new(ErrorKind::Corruption, format!("stored options of the database cannot be read: {why}"))
+    };
     let mut fields = TlvReader::new(bytes);
     let mut numbers = Vec::new();
     while let Some((tag, value)) = fields.next_field().map_err(corrupt)? {
@@ -306,7 +312,10 @@ impl KeyspaceOptions {
     pub(crate) fn from_stored(tree: &TreeOptions, note: &[u8]) -> Result<KeyspaceOptions> {
         let fields = stored_fields(note)?;
         let durability = fields.iter().find(|(tag, _)| *tag == DURABILITY);
-        Ok(KeyspaceOptions::from_parts(tree.clone(), durability.and_then(|(_, raw)| Durability::from_raw(*raw))))
+        Ok(KeyspaceOptions::from_parts(
+            tree.clone(),
+            durability.and_then(|(_, raw)| Durability::from_raw(*raw)),
+        ))
     }
 
     fn from_parts(tree: TreeOptions, durability: Option<Durability>) -> KeyspaceOptions {

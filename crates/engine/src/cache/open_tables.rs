@@ -9,7 +9,8 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 const RANK: Rank = Rank::new(60, "cache.open_tables");
 
-/// Keeps at most a number of tables open; the least recently used are let go, and close when nobody uses them.
+/// Keeps at most a number of tables open; the least recently used are let go, and close when nobody uses
+/// them.
 ///
 /// Use is noted by the turn: a turn ends when a table is added. Among those used in the same turn any may go.
 pub struct OpenTables<T> {
@@ -38,7 +39,8 @@ impl<T> OpenTables<T> {
 
     /// The table if it is open, else what `open` opens.
     ///
-    /// No lock is held meanwhile, so two callers may open the same table; both get the one that was first kept.
+    /// No lock is held meanwhile, so two callers may open the same table; both get the one that was first
+    /// kept.
     ///
     /// # Errors
     ///
@@ -144,7 +146,10 @@ mod tests {
         let reopened = Cell::new(false);
         let reopen = |id| {
             reopened.set(false);
-            let _ = tables.get_or_open(TableId(id), || Err(reopened.set(true)));
+            let _ = tables.get_or_open(TableId(id), || {
+                reopened.set(true);
+                Err(())
+            });
             reopened.get()
         };
         assert!(!reopen(1) && !reopen(3), "the recently used stay");

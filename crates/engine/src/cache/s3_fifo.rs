@@ -84,7 +84,8 @@ struct Held<V> {
     value: V,
     bytes: usize,
     place: Place,
-    /// Uses since it was queued, up to [`MAX_USES`]. Counted under the reader's lock; a lost count is harmless.
+    /// Uses since it was queued, up to [`MAX_USES`]. Counted under the reader's lock; a lost count is
+    /// harmless.
     uses: AtomicU8,
 }
 

@@ -7,10 +7,14 @@
 mod block;
 mod checksum;
 mod compress;
+#[cfg(test)]
+pub(crate) mod golden;
 mod header;
 mod protect;
 mod read;
 mod record;
+#[cfg(test)]
+mod tests;
 mod tlv;
 
 pub use block::{

@@ -33,7 +33,7 @@ impl LogPosition {
     /// Eight bytes that are ordered as positions are.
     pub fn to_raw(self) -> u64 {
         debug_assert!(self.offset.is_multiple_of(RECORD_ALIGN) && self.offset >> 35 == 0);
-        u64::from(self.file) << 32 | self.offset / RECORD_ALIGN
+        (u64::from(self.file) << 32) | (self.offset / RECORD_ALIGN)
     }
 
     /// The inverse of [`LogPosition::to_raw`].

@@ -7,7 +7,8 @@ use super::{
 use crate::types::Level;
 use alloc::vec::Vec;
 
-/// An output may overlap this many times its size in the level below its own, so that moving it on stays cheap.
+/// An output may overlap this many times its size in the level below its own, so that moving it on stays
+/// cheap.
 const MAX_GRANDPARENT_TABLES: u64 = 10;
 
 /// A table of the level below the outputs.
@@ -66,8 +67,9 @@ impl Cutter {
 
     /// Whether a new output begins with the entry at hand, whose user key is `key`.
     ///
-    /// `output_bytes` is the size of the current output so far, 0 if it has no entry; `is_new_key` says whether
-    /// the entry before it had another key. If the answer is `true` the caller must begin a new output.
+    /// `output_bytes` is the size of the current output so far, 0 if it has no entry; `is_new_key` says
+    /// whether the entry before it had another key. If the answer is `true` the caller must begin a new
+    /// output.
     pub fn should_cut_before(&mut self, key: &[u8], output_bytes: u64, is_new_key: bool) -> bool {
         if output_bytes == 0 {
             self.begin_at(key);

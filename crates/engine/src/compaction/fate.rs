@@ -1,8 +1,10 @@
-//! What may be dropped. [`fate`] is the only place that decides it; nothing else drops, folds or rewrites versions.
+//! What may be dropped. [`fate`] is the only place that decides it; nothing else drops, folds or rewrites
+//! versions.
 //!
-//! A view at `w` sees of each key the newest version that is `<= w`. A job knows the live views and `visible`, the
-//! newest view of all at its start; views taken later are at `visible` or above. So the views to serve are the
-//! live ones, and every number from `visible` on. No version that one of them sees is dropped (INV-GC-1).
+//! A view at `w` sees of each key the newest version that is `<= w`. A job knows the live views and
+//! `visible`, the newest view of all at its start; views taken later are at `visible` or above. So the views
+//! to serve are the live ones, and every number from `visible` on. No version that one of them sees is
+//! dropped (INV-GC-1).
 
 use crate::{
     key::ValueKind,
@@ -44,8 +46,8 @@ pub struct Newer {
 
 /// What to do with a version, given the next newer one of its key. Not asked below a [`Fate::DropRest`].
 ///
-/// The newest version of a key that a job meets is kept whatever lies above the job, which is newer still: only a
-/// tombstone can go before its shadow is known.
+/// The newest version of a key that a job meets is kept whatever lies above the job, which is newer still:
+/// only a tombstone can go before its shadow is known.
 ///
 /// # Panics
 ///

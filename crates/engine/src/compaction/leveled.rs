@@ -1,11 +1,11 @@
 //! Leveled compaction with dynamic sizes: one run per level below 0, each level `ratio` times the one above.
 //!
 //! The sizes follow the data: the largest level is as large as it is, each level above is to be `ratio` times
-//! smaller, and the first one that fits into `level1_bytes` is the *base level*, where the content of level 0 goes.
-//! Levels above the base level are empty. So a tree of any size wastes about `1/ratio` of its space on versions
-//! that a deeper level shadows, and a small tree has two levels, not seven.
+//! smaller, and the first one that fits into `level1_bytes` is the *base level*, where the content of level 0
+//! goes. Levels above the base level are empty. So a tree of any size wastes about `1/ratio` of its space on
+//! versions that a deeper level shadows, and a small tree has two levels, not seven.
 //!
-//! Pure, like every strategy; the source of the idea is "Optimizing Space Amplification in RocksDB" (CIDR 2017).
+//! Pure, like every strategy. The idea is from "Optimizing Space Amplification in RocksDB" (CIDR 2017).
 
 use super::{
     plan::{Plan, validate},
@@ -84,10 +84,10 @@ impl Leveled {
         while base.0 > 1 && wanted > self.level1_bytes {
             base.0 -= 1;
             wanted /= u64::from(self.ratio);
-            // Never less than a few tables, or each merge into the base level would be followed by one out of it.
+            // Never less than a few tables, or each merge into the base level would need one out of it.
             bytes[usize::from(base.0)] = wanted.max(self.level1_bytes);
         }
-        // Levels that the tree has outgrown downwards still hold data, which no newer data may pass. They drain.
+        // The tree has shrunk: these levels drain, and newer data must not pass what they still hold.
         while base > first_used {
             base.0 -= 1;
             bytes[usize::from(base.0)] = (self.level1_bytes / u64::from(self.ratio)).max(1);
@@ -99,7 +99,7 @@ impl Leveled {
         let runs = tree.level(Level(0)).runs();
         let idle_count = runs.iter().rev().take_while(|run| !run.is_busy()).count();
         let oldest = &runs[runs.len() - idle_count..];
-        // If the oldest run is taken, a job to the base level is on its way, or a merge that has to come first.
+        // If the oldest run is taken, a job to the base level is on its way, or a merge that comes first.
         if oldest.is_empty() {
             return self.pick_within_level0(runs);
         }
@@ -115,7 +115,8 @@ impl Leveled {
         merge_into(tree, &tables, base).or_else(|| self.pick_within_level0(runs))
     }
 
-    /// Fewer runs for readers while the way down is taken: a merge of adjacent runs, the newest that are worth it.
+    /// Fewer runs for readers while the way down is taken: a merge of adjacent runs, the newest that are
+    /// worth it.
     fn pick_within_level0(&self, runs: &[RunShape<'_>]) -> Option<Plan> {
         if runs.len() < CROWDED_L0_FACTOR * usize::from(self.l0_runs) {
             return None;
@@ -215,8 +216,8 @@ fn pick_table(tree: &TreeShape<'_>, level: Level) -> Option<Plan> {
     Some(if merged == 0 { descend(tree, &[*table], to) } else { plan })
 }
 
-/// Merges tables into a level, together with the tables there that the outputs may overlap; `None` if a job is in
-/// the way.
+/// Merges tables into a level, together with the tables there that the outputs may overlap; `None` if a job
+/// is in the way.
 fn merge_into(tree: &TreeShape<'_>, tables: &[TableShape<'_>], to: Level) -> Option<Plan> {
     let (first, last) = hull(tables.iter().copied())?;
     let there = tree.level(to).overlapping(first, last);
@@ -227,7 +228,8 @@ fn merge_into(tree: &TreeShape<'_>, tables: &[TableShape<'_>], to: Level) -> Opt
     Some(Plan::merge(tables.iter().chain(there).map(TableShape::id).collect(), to))
 }
 
-/// Brings tables down that meet nothing on the way: as they are, unless writing them anew gets rid of tombstones.
+/// Brings tables down that meet nothing on the way: as they are, unless writing them anew gets rid of
+/// tombstones.
 fn descend(tree: &TreeShape<'_>, tables: &[TableShape<'_>], to: Level) -> Plan {
     let hides_nothing = |table: &TableShape<'_>| {
         let below = &tree.levels()[usize::from(to.0) + 1..];
@@ -252,7 +254,8 @@ fn stands_alone(tree: &TreeShape<'_>, run: &RunShape<'_>, base: Level) -> bool {
 
 /// How many of the runs, newest first, to merge so that each run less costs the fewest bytes.
 ///
-/// Stops before a run that would make it dearer: an old, large run is not written again for each few new ones.
+/// Stops before a run that would make it dearer: an old, large run is not written again for each few new
+/// ones.
 fn cheapest_prefix(runs: &[RunShape<'_>]) -> usize {
     let mut count = 1;
     let mut bytes = runs[0].bytes();

@@ -1,10 +1,11 @@
 //! What to compact, and what may be dropped while doing so. Decisions only: no file is read or written here.
 //!
-//! A tree is a sequence of *runs*, newest first: those of level 0, then one per level below. For one key a newer
-//! version never lies in an older run (INV-VER-2); [`validate`] is the gate that every plan passes.
+//! A tree is a sequence of *runs*, newest first: those of level 0, then one per level below. For one key a
+//! newer version never lies in an older run (INV-VER-2); [`validate`] is the gate that every plan passes.
 //!
 //! The job goes: a [`CompactionStrategy`] or [`next_range_plan`] makes a [`Plan`], [`validate`] makes it a
-//! [`CheckedPlan`], [`Survivors`] is the stream of what has to be written, [`Cutter`] says where a table ends.
+//! [`CheckedPlan`], [`Survivors`] is the stream of what has to be written, [`Cutter`] says where a table
+//! ends.
 
 mod older;
 mod shape;
@@ -21,6 +22,10 @@ mod survivors;
 
 mod cut;
 
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod script;
 #[cfg(test)]

@@ -1,14 +1,16 @@
-//! Where older versions of a job's keys may lie outside of the job. Ranges of keys only, no levels and no tables.
+//! Where older versions of a job's keys may lie outside of the job. Ranges of keys only, no levels and no
+//! tables.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 /// The keys that may have older versions in runs behind those that a job reads.
 ///
 /// A tombstone whose key is not among them hides nothing outside of the job.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct OlderData(Repr);
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 enum Repr {
     Everywhere,
     /// Disjoint, in key order, both ends inclusive.
@@ -54,6 +56,20 @@ impl OlderData {
                 let at = ranges.partition_point(|(_, last)| &last[..] < key);
                 ranges.get(at).is_some_and(|(first, _)| &first[..] <= key)
             }
+        }
+    }
+}
+
+/// `[a-c] [m-p]`, inclusive.
+impl fmt::Debug for OlderData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Everywhere => f.write_str("everywhere"),
+            Repr::Ranges(ranges) if ranges.is_empty() => f.write_str("none"),
+            Repr::Ranges(ranges) => ranges.iter().enumerate().try_for_each(|(at, (first, last))| {
+                let space = if at > 0 { " " } else { "" };
+                write!(f, "{space}[{}-{}]", first.escape_ascii(), last.escape_ascii())
+            }),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a job is to do, and whether it may: [`validate`] is the one gate that keeps newer above older (INV-VER-2)
-//! and runs disjoint (INV-VER-1). Pure: claims nothing, writes nothing.
+//! What a job is to do, and whether it may: [`validate`] is the one gate that keeps newer above older
+//! (INV-VER-2) and runs disjoint (INV-VER-1). Pure: claims nothing, writes nothing.
 
 use super::{
     older::OlderData,
@@ -49,8 +49,8 @@ impl Plan {
 pub struct CheckedPlan {
     /// What is done with the inputs.
     pub kind: PlanKind,
-    /// Where their content is to be. Below level 0 outputs join the single run; within level 0 they are one run in
-    /// place of the runs of the inputs.
+    /// Where their content is to be. Below level 0 outputs join the single run; within level 0 they are one
+    /// run in place of the runs of the inputs.
     pub to: Level,
     /// The tables, newest run first and in key order within a run.
     pub inputs: Vec<CheckedInput>,
@@ -91,9 +91,10 @@ impl CheckedPlan {
 ///
 /// # Errors
 ///
-/// `NotFound` if an input is not in the tree. `Busy` if an input is taken, or if a running job is in the way: pick
-/// again when it is done. `InvalidArgument` if the plan would put newer versions below older ones or make tables
-/// of a run overlap, and for plans without inputs, with one twice, upwards, or beyond the last level.
+/// `NotFound` if an input is not in the tree. `Busy` if an input is taken, or if a running job is in the way:
+/// pick again when it is done. `InvalidArgument` if the plan would put newer versions below older ones or
+/// make tables of a run overlap, and for plans without inputs, with one twice, upwards, or beyond the last
+/// level.
 pub fn validate(tree: &TreeShape<'_>, plan: &Plan) -> Result<CheckedPlan> {
     let picked = Picked::new(tree, plan)?;
     if plan.to.0 == 0 {
@@ -162,10 +163,9 @@ impl<'t, 'a> Picked<'t, 'a> {
                 plan.to
             )));
         }
-        if plan.kind == PlanKind::Move {
-            if let Some(there) = inputs.iter().find(|input| input.level == plan.to) {
-                return Err(invalid(format!("table {} is in {} already", there.table.id(), plan.to)));
-            }
+        let there = inputs.iter().find(|input| plan.kind == PlanKind::Move && input.level == plan.to);
+        if let Some(there) = there {
+            return Err(invalid(format!("table {} is in {} already", there.table.id(), plan.to)));
         }
         Ok(Picked { tree, plan, ids, inputs, first_key, last_key })
     }
@@ -255,8 +255,8 @@ impl<'t, 'a> Picked<'t, 'a> {
         }
     }
 
-    /// What lies behind the outputs. Between an input and the target nothing of its keys is left out, so that only
-    /// the runs behind the target count; within level 0 these are the runs behind the oldest input.
+    /// What lies behind the outputs. Between an input and the target nothing of its keys is left out, so that
+    /// only the runs behind the target count; within level 0 these are the runs behind the oldest input.
     fn older(&self) -> OlderData {
         let (_, oldest_input) = self.ages();
         let behind = self.tree.runs_by_age().enumerate().filter(|(age, (level, _, _))| {

@@ -1,5 +1,6 @@
-//! Compaction of a range of keys on request: level by level down to the last level in use, which is then written
-//! anew where that gets rid of something. Steps are pure; the caller carries each out before it asks for the next.
+//! Compaction of a range of keys on request: level by level down to the last level in use, which is then
+//! written anew where that gets rid of something. Steps are pure; the caller carries each out before it asks
+//! for the next.
 
 use super::{
     plan::Plan,
@@ -22,8 +23,8 @@ pub enum BottomRewrite {
 
 /// What a range compaction remembers: the state of the tree when it began.
 ///
-/// What is written to the tree later is not compacted, so that the steps end on a busy tree too; flush first what
-/// is to take part.
+/// What is written to the tree later is not compacted, so that the steps end on a busy tree too; flush first
+/// what is to take part.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RangeProgress {
     /// Versions up to this one are to be in the last level.
@@ -36,7 +37,7 @@ pub struct RangeProgress {
 }
 
 impl RangeProgress {
-    /// Begins. Steps take about `step_bytes` of the upper level each, all of what overlaps at once in level 0.
+    /// Begins. Steps take about `step_bytes` of the upper level each; of level 0 all that overlaps at once.
     pub fn start(tree: &TreeShape<'_>, rewrite: BottomRewrite, step_bytes: u64) -> RangeProgress {
         RangeProgress {
             newest: tree.tables().map(|table| table.seqnos().1).max().unwrap_or(Seqno::ZERO),
@@ -61,13 +62,14 @@ impl RangeProgress {
 
 /// The next step of compacting `range`, or `None` if all is done.
 ///
-/// A step may name tables that a job has taken: [`validate`](super::validate) then says `Busy`, and the caller asks
-/// again when a job is done. Steps end, because each brings data further down or leaves a newer table behind.
+/// A step may name tables that a job has taken: [`validate`](super::validate) then says `Busy`, and the
+/// caller asks again when a job is done. Steps end, because each brings data further down or leaves a newer
+/// table behind.
 ///
-/// ```ignore
+/// ```text
 /// let progress = RangeProgress::start(&shape(), BottomRewrite::WithTombstones, step_bytes);
 /// while let Some(plan) = next_range_plan(&shape(), &range, &progress) {
-///     run(plan)?;
+/// run(plan)?;
 /// }
 /// ```
 pub fn next_range_plan(
@@ -110,8 +112,10 @@ fn next_descent(
 
     let (first, last) = hull(sources.iter().copied()).expect("there are sources");
     let there = tree.level(to).overlapping(first, last);
-    let drops_tombstones = to == bottom && sources.iter().any(|table| progress.is_worth_rewriting(table));
-    if there.is_empty() && from.0 > 0 && !drops_tombstones {
+    // What comes to the last level meets nothing older there, so that its tombstones can go at once.
+    let drops = |table: &TableShape<'_>| table.tombstones() > 0 || progress.is_worth_rewriting(table);
+    let is_worth_writing = to == bottom && sources.iter().any(drops);
+    if there.is_empty() && from.0 > 0 && !is_worth_writing {
         return Some(Plan::relocate(ids(&sources), to));
     }
     let mut inputs = sources;

@@ -41,8 +41,8 @@ impl<'a> TreeShape<'a> {
     ///
     /// # Panics
     ///
-    /// If there are more than [`LEVEL_COUNT`] levels, more than one run below level 0, or tables of a run that
-    /// overlap or are out of order (INV-VER-1).
+    /// If there are more than [`LEVEL_COUNT`] levels, more than one run below level 0, or tables of a run
+    /// that overlap or are out of order (INV-VER-1).
     pub fn new(levels: Vec<Vec<Vec<TableShape<'a>>>>, now: UnixUs) -> TreeShape<'a> {
         assert!(levels.len() <= LEVEL_COUNT, "a tree has at most {LEVEL_COUNT} levels");
         let mut levels = levels.into_iter();
@@ -132,7 +132,8 @@ impl<'a> LevelShape<'a> {
         self.runs.iter().flat_map(|run| run.tables.iter())
     }
 
-    /// Of the single run of a level below 0, the tables that may hold keys between `first` and `last`, inclusive.
+    /// Of the single run of a level below 0, the tables that may hold keys between `first` and `last`,
+    /// inclusive.
     pub fn overlapping(&self, first: &[u8], last: &[u8]) -> &[TableShape<'a>] {
         debug_assert!(self.level.0 > 0, "level 0 has several runs");
         self.runs.first().map_or(&[], |run| run.overlapping(first, last))

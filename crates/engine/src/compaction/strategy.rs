@@ -7,7 +7,8 @@ pub trait CompactionStrategy: Send + Sync + 'static {
     /// For events and logs.
     fn name(&self) -> &str;
 
-    /// The most useful job now, or nothing. Its inputs are not busy, and [`validate`](super::validate) accepts it.
+    /// The most useful job now, or nothing. Its inputs are not busy, and [`validate`](super::validate)
+    /// accepts it.
     fn pick(&self, tree: &TreeShape<'_>) -> Option<Plan>;
 
     /// Bytes to write until the shape is as wanted; steers throttling. An estimate.

@@ -211,6 +211,12 @@ impl Store {
         }
     }
 
+    /// Changes the bounds of cache and open tables.
+    pub fn set_cache(&self, cache_bytes: u64, max_open_files: usize) {
+        self.0.context.tables.blocks.set_capacity(cache_bytes);
+        self.0.context.tables.open.set_max_open(max_open_files);
+    }
+
     // ----- the end -----
 
     /// Refuses new calls from now on (`Closed`). The directory is free, and its lock released, when every reader

@@ -67,8 +67,8 @@ impl FilterBuilder {
     /// | 8..16 | keys                                                     |
     /// | 16..  | bits, a multiple of 64 of them, the lowest of a byte first |
     ///
-    /// Probe `i` of a key with hash `h` (XXH3-64) looks at bit `((h + i * step) mod 2^64) * bits / 2^64`, where
-    /// `step` is `h * 0x9E3779B97F4A7C15 mod 2^64`, rotated by 32, with its lowest bit set.
+    /// Probe `i` of a key with hash `h` (XXH3-64) looks at bit `((h + i * step) mod 2^64) * bits / 2^64`,
+    /// where `step` is `h * 0x9E3779B97F4A7C15 mod 2^64`, rotated by 32, with its lowest bit set.
     pub(super) fn finish(&self) -> Vec<u8> {
         let words = self.words();
         let bits = words * 64;

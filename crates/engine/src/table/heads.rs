@@ -1,8 +1,8 @@
 //! Search over key heads: the part that data blocks and indexes share.
 //!
-//! Keys are sorted and lose their common prefix. Of what is left, the *rest*, the first four bytes (padded with
-//! zeros) are its *head*: an integer that is ordered as those bytes are. Heads lie in a dense array, so that a
-//! search touches a few cache lines and decodes no entry; rests are compared among equal heads only.
+//! Keys are sorted and lose their common prefix. Of what is left, the *rest*, the first four bytes (padded
+//! with zeros) are its *head*: an integer that is ordered as those bytes are. Heads lie in a dense array, so
+//! that a search touches a few cache lines and decodes no entry; rests are compared among equal heads only.
 
 use core::hint::select_unpredictable;
 
@@ -55,8 +55,8 @@ pub(super) fn lower_bound(
     low
 }
 
-/// Index of the first head that is at least `head`. The steps depend on the number of heads alone, so there is
-/// no branch to be mispredicted.
+/// Index of the first head that is at least `head`. The steps depend on the number of heads alone, so there
+/// is no branch to be mispredicted.
 fn first_at_least(heads: &[[u8; HEAD_BYTES]], head: u32) -> usize {
     let is_less = |index: usize| u32::from_le_bytes(heads[index]) < head;
     let (mut base, mut left) = (0, heads.len());

@@ -1,10 +1,10 @@
 //! Which block of a table may hold a key: separators of blocks, resident while the table is open.
 //! Layout: `docs/format.md` §4.2.
 //!
-//! The separator of a block is an internal key, at or after the block's last entry and before the first of the
-//! next. Between different user keys it is a short one with number 0, which lies behind all versions of itself.
-//! Where the versions of one key go on in the next block it is the last entry itself, so that the search finds
-//! the one block which holds the version wanted, however many blocks the key fills.
+//! The separator of a block is an internal key, at or after the block's last entry and before the first of
+//! the next. Between different user keys it is a short one with number 0, which lies behind all versions of
+//! itself. Where the versions of one key go on in the next block it is the last entry itself, so that the
+//! search finds the one block which holds the version wanted, however many blocks the key fills.
 
 use super::{
     heads::{self, HEAD_BYTES},
@@ -220,13 +220,18 @@ impl Index {
     }
 
     /// User keys that may have versions in a block.
+    ///
+    /// The upper end is the successor of the separator, not the separator itself, so that a seek to what lies
+    /// behind the range does not come back to this block.
     pub(super) fn key_bounds(&self, block: usize) -> KeyBounds {
         let low = match block.checked_sub(1).map(|previous| self.separator(previous)) {
             None => Bound::Unbounded,
             Some((key, Seqno::ZERO)) => Bound::Excluded(key),
             Some((key, _)) => Bound::Included(key), // Its versions go on in this block.
         };
-        (low, Bound::Included(self.separator(block).0))
+        let mut behind = self.separator(block).0;
+        behind.push(0);
+        (low, Bound::Excluded(behind))
     }
 
     /// Size in memory.

@@ -200,9 +200,12 @@ impl TableMeta {
         Ok(meta)
     }
 
-    /// Both ends of its keys.
+    /// User keys that it may have versions of. The upper end is the successor of its last key, so that a seek
+    /// to what lies behind the range does not come back to the table.
     pub fn key_bounds(&self) -> KeyBounds {
-        (Bound::Included(self.first_key.clone()), Bound::Included(self.last_key.clone()))
+        let mut behind = self.last_key.clone();
+        behind.push(0);
+        (Bound::Included(self.first_key.clone()), Bound::Excluded(behind))
     }
 
     /// Says whether the facts agree with each other.

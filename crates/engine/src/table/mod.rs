@@ -9,9 +9,9 @@
 //! | behind it         | properties block                                                  |
 //! | last 96 bytes     | footer: where the other three are, counts, the size of the file   |
 //!
-//! [`TableWriter`] makes them, [`Table`] reads them. What the manifest keeps of one is its [`TableMeta`]; with it
-//! a table is opened by two reads. This module knows nothing of levels, versions and which tables are live, and
-//! removes no file.
+//! [`TableWriter`] makes them, [`Table`] reads them. What the manifest keeps of one is its [`TableMeta`];
+//! with it a table is opened by two reads. This module knows nothing of levels, versions and which tables are
+//! live, and removes no file.
 
 mod block;
 mod cursor;

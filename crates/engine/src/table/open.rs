@@ -31,8 +31,8 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// `MixedStore` if the file is another database's; `Corruption` if it is damaged or is not what `meta` says;
-    /// `UnsupportedFormat`, `UnsupportedFeature`; the backend's. All name the keys of the whole table.
+    /// `MixedStore` if the file is another database's; `Corruption` if it is damaged or is not what `meta`
+    /// says; `UnsupportedFormat`, `UnsupportedFeature`; the backend's. All name the keys of the whole table.
     pub fn open(
         fs: &Arc<dyn Fs>,
         meta: Arc<TableMeta>,
@@ -44,8 +44,8 @@ impl Table {
         Ok(Arc::new(Table::assemble(opened, meta, cache)))
     }
 
-    /// Reads what the manifest would say of a table out of the table itself, the digest included: it reads the
-    /// whole file, but no data block is checked.
+    /// Reads what the manifest would say of a table out of the table itself, the digest included: it reads
+    /// the whole file, but no data block is checked.
     ///
     /// # Errors
     ///

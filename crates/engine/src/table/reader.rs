@@ -8,11 +8,12 @@ use super::{
 };
 use crate::{
     cache::{BlockCache, Charge},
-    error::{Error, Result},
+    error::{Error, KeyBounds, Result},
     key::{InternalKey, ValueKind},
     types::{Seqno, Slice, TableId},
 };
 use alloc::sync::Arc;
+use core::ops::Bound;
 
 /// The cache that tables share.
 pub type DataCache = BlockCache<Arc<DataBlock>>;
@@ -133,12 +134,20 @@ impl Table {
         if let Some(block) = self.cache.get(self.id(), handle.offset) {
             return Ok(block);
         }
-        let block = self.read_block(handle).map_err(|error| error.over_keys(self.index.key_bounds(index)))?;
+        let block = self.read_block(handle).map_err(|error| error.over_keys(self.block_keys(index)))?;
         let block = Arc::new(block);
         if caching == Caching::Fill {
             self.cache.insert(self.id(), handle.offset, Arc::clone(&block), block.resident_bytes());
         }
         Ok(block)
+    }
+
+    /// User keys that may have versions in a data block.
+    pub(super) fn block_keys(&self, index: usize) -> KeyBounds {
+        match self.index.key_bounds(index) {
+            (Bound::Unbounded, high) => (Bound::Included(self.meta.first_key.clone()), high),
+            bounds => bounds,
+        }
     }
 
     /// Reads a data block from the file.

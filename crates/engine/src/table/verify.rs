@@ -121,7 +121,7 @@ impl Check<'_> {
                 Err(error) => {
                     is_complete = false;
                     seen.last = None;
-                    self.found_error(error.over_keys(self.table.index.key_bounds(index)));
+                    self.found_error(error.over_keys(self.table.block_keys(index)));
                 }
             }
         }
@@ -188,7 +188,7 @@ impl Check<'_> {
 
     fn found_in_block(&mut self, index: usize, message: String) {
         let offset = self.table.index.handle(index).offset;
-        self.found.push(Finding { offset, message, keys: Some(self.table.index.key_bounds(index)) });
+        self.found.push(Finding { offset, message, keys: Some(self.table.block_keys(index)) });
     }
 
     fn found_error(&mut self, error: Error) {

@@ -29,8 +29,8 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// How a table is written.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct TableOptions {
-    /// Uncompressed size of a data block, in bytes; within [`TableOptions::BLOCK_BYTES`]. A larger entry gets a
-    /// block of its own.
+    /// Uncompressed size of a data block, in bytes; within [`TableOptions::BLOCK_BYTES`]. A larger entry gets
+    /// a block of its own.
     pub block_bytes: usize,
     /// Compression of values.
     pub compression: Compression,
@@ -46,7 +46,8 @@ impl TableOptions {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` outside of the bounds, `UnsupportedFeature` for a compression that is not compiled in.
+    /// `InvalidArgument` outside of the bounds, `UnsupportedFeature` for a compression that is not compiled
+    /// in.
     pub fn validate(&self) -> Result<()> {
         if !Self::BLOCK_BYTES.contains(&self.block_bytes) {
             return Err(Error::new(ErrorKind::InvalidArgument, "a block has 4 KiB to 1 MiB"));

@@ -98,8 +98,9 @@ impl Tree {
                 proceed(core::mem::take(&mut announced_bytes))?;
             }
             let bytes = unfinished.as_mut().map_or(0, |table| table.writer().estimated_bytes());
-            if unfinished.is_some() && cutter.should_cut_before(entry.key, bytes, is_new_key) {
-                let table = unfinished.take().expect("just seen");
+            if cutter.should_cut_before(entry.key, bytes, is_new_key)
+                && let Some(table) = unfinished.take()
+            {
                 written.0.push(self.finish_table(table)?);
             }
             if unfinished.is_none() {

@@ -1,9 +1,9 @@
 //! Appending: one positioned write for a group of records, and what follows if it fails.
 //!
-//! A group lies in one segment. If its write fails, nothing is written to that file again: any of its bytes may
-//! be there. A new segment then names the end before the group, so that what is there is no log; this is made
-//! durable before the caller hears of the failure, so that a failed group never comes back after records that
-//! were written later. Only lack of space can delay it; then the next append begins with it.
+//! A group lies in one segment. If its write fails, nothing is written to that file again: any of its bytes
+//! may be there. A new segment then names the end before the group, so that what is there is no log; this is
+//! made durable before the caller hears of the failure, so that a failed group never comes back after records
+//! that were written later. Only lack of space can delay it; then the next append begins with it.
 
 use super::{
     Wal,
@@ -33,8 +33,8 @@ pub(super) struct Appender {
     pub(super) place: Option<Place>,
     /// A file whose space could not be had yet.
     pub(super) blank: Option<Blank>,
-    /// Bytes of a failed group may lie behind the log's end: the segment that hides them is made durable as it
-    /// begins.
+    /// Bytes of a failed group may lie behind the log's end: the segment that hides them is made durable as
+    /// it begins.
     pub(super) hides_garbage: bool,
     /// Failures that were not lack of space since the last group that was written.
     pub(super) failures_in_row: u32,
@@ -76,14 +76,17 @@ impl Wal {
     ///
     /// # Errors
     ///
-    /// None of the group is in the log. `OutOfSpace`: the next append tries again. `InvalidArgument`: a body or
-    /// the group is too large. `Poisoned`, for good: an earlier sync failed, or two writes in a row did for
+    /// None of the group is in the log. `OutOfSpace`: the next append tries again. `InvalidArgument`: a body
+    /// or the group is too large. `Poisoned`, for good: an earlier sync failed, or two writes in a row did for
     /// another reason than lack of space. `Closed`.
+    ///
+    /// After `OutOfSpace` and `Poisoned` a crash may bring the group back, as the last of the log, if no later
+    /// one was appended: its bytes may be there, and what would hide them is not.
     ///
     /// # Panics
     ///
     /// If the group is empty, or a record has no operations or does not come after all before it.
-    pub fn append(&self, records: &[AppendRecord<'_>]) -> Result<LogPosition> {
+    pub(crate) fn append(&self, records: &[AppendRecord<'_>]) -> Result<LogPosition> {
         let (first, last) = (records.first(), records.last());
         let (first, last) = first.zip(last).expect("a group has records");
         let group_bytes = check_sizes(records)?;
@@ -118,7 +121,7 @@ impl Wal {
     /// # Errors
     ///
     /// As [`Wal::append`].
-    pub fn append_void_if_idle(&self) -> Result<()> {
+    pub(crate) fn append_void_if_idle(&self) -> Result<()> {
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
         let (synced_upto, carried) = {
@@ -128,10 +131,10 @@ impl Wal {
         let Appender { place: Some(place), buffer, .. } = &mut *appender else {
             return Ok(());
         };
-        // Only the record that brings the log up to date needs the room that groups leave.
-        if carried >= synced_upto || place.is_full_of_voids(self.options.segment_bytes) {
+        if carried >= synced_upto {
             return Ok(());
         }
+        place.reserve(place.end + VOID_BYTES)?;
         encode_record(buffer, place.salt, place.end, Record { kind: KIND_VOID, synced_upto, payload: &[] });
         self.write_group(&mut appender, Group { seqnos: None }, synced_upto).map(drop)
     }
@@ -142,7 +145,7 @@ impl Wal {
     /// # Errors
     ///
     /// As [`Wal::append`]; the log goes on in the old segment, or in one that the next append begins.
-    pub fn rotate_segment(&self) -> Result<u32> {
+    pub(crate) fn rotate_segment(&self) -> Result<u32> {
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
         if !appender.place.as_ref().is_some_and(|place| place.is_empty()) {

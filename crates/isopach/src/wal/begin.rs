@@ -1,4 +1,4 @@
-//! Beginning a segment: a file of its own, its space, its header and first record, its entry in the directory.
+//! Beginning a segment: a new file, its space, its header and first record, its entry in the directory.
 
 use super::{
     Wal,
@@ -48,11 +48,6 @@ pub(super) struct Blank {
 impl Place {
     pub(super) fn is_empty(&self) -> bool {
         !self.has_records
-    }
-
-    /// Whether even the room left for a void record is used.
-    pub(super) fn is_full_of_voids(&self, segment_bytes: u64) -> bool {
-        self.end + VOID_BYTES > segment_bytes.max(self.reserved_bytes)
     }
 
     /// Reserves space up to `end`, where the backend reserves at all.

@@ -3,9 +3,9 @@
 //! Two positions come out of it. *E*, [`Recovered::end`], is where the valid log ends. *X*,
 //! [`Recovered::durable`], is the greatest position that is known to have been durable: the greatest
 //! `synced_upto` that the manifest, any record, or anything that looks like a record behind an invalid one
-//! carries. Unsynced pages survive a power loss in any subset, so an invalid record at or above X is how a log
-//! ends; below X it is damage. What was read in `[X, E)` may have come from the page cache and is not durable:
-//! [`Wal::start`](super::Wal::start) writes it anew.
+//! carries. Unsynced pages survive a power loss in any subset, so an invalid record at or above X is how a
+//! log ends; below X it is damage. What was read in `[X, E)` may have come from the page cache and is not
+//! durable: [`Wal::start`](super::Wal::start) writes it anew.
 
 use super::{
     chain::chain,
@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// What the manifest says about the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LogFacts {
+pub(crate) struct LogFacts {
     /// Segments below this number are not needed any more.
     pub first_live: u32,
     /// Where the log ends exactly, if it was closed cleanly and nothing was opened for writing since.
@@ -31,15 +31,17 @@ pub struct LogFacts {
     pub synced_upto: LogPosition,
 }
 
+#[cfg(test)]
 impl LogFacts {
     /// Of a database that was just created.
-    pub const NEW: LogFacts = LogFacts { first_live: 1, clean_end: None, synced_upto: LogPosition::START };
+    pub(crate) const NEW: LogFacts =
+        LogFacts { first_live: 1, clean_end: None, synced_upto: LogPosition::START };
 }
 
 /// A log whose end was found.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// E: where the valid log ends.
     pub end: LogPosition,
     /// X: up to here the log is durable; never above `end`.
@@ -69,7 +71,7 @@ pub struct Recovered {
 
 impl Recovered {
     /// The segments of the log in order: number, and where the log leaves each.
-    pub fn segments(&self) -> impl Iterator<Item = LogPosition> + '_ {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = LogPosition> + '_ {
         self.segments.iter().map(|segment| LogPosition { file: segment.number, offset: segment.limit })
     }
 }
@@ -112,7 +114,7 @@ impl RecoveredSegment {
 /// `Corruption`: an invalid record, or a missing segment, below the durable position; names file and offset.
 /// With a clean end: anything but valid records up to exactly there. `MixedStore`: a segment of another
 /// database. Nothing is written in any case.
-pub fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts) -> Result<Recovered> {
+pub(crate) fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts) -> Result<Recovered> {
     let numbers = list(fs)?;
     let live = numbers.iter().copied().filter(|&number| number >= facts.first_live);
     let found: Vec<Found> = live.map(|number| Found::open(fs, number, database)).collect::<Result<_>>()?;
@@ -180,10 +182,13 @@ impl<'a> Survey<'a> {
                 _ => None,
             })
             .collect();
+        let mut chain = chain(&starts, facts.first_live);
+        // What lies above a clean end is no log: checked later.
+        chain.retain(|&number| facts.clean_end.is_none_or(|end| number <= end.file));
         Survey {
             found,
             facts,
-            chain: chain(&starts, facts.first_live),
+            chain,
             segments: Vec::new(),
             end: LogPosition::START,
             stopped: None,
@@ -218,10 +223,6 @@ impl<'a> Survey<'a> {
             if self.stopped.is_some() {
                 return Ok(());
             }
-        }
-        if self.chain.is_empty() {
-            // Nothing is left of the log: it goes on behind what is known of it.
-            self.end = self.durable;
         }
         Ok(())
     }
@@ -291,14 +292,17 @@ impl<'a> Survey<'a> {
             let found = greatest_synced_upto(Arc::clone(&segment.file), salt, from, segment.bytes);
             self.durable = self.durable.max(found.map_err(read_error(segment.number))?.unwrap_or_default());
         }
+        if self.chain.is_empty() && self.durable.file < self.facts.first_live {
+            // Nothing is left of the log, and nothing need be: it goes on behind what is known of it.
+            self.end = self.durable;
+        }
         Ok(())
     }
 
     /// The rule of the log's end.
     fn check(&self) -> Result<()> {
-        let is_gone = self.chain.is_empty() && self.durable.file >= self.facts.first_live;
-        if self.durable > self.end || is_gone {
-            return Err(self.damage());
+        if self.durable > self.end {
+            return Err(self.damage()?);
         }
         for &number in self.chain.iter().filter(|&&number| number <= self.end.file) {
             let previous_end = self.started(number).2.previous_end;
@@ -311,16 +315,24 @@ impl<'a> Survey<'a> {
     }
 
     /// The end lies below the durable position: says where.
-    fn damage(&self) -> Error {
+    fn damage(&self) -> Result<Error> {
         let until = format!("the log was durable up to {}", self.durable);
-        let is_inside = self.end.file == self.durable.file || self.stopped.is_some();
-        if is_inside && !self.chain.is_empty() {
-            let why = self.stopped.unwrap_or("the file is too short");
-            return Error::corrupt(segment_name(self.end.file), self.end.offset, format!("{why}; {until}"));
-        }
-        // The log left its last segment in good order: the one behind it is damaged or gone.
-        let above = if self.chain.is_empty() { self.facts.first_live } else { self.end.file + 1 };
-        match self.found.iter().find(|segment| segment.number >= above) {
+        let above = match self.found(self.end.file).filter(|_| !self.chain.is_empty()) {
+            None => self.facts.first_live,
+            Some(last) => {
+                let is_used = used_bytes(&*last.file, self.end.offset, last.bytes)
+                    .map_err(read_error(last.number))?
+                    .is_some();
+                if is_used || !self.is_whole() || self.durable.file == last.number {
+                    let why = self.stopped.unwrap_or("the file is too short");
+                    let name = segment_name(last.number);
+                    return Ok(Error::corrupt(name, self.end.offset, format!("{why}; {until}")));
+                }
+                // The log leaves its last segment in good order: the one behind it is damaged or gone.
+                last.number + 1
+            }
+        };
+        Ok(match self.found.iter().find(|segment| segment.number >= above) {
             Some(Found { number, opening: Opening::NotStarted { why, .. }, .. }) => {
                 Error::corrupt(segment_name(*number), START_AT, format!("{why}; {until}"))
             }
@@ -328,32 +340,30 @@ impl<'a> Survey<'a> {
                 Error::corrupt(segment_name(*number), 0, format!("{why}; {until}"))
             }
             Some(Found { opening: Opening::Started { start, .. }, .. }) => {
-                missing(start.previous_end.file, until)
+                missing(start.previous_end.file, &until)
             }
-            None => missing(self.durable.file, until),
-        }
+            None => missing(self.durable.file, &until),
+        })
     }
 
-    /// A log that was closed ends exactly where its close said.
+    /// A log that was closed ends exactly where its close said: no record of the caller follows. A segment
+    /// may, if it was begun for an append that failed.
     fn check_clean_end(&self) -> Result<()> {
         let Some(clean_end) = self.facts.clean_end else {
             return Ok(());
         };
-        assert!(self.durable >= clean_end && self.end >= self.durable, "a clean end is durable");
-        let file = segment_name(self.end.file);
-        if self.end > clean_end {
-            return Err(Error::corrupt(
-                file,
-                START_AT,
-                format!("the log was closed at {clean_end}, and goes on"),
-            ));
-        }
-        if let Some(last) = self.segments.last() {
-            let (segment, ..) = self.started(last.number);
-            let mut behind =
-                RecordReader::new(Arc::clone(&segment.file), last.salt, last.limit, segment.bytes);
-            if let Step::Record { offset, .. } = behind.step().map_err(read_error(last.number))? {
-                return Err(Error::corrupt(file, offset, "the log was closed here, and goes on"));
+        assert!(self.end == clean_end, "a clean end is durable, and nothing is read behind it");
+        for segment in self.found.iter().filter(|segment| segment.number >= clean_end.file) {
+            let from = match segment.opening {
+                _ if segment.number == clean_end.file => clean_end.offset,
+                Opening::Started { .. } => DATA_AT,
+                _ => continue,
+            };
+            let salt = segment.salt().expect("it was read");
+            let mut behind = RecordReader::new(Arc::clone(&segment.file), salt, from, segment.bytes);
+            if let Step::Record { offset, .. } = behind.step().map_err(read_error(segment.number))? {
+                let why = format!("the log was closed at {clean_end}, and goes on");
+                return Err(Error::corrupt(segment_name(segment.number), offset, why));
             }
         }
         Ok(())
@@ -394,6 +404,6 @@ impl<'a> Survey<'a> {
     }
 }
 
-fn missing(number: u32, until: String) -> Error {
+fn missing(number: u32, until: &str) -> Error {
     Error::corrupt(segment_name(number), 0, format!("the segment is missing; {until}"))
 }

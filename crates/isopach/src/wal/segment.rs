@@ -13,7 +13,7 @@ use isopach_env::{File, Fs, IoResult, OpenMode};
 use std::sync::Arc;
 
 /// Directory of the segments, relative to the root.
-pub const WAL_DIR: &str = "wal";
+pub(super) const WAL_DIR: &str = "wal";
 
 /// Where a segment's first record lies.
 pub(super) const START_AT: u64 = HEADER_BYTES as u64;
@@ -176,6 +176,8 @@ pub(super) fn used_bytes(file: &dyn File, from: u64, end: u64) -> IoResult<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wal::record::{AppendRecord, RecordKind};
+    use isopach_engine::types::{Seqno, UnixUs};
 
     #[test]
     fn one_number_has_one_name() {
@@ -194,18 +196,29 @@ mod tests {
         }
     }
 
-    /// The bytes below are the worked example of `docs/format.md`: change both or neither.
+    /// `testdata/segment.hex` is the worked example of `docs/format.md`: change both or neither.
     #[test]
-    fn a_segment_opens_as_documented() {
+    fn a_segment_with_a_batch_is_encoded_as_documented() {
         let (file, database) = (Uuid([0x11; 16]), Uuid([0x22; 16]));
-        let header = encode_header(file, database);
-        let start = Start { number: 2, previous_end: LogPosition { file: 1, offset: 120 }, timeline: 0 };
-        let mut bytes = header.to_vec();
+        let synced_upto = LogPosition { file: 1, offset: 120 };
+        let start = Start { number: 2, previous_end: synced_upto, timeline: 0 };
+        let batch = AppendRecord {
+            kind: RecordKind::Batch,
+            first_seqno: Seqno::from_raw(0x0A0B).unwrap(),
+            count: 3,
+            time: UnixUs(0x0102_0304_0506),
+            body: b"body",
+        };
+        let mut bytes = encode_header(file, database).to_vec();
+        let mut payload = Vec::new();
 
-        encode_start(&mut bytes, Salt::of(file), start, LogPosition { file: 1, offset: 120 });
+        encode_start(&mut bytes, Salt::of(file), start, synced_upto);
+        batch.encode(&mut payload);
+        let record = Record { kind: RecordKind::Batch as u8, synced_upto, payload: &payload };
+        encode_record(&mut bytes, Salt::of(file), DATA_AT, record);
 
         assert_eq!(DATA_AT, 120);
-        assert_eq!(hex(&bytes), include_str!("testdata/opening.hex").replace(char::is_whitespace, ""));
+        assert_eq!(hex(&bytes), include_str!("testdata/segment.hex").replace(char::is_whitespace, ""));
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -16,7 +16,7 @@ use std::{collections::VecDeque, sync::Arc};
 /// A live segment of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct SegmentInfo {
+pub(crate) struct SegmentInfo {
     /// Its number.
     pub number: u32,
     /// Number of the first operation in it.
@@ -41,6 +41,14 @@ pub(super) struct Dirty {
     pub(super) number: u32,
     pub(super) file: Arc<dyn File>,
     pub(super) used_bytes: u64,
+}
+
+/// A sync to be done.
+pub(super) struct Due {
+    /// Files by number, in the order in which to sync them.
+    pub(super) files: Vec<(u32, Arc<dyn File>)>,
+    /// Up to where everything is durable then.
+    pub(super) upto: LogPosition,
 }
 
 pub(super) struct State {
@@ -133,7 +141,8 @@ impl State {
         self.left_empty.take()?;
         let number = self.end.file;
         self.dirty.retain(|dirty| dirty.number != number);
-        self.segments.pop_back_if(|live| live.number == number)
+        let is_live = self.segments.back().is_some_and(|live| live.number == number);
+        if is_live { self.segments.pop_back() } else { None }
     }
 
     /// Makes a group that was written part of the log.
@@ -150,19 +159,18 @@ impl State {
         }
     }
 
-    /// What must be synced, in order, so that everything before `position` is durable; and up to where
-    /// everything then is. Whole segments: the current one is left out if `position` lies before it.
-    pub(super) fn due(&self, position: LogPosition) -> (Vec<(u32, Arc<dyn File>)>, LogPosition) {
-        let mut target = self.synced_upto;
-        let mut files = Vec::new();
+    /// What makes everything before `position` durable. Whole segments: the current one is left out if
+    /// `position` lies before it.
+    pub(super) fn due(&self, position: LogPosition) -> Due {
+        let mut due = Due { files: Vec::new(), upto: self.synced_upto };
         for dirty in self.dirty.iter().take_while(|dirty| dirty.number <= position.file) {
             let end = LogPosition { file: dirty.number, offset: dirty.used_bytes };
             if end > self.synced_upto {
-                files.push((dirty.number, Arc::clone(&dirty.file)));
-                target = end;
+                due.files.push((dirty.number, Arc::clone(&dirty.file)));
+                due.upto = end;
             }
         }
-        (files, target)
+        due
     }
 
     /// Moves the durable position.

@@ -1,1 +1,9 @@
-//! Behaviour of the log.
+//! Behaviour of the log, over files in memory that can fail, be damaged, and lose power.
+
+mod append;
+mod clean;
+mod end_rule;
+mod power;
+mod restart;
+mod support;
+mod sync;

@@ -1,1 +1,177 @@
-//! Tests.
+//! `fate` against the oracle, and its rules one by one.
+
+use super::*;
+use crate::compaction::oracle::{Case, Random, Version, run_shown, seeds, seqno, value_at, views};
+use alloc::{vec, vec::Vec};
+
+const CASES: u64 = 60_000;
+
+#[test]
+fn generated_histories_read_the_same_after_a_job() {
+    for seed in seeds(CASES) {
+        let mut random = Random(seed);
+        let case = Case::generate(&mut random);
+        run_shown(seed, || check(&case));
+    }
+}
+
+#[test]
+fn all_histories_of_up_to_four_versions_read_the_same_after_a_job() {
+    let mut cases = 0_u64;
+    for len in 0..=4_u64 {
+        for deletes in 0..1_u64 << len {
+            let history: Vec<Version> = (1..=len)
+                .rev()
+                .map(|seqno| (seqno, (deletes >> (seqno - 1) & 1 == 0).then_some(seqno)))
+                .collect();
+            // Each version lies above the job, in it, or below; by INV-VER-2 the three are parts in this
+            // order.
+            for above in 0..=history.len() {
+                for below in above..=history.len() {
+                    for visible in 0..=len + 1 {
+                        for live in 0..1_u64 << (visible + 1) {
+                            let live = (0..=visible).filter(|view| live >> view & 1 == 1).collect();
+                            let parts = [&history[..above], &history[above..below], &history[below..]];
+                            check(&Case { keys: vec![parts.map(<[Version]>::to_vec)], live, visible });
+                            cases += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(cases > 10_000, "{cases}");
+}
+
+#[test]
+fn a_job_at_the_bottom_without_snapshots_leaves_one_put_for_each_living_key() {
+    for seed in seeds(10_000) {
+        let mut random = Random(seed);
+        let mut case = Case::generate(&mut random);
+        case.live.clear();
+        for [above, job, below] in &mut case.keys {
+            let whole: Vec<Version> = above.drain(..).chain(job.drain(..)).chain(below.drain(..)).collect();
+            case.visible = case.visible.max(whole.first().map_or(0, |newest| newest.0));
+            *job = whole;
+        }
+
+        run_shown(seed, || {
+            for parts in &case.keys {
+                let kept = run_job(&case, parts);
+                let living = value_at(&[&parts[1]], case.visible).is_some();
+                assert_eq!(kept.len(), usize::from(living), "{parts:?} -> {kept:?}");
+                assert!(kept.iter().all(|version| version.1.is_some()), "a tombstone is left: {kept:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn each_view_holds_what_it_sees_and_no_more() {
+    let history = [(9, Some(9)), (7, Some(7)), (5, None), (3, Some(3)), (1, Some(1))];
+    for (live, expected) in [
+        (vec![], vec![9]),
+        (vec![8], vec![9, 7]),
+        (vec![6], vec![9]), // It sees the delete, which hides nothing once the rest is gone.
+        (vec![4], vec![9, 3]),
+        (vec![2, 7], vec![9, 7, 1]),
+        (vec![2, 6], vec![9, 5, 1]), // Now it hides version 1.
+    ] {
+        let case = Case { keys: vec![[vec![], history.to_vec(), vec![]]], live: live.clone(), visible: 9 };
+
+        let kept = run_job(&case, &case.keys[0]);
+
+        assert_eq!(kept.iter().map(|version| version.0).collect::<Vec<_>>(), expected, "live views {live:?}");
+    }
+}
+
+#[test]
+fn nothing_above_visible_is_dropped() {
+    let views = views(&[], 5);
+
+    for kind in [ValueKind::Put, ValueKind::Delete, ValueKind::DeleteWeak] {
+        assert_eq!(fate(facts(8, kind), newer(9), &views), Fate::Keep);
+        assert_eq!(fate(facts(8, kind), None, &views), Fate::Keep);
+        assert_eq!(fate(facts(5, ValueKind::Put), newer(6), &views), Fate::Keep, "visible sees it");
+    }
+    assert_eq!(fate(facts(4, ValueKind::Put), newer(5), &views), Fate::Drop);
+}
+
+#[test]
+fn what_an_operand_builds_on_is_kept() {
+    let views = views(&[], 100);
+    let operand = Some(Newer { seqno: seqno(50), kind: ValueKind::Merge });
+
+    for kind in [ValueKind::Put, ValueKind::Delete, ValueKind::DeleteWeak, ValueKind::Merge] {
+        assert_eq!(fate(facts(40, kind), operand, &views), Fate::Keep, "{kind:?}");
+    }
+    assert_eq!(fate(facts(30, ValueKind::Put), newer(40), &views), Fate::Drop, "behind the base");
+}
+
+#[test]
+fn other_kinds_are_kept_even_in_a_shadow() {
+    let views = views(&[], 100);
+
+    for kind in [ValueKind::Merge, ValueKind::BlobPointer, ValueKind::PutUntil, ValueKind::Cells] {
+        assert_eq!(fate(facts(40, kind), newer(50), &views), Fate::Keep, "{kind:?}");
+    }
+}
+
+#[test]
+fn views_that_keep_all_keep_all() {
+    let views = Views::keep_all();
+
+    assert!(views.has_view_in(seqno(1), seqno(2)));
+    assert_eq!(fate(facts(4, ValueKind::Put), newer(5), &views), Fate::Keep);
+    assert_eq!(fate(facts(4, ValueKind::Delete), None, &views), Fate::Keep);
+}
+
+#[test]
+fn views_are_found_at_the_ends_of_ranges() {
+    let views = views(&[7, 3, 3], 9);
+
+    assert_eq!((views.oldest(), views.visible()), (seqno(3), seqno(9)));
+    for (from, to, expected) in [
+        (3, 4, true),
+        (4, 7, false),
+        (4, 8, true),
+        (8, 9, false),
+        (9, 10, true),
+        (20, 21, true),
+        (0, 3, false),
+    ] {
+        assert_eq!(views.has_view_in(seqno(from), seqno(to)), expected, "{from}..{to}");
+    }
+}
+
+fn check(case: &Case) {
+    for parts in &case.keys {
+        case.check_key(parts, &run_job(case, parts));
+    }
+}
+
+fn run_job(case: &Case, parts: &[Vec<Version>; 3]) -> Vec<Version> {
+    let views = case.views();
+    let mut newer = None;
+    let mut kept = Vec::new();
+    for &version in &parts[1] {
+        let kind = if version.1.is_some() { ValueKind::Put } else { ValueKind::Delete };
+        let may_hide_older = !parts[2].is_empty();
+        let fate = fate(VersionFacts { seqno: seqno(version.0), kind, may_hide_older }, newer, &views);
+        newer = Some(Newer { seqno: seqno(version.0), kind });
+        match fate {
+            Fate::Keep => kept.push(version),
+            Fate::Drop => {}
+            Fate::DropRest => break,
+        }
+    }
+    kept
+}
+
+fn facts(at: u64, kind: ValueKind) -> VersionFacts {
+    VersionFacts { seqno: seqno(at), kind, may_hide_older: false }
+}
+
+fn newer(at: u64) -> Option<Newer> {
+    Some(Newer { seqno: seqno(at), kind: ValueKind::Put })
+}

@@ -12,8 +12,8 @@ use heads::HEAD_BYTES;
 
 /// A decoded data block. An entry is named by its place, from 0.
 ///
-/// Every offset, kind and number in it was checked, so that no accessor can leave the block. The order of keys
-/// was not: checksums vouch for it, and [`DataBlock::check_order`] looks.
+/// Every offset, kind and number in it was checked, so that no accessor can leave the block. The order of
+/// keys was not: checksums vouch for it, and [`DataBlock::check_order`] looks.
 pub struct DataBlock {
     /// The key section.
     keys: Vec<u8>,

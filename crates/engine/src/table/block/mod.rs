@@ -3,20 +3,20 @@
 //! A block is a frame of two sections. The *key section* is never compressed: of `n` entries whose user keys
 //! share `p` bytes,
 //!
-//! | bytes         | field                                                                 |
-//! |---------------|-----------------------------------------------------------------------|
-//! | 0..4          | `n`, at least 1                                                       |
-//! | 4..6          | `p`                                                                   |
-//! | 6             | the kind of all entries; 0: they differ, see the column               |
-//! | 7             | `w`, bytes a number takes in its column: 0, 1, 2, 4 or 8              |
-//! | 8..16         | the least number                                                      |
-//! | 4 `n`         | heads: the first four bytes of each rest, zero-padded, as big-endian numbers stored little-endian |
-//! | 4 `n`         | where each value ends, from the start of the value section            |
-//! | 2 `n`         | where each rest ends, from the start of the rests                     |
-//! | `n`, or 0     | kinds, if they differ                                                 |
-//! | `w` `n`       | numbers, less the least                                               |
-//! | `p`           | the prefix                                                            |
-//! | the remainder | rests: user keys without the prefix                                   |
+//! | bytes         | field                                                                    |
+//! |---------------|--------------------------------------------------------------------------|
+//! | 0..4          | `n`, at least 1                                                          |
+//! | 4..6          | `p`                                                                      |
+//! | 6             | the kind of all entries; 0: they differ, see the column                  |
+//! | 7             | `w`, bytes a number takes in its column: 0, 1, 2, 4 or 8                 |
+//! | 8..16         | the least number                                                         |
+//! | 4 `n`         | heads: first four bytes of the rests, zero-padded, as big-endian numbers |
+//! | 4 `n`         | where each value ends, from the start of the value section               |
+//! | 2 `n`         | where each rest ends, from the start of the rests                        |
+//! | `n`, or 0     | kinds, if they differ                                                    |
+//! | `w` `n`       | numbers, less the least                                                  |
+//! | `p`           | the prefix                                                               |
+//! | the remainder | rests: user keys without the prefix                                      |
 //!
 //! It is at most 64 KiB long, unless the block holds a single entry; that one's rest is empty. The *value
 //! section* is the values one behind the other, compressed as a whole.

@@ -1,0 +1,327 @@
+//! The command line: what can be said. What it means is in [`commands`](crate::commands).
+
+use crate::{exit, formats::Format, output::Output, text};
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+
+/// Reads, writes and examines Isopach databases.
+///
+/// get, scan, count, ls, info, levels and verify write nothing. load and put create the database and the
+/// keyspace if they are missing. A database is open in one process at a time.
+#[derive(Parser, Debug)]
+#[command(name = "isopach", version, after_help = exit::HELP, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    /// How results are printed [default: table on a terminal, else jsonl]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<Output>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Load the records of a file
+    Load(LoadArgs),
+    /// Put one value
+    Put(PutArgs),
+    /// Print the value of a key
+    Get(KeyArgs),
+    /// Remove a key
+    Rm(RemoveArgs),
+    /// Print the entries of a keyspace, in key order
+    Scan(ScanArgs),
+    /// Count the entries of a keyspace
+    Count(CountArgs),
+    /// List the keyspaces and their options
+    Ls(DbArgs),
+    /// Say what a database is and in what state, on one screen
+    Info(DbArgs),
+    /// Show the levels of every keyspace
+    Levels(DbArgs),
+    /// Write what is in memory and log as tables
+    Flush(DbArgs),
+    /// Rewrite keyspaces into their last level
+    Compact(CompactArgs),
+    /// Check every file
+    Verify(VerifyArgs),
+    /// Load the Unicode characters, read them back, and survive being killed
+    Demo(DemoArgs),
+    /// The writer that `demo` kills
+    #[command(hide = true)]
+    DemoChild(DbArgs),
+}
+
+/// A database.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct DbArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct LoadArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Keyspace to load into
+    #[arg(long, short, value_parser = keyspace_name)]
+    pub(crate) keyspace: String,
+    /// What the file holds
+    #[arg(long, short, value_enum)]
+    pub(crate) format: Format,
+    /// Records per atomic batch; one that reaches 64 MiB is written early
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) batch: u64,
+    #[command(flatten)]
+    pub(crate) durability: DurabilityArgs,
+    /// File to read; `-` is standard input
+    pub(crate) file: PathBuf,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct PutArgs {
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    /// Value; `-` reads it from standard input, byte for byte
+    pub(crate) value: String,
+    #[command(flatten)]
+    pub(crate) durability: DurabilityArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RemoveArgs {
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    #[command(flatten)]
+    pub(crate) durability: DurabilityArgs,
+}
+
+/// A key of a keyspace of a database.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct KeyArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Keyspace
+    #[arg(value_parser = keyspace_name)]
+    pub(crate) keyspace: String,
+    /// Key
+    pub(crate) key: String,
+    #[command(flatten)]
+    pub(crate) hex: HexArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ScanArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Keyspace
+    #[arg(value_parser = keyspace_name)]
+    pub(crate) keyspace: String,
+    /// Only keys that start with this
+    #[arg(long, value_name = "KEY")]
+    pub(crate) prefix: Option<String>,
+    /// First key, included
+    #[arg(long, value_name = "KEY")]
+    pub(crate) from: Option<String>,
+    /// End, not included
+    #[arg(long, value_name = "KEY")]
+    pub(crate) to: Option<String>,
+    /// From the last entry to the first
+    #[arg(long)]
+    pub(crate) rev: bool,
+    /// At most this many entries
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Keys only
+    #[arg(long)]
+    pub(crate) keys: bool,
+    #[command(flatten)]
+    pub(crate) hex: HexArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CountArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Keyspace
+    #[arg(value_parser = keyspace_name)]
+    pub(crate) keyspace: String,
+    /// Only keys that start with this
+    #[arg(long, value_name = "KEY")]
+    pub(crate) prefix: Option<String>,
+    #[command(flatten)]
+    pub(crate) hex: HexArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CompactArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Only this keyspace
+    #[arg(long, short, value_parser = keyspace_name)]
+    pub(crate) keyspace: Option<String>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct VerifyArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Only sizes, headers and footers
+    #[arg(long)]
+    pub(crate) quick: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct DemoArgs {
+    /// Directory to work in, missing or empty [default: a new temporary one]
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Keep the directory
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// How often the writer is killed
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = rounds_range())]
+    pub(crate) rounds: u32,
+    /// Longest time that a writer lives, 0.3 to 60
+    #[arg(long, value_name = "S", default_value = "1.5", value_parser = seconds)]
+    pub(crate) seconds: Duration,
+    /// Repeat the random choices of an earlier run
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+/// Whether keys and values on the command line are text or hex.
+#[derive(ClapArgs, Clone, Copy, Debug)]
+pub(crate) struct HexArgs {
+    /// Keys and values on the command line are hex digits
+    #[arg(long = "hex", action = ArgAction::SetTrue)]
+    given: bool,
+}
+
+impl HexArgs {
+    /// The bytes that an argument stands for.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the hex digits.
+    pub(crate) fn bytes(self, argument: &str) -> Result<Vec<u8>, String> {
+        if self.given { text::from_hex(argument) } else { Ok(argument.as_bytes().to_vec()) }
+    }
+}
+
+#[derive(ClapArgs, Clone, Copy, Debug)]
+pub(crate) struct DurabilityArgs {
+    /// What has happened to a write once it is done
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Durability::Buffered)]
+    pub(crate) durability: Durability,
+}
+
+/// What has happened to a write once it is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Durability {
+    /// In memory: a crash before the end loses it
+    Volatile,
+    /// With the operating system: survives a crash of this process
+    Buffered,
+    /// On the medium: survives a power loss
+    Sync,
+}
+
+/// A name that the database accepts, so that a wrong one is wrong usage whatever the database holds.
+fn keyspace_name(name: &str) -> Result<String, String> {
+    const LENGTH: RangeInclusive<usize> = 1..=255;
+    if !LENGTH.contains(&name.len()) {
+        return Err("a keyspace name has 1 to 255 bytes".to_owned());
+    }
+    if name.contains(|c: char| c == '/' || c.is_control()) {
+        return Err("a keyspace name has no '/' and no control characters".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+fn rounds_range() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=100)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.3..=60.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("not a number of seconds from 0.3 to 60".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, error::ErrorKind};
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn help_documents_the_exit_codes() {
+        let help = Args::command().render_long_help().to_string();
+        assert!(help.contains("corruption found"), "{help}");
+        assert!(!help.contains("demo-child"), "hidden commands stay hidden");
+    }
+
+    #[test]
+    fn load_has_documented_defaults() {
+        let args = parse("isopach load db --keyspace k --format deb822 -").unwrap();
+        let Command::Load(load) = args.command else { panic!("not load") };
+        assert_eq!((load.batch, load.durability.durability), (1000, Durability::Buffered));
+        assert_eq!(load.file, PathBuf::from("-"));
+    }
+
+    #[test]
+    fn lone_dash_is_a_value() {
+        let args = parse("isopach put db k key -").unwrap();
+        let Command::Put(put) = args.command else { panic!("not put") };
+        assert_eq!(put.value, "-");
+    }
+
+    #[test]
+    fn output_may_come_after_the_command() {
+        let args = parse("isopach count db k --prefix p --output jsonl").unwrap();
+        assert_eq!(args.output, Some(Output::Jsonl));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        let lines = [
+            ("isopach", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("isopach load db --format jsonl f", ErrorKind::MissingRequiredArgument),
+            ("isopach load db --keyspace k --format xml f", ErrorKind::InvalidValue),
+            ("isopach load db --keyspace k --format jsonl --batch 0 f", ErrorKind::ValueValidation),
+            ("isopach get db a/b key", ErrorKind::ValueValidation),
+            ("isopach demo --seconds 0.1", ErrorKind::ValueValidation),
+            ("isopach dance db", ErrorKind::InvalidSubcommand),
+        ];
+        for (line, kind) in lines {
+            assert_eq!(parse(line).unwrap_err().kind(), kind, "{line}");
+        }
+    }
+
+    #[test]
+    fn keyspace_names_are_checked() {
+        assert!(keyspace_name("köln.v2").is_ok());
+        assert!(keyspace_name("").is_err());
+        assert!(keyspace_name("a\nb").is_err());
+        assert!(keyspace_name(&"k".repeat(255)).is_ok());
+        assert!(keyspace_name(&"k".repeat(256)).is_err());
+    }
+
+    #[test]
+    fn hex_arguments_are_bytes() {
+        assert_eq!(HexArgs { given: true }.bytes("0x00fF").unwrap(), [0, 255]);
+        assert_eq!(HexArgs { given: false }.bytes("00").unwrap(), b"00");
+        assert!(HexArgs { given: true }.bytes("0").is_err());
+    }
+}

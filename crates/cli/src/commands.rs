@@ -1,0 +1,30 @@
+//! The commands, a function each. They say what is done; how a database is opened is in
+//! [`database`](crate::database).
+
+mod data;
+mod load;
+mod maintain;
+mod scan;
+mod show;
+
+use crate::{args::Command, demo, exit::Failure, output::Console};
+
+/// Runs one command.
+pub(crate) fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
+    match command {
+        Command::Load(args) => load::load(&args, console),
+        Command::Put(args) => data::put(&args),
+        Command::Get(args) => data::get(&args, console),
+        Command::Rm(args) => data::remove(&args),
+        Command::Scan(args) => scan::scan(&args, console),
+        Command::Count(args) => scan::count(&args, console),
+        Command::Ls(args) => show::ls(&args.db, console),
+        Command::Info(args) => show::info(&args.db, console),
+        Command::Levels(args) => show::levels(&args.db, console),
+        Command::Flush(args) => maintain::flush(&args.db, console),
+        Command::Compact(args) => maintain::compact(&args, console),
+        Command::Verify(args) => maintain::verify(&args, console),
+        Command::Demo(args) => demo::run(&args, console),
+        Command::DemoChild(args) => demo::child::run(&args.db, console),
+    }
+}

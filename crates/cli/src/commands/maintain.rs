@@ -1,0 +1,184 @@
+//! `flush`, `compact`, `verify`: care of the files.
+
+use crate::{
+    args::{CompactArgs, VerifyArgs},
+    database::{self, Depth, Missing, VerifyFacts},
+    exit::{self, Doing, Failure},
+    output::{
+        Align::{Left, Right},
+        Console, Output, Table,
+    },
+    text,
+};
+use isopach::Keyspace;
+use serde_json::json;
+use std::path::Path;
+
+/// Writes what is in memory and log as tables.
+pub(super) fn flush(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::write(db, Missing::Refuse)?;
+    db.flush().doing("flush")?;
+    let seqno = db.seqno().raw();
+    database::close(db)?;
+
+    match console.output() {
+        Output::Table => writeln!(console.out(), "flushed up to seqno {seqno}")?,
+        Output::Jsonl => console.object("flush", json!({ "seqno": seqno }))?,
+    }
+    Ok(())
+}
+
+/// Rewrites one keyspace or all into their last level, and says what that changed.
+pub(super) fn compact(args: &CompactArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::write(&args.db, Missing::Refuse)?;
+    let names = match &args.keyspace {
+        Some(name) => vec![name.clone()],
+        None => db.keyspaces().into_iter().map(|(name, _)| name).collect(),
+    };
+
+    let mut results = Vec::new();
+    for name in names {
+        let keyspace = database::keyspace_to_write(&db, &name, Missing::Refuse)?;
+        results.push(compact_one(&keyspace)?);
+    }
+    database::close(db)?;
+
+    match console.output() {
+        Output::Table => {
+            let mut table = Table::new(&[
+                ("keyspace", Left),
+                ("tables before", Right),
+                ("after", Right),
+                ("bytes before", Right),
+                ("after", Right),
+            ]);
+            for result in results {
+                table.row([
+                    result.keyspace,
+                    result.before.tables.to_string(),
+                    result.after.tables.to_string(),
+                    text::size(result.before.bytes),
+                    text::size(result.after.bytes),
+                ]);
+            }
+            console.table(&table)?;
+        }
+        Output::Jsonl => {
+            for result in results {
+                let fields = json!({
+                    "keyspace": result.keyspace,
+                    "before": { "tables": result.before.tables, "bytes": result.before.bytes },
+                    "after": { "tables": result.after.tables, "bytes": result.after.bytes },
+                });
+                console.object("compact", fields)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks every file; damage is printed and is a failure of its own code.
+pub(super) fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let depth = if args.quick { Depth::Quick } else { Depth::Entries };
+    let facts = database::verify(&args.db, depth)?;
+
+    print_verify(&facts, console)?;
+    if facts.findings.is_empty() {
+        return Ok(());
+    }
+    let found = text::counted(facts.findings.len() as u64, "damage", "damages");
+    Err(Failure::new(exit::CORRUPTION, format!("verify {}", args.db.display()), format!("{found} found"))
+        .with_hint("keep a copy of the directory before any repair"))
+}
+
+/// Tables of a keyspace at one time.
+struct Tables {
+    tables: u64,
+    bytes: u64,
+}
+
+struct Compacted {
+    keyspace: String,
+    before: Tables,
+    after: Tables,
+}
+
+fn compact_one(keyspace: &Keyspace) -> Result<Compacted, Failure> {
+    let tables = || {
+        let shape = database::shape(keyspace);
+        Tables { tables: shape.tables(), bytes: shape.table_bytes() }
+    };
+    let before = tables();
+    database::compact(keyspace)?;
+    Ok(Compacted { keyspace: keyspace.name().to_owned(), before, after: tables() })
+}
+
+fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Failure> {
+    let offset_text =
+        |offset: Option<u64>| offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
+    match console.output() {
+        Output::Table => {
+            writeln!(
+                console.out(),
+                "{}, {}, {} checked; {} corrected, {} damaged",
+                text::counted(facts.files, "file", "files"),
+                text::size(facts.bytes),
+                text::counted(facts.entries, "entry", "entries"),
+                facts.corrected,
+                facts.findings.len(),
+            )?;
+            if !facts.findings.is_empty() {
+                let mut table = Table::new(&[("file", Left), ("offset", Right), ("damage", Left)]);
+                for found in &facts.findings {
+                    table.row([found.file.clone(), offset_text(found.offset), found.message.clone()]);
+                }
+                console.table(&table)?;
+            }
+        }
+        Output::Jsonl => {
+            let findings = facts
+                .findings
+                .iter()
+                .map(|found| json!({ "file": found.file, "offset": found.offset, "message": found.message }));
+            let fields = json!({
+                "files": facts.files,
+                "bytes": facts.bytes,
+                "entries": facts.entries,
+                "corrected": facts.corrected,
+                "findings": findings.collect::<Vec<_>>(),
+            });
+            console.object("verify", fields)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::Finding;
+    use std::io;
+
+    fn printed(facts: &VerifyFacts, output: Output) -> String {
+        let mut bytes = Vec::new();
+        let mut console = Console::new(&mut bytes, Some(output), false, io::stderr());
+        print_verify(facts, &mut console).unwrap();
+        drop(console);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn findings_are_listed_with_their_place() {
+        let found =
+            Finding { file: "tables/1.table".to_owned(), offset: Some(64), message: "crc".to_owned() };
+        let facts = VerifyFacts { files: 3, bytes: 10, entries: 1, corrected: 0, findings: vec![found] };
+
+        let table = printed(&facts, Output::Table);
+        let object: serde_json::Value = serde_json::from_str(&printed(&facts, Output::Jsonl)).unwrap();
+
+        assert!(table.starts_with("3 files, 10 B, 1 entry checked; 0 corrected, 1 damaged\n"), "{table}");
+        assert!(table.contains("tables/1.table      64  crc"), "{table}");
+        assert_eq!(object["schema"], "isopach.verify/1");
+        assert_eq!(object["findings"][0]["offset"], 64);
+    }
+}

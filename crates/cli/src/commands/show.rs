@@ -1,0 +1,254 @@
+//! `ls`, `info`, `levels`: what a database is. They write nothing.
+
+use crate::{
+    database::{self, DatabaseFacts, OpeningFacts, ShapeFacts},
+    exit::Failure,
+    output::{
+        Align::{Left, Right},
+        Console, Output, Table,
+    },
+    text,
+};
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// Lists the keyspaces and their options.
+pub(super) fn ls(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::read(db)?;
+    let keyspaces = database::keyspaces(&db);
+
+    if console.output() == Output::Jsonl {
+        for keyspace in keyspaces {
+            let mut fields = json!({ "keyspace": keyspace.name, "id": keyspace.id });
+            match keyspace.options {
+                Ok(options) => {
+                    let options = options.into_iter().map(|(name, value)| (name.to_owned(), value.into()));
+                    fields["options"] = Value::Object(options.collect::<Map<_, _>>());
+                }
+                Err(why) => fields["error"] = why.into(),
+            }
+            console.object("ls", fields)?;
+        }
+        return Ok(());
+    }
+
+    let mut table = Table::new(&[("keyspace", Left), ("id", Right), ("options", Left)]);
+    for keyspace in keyspaces {
+        let options = match keyspace.options {
+            Ok(options) => {
+                options.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+            }
+            Err(why) => why,
+        };
+        table.row([keyspace.name, keyspace.id.to_string(), options]);
+    }
+    Ok(console.table(&table)?)
+}
+
+/// Says what a database is and in what state.
+pub(super) fn info(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::read(db)?;
+    let facts = database::facts(&db);
+
+    match console.output() {
+        Output::Table => {
+            for (name, value) in info_lines(&facts) {
+                writeln!(console.out(), "{name:<10} {value}")?;
+            }
+        }
+        Output::Jsonl => console.object("info", info_object(&facts))?,
+    }
+    Ok(())
+}
+
+/// Shows the levels of every keyspace; what is in memory or log only is level `mem`.
+pub(super) fn levels(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::read(db)?;
+    let shapes = database::shapes(&db);
+
+    match console.output() {
+        Output::Table => console.table(&levels_table(&shapes))?,
+        Output::Jsonl => {
+            for shape in &shapes {
+                console.object("levels", shape_object(shape))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn info_lines(facts: &DatabaseFacts) -> Vec<(&'static str, String)> {
+    let keyspaces = facts.keyspaces.iter().map(|shape| {
+        format!(
+            "{} ({} in {}, {} in memory)",
+            shape.keyspace,
+            text::size(shape.table_bytes()),
+            text::counted(shape.tables(), "table", "tables"),
+            text::size(shape.memtable_bytes),
+        )
+    });
+    let log = format!(
+        "{} in {}",
+        text::size(facts.log_bytes),
+        text::counted(facts.log_segments, "segment", "segments")
+    );
+
+    let mut lines = vec![("path", facts.path.clone()), ("seqno", facts.seqno.to_string()), ("log", log)];
+    lines.push(("recovery", opening_text(&facts.opening)));
+    lines.push(("keyspaces", facts.keyspaces.len().to_string()));
+    lines.extend(keyspaces.map(|keyspace| ("", keyspace)));
+    lines
+}
+
+fn info_object(facts: &DatabaseFacts) -> Value {
+    let opening = &facts.opening;
+    let discarded_at =
+        opening.discarded_at.as_ref().map(|(file, offset)| json!({ "file": file, "offset": offset }));
+    json!({
+        "path": facts.path,
+        "seqno": facts.seqno,
+        "log_bytes": facts.log_bytes,
+        "log_segments": facts.log_segments,
+        "keyspaces": facts.keyspaces.iter().map(|shape| json!({
+            "keyspace": shape.keyspace,
+            "memtable_bytes": shape.memtable_bytes,
+            "tables": shape.tables(),
+            "table_bytes": shape.table_bytes(),
+        })).collect::<Vec<_>>(),
+        "recovery": {
+            "clean": opening.is_clean,
+            "log_records": opening.log_records,
+            "log_bytes": opening.log_bytes,
+            "discarded_bytes": opening.discarded_bytes,
+            "discarded_at": discarded_at,
+        },
+    })
+}
+
+/// What opening found, in one sentence.
+fn opening_text(opening: &OpeningFacts) -> String {
+    let replayed = format!(
+        "{} ({}) read from the log",
+        text::counted(opening.log_records, "record", "records"),
+        text::size(opening.log_bytes),
+    );
+    let end = match (&opening.discarded_at, opening.discarded_bytes) {
+        (None, 0) if opening.is_clean => "closed in order".to_owned(),
+        (None, 0) => "not closed in order, nothing torn".to_owned(),
+        (Some((file, offset)), bytes) => {
+            format!("a torn log end of {bytes} bytes dropped at {file}:{offset}")
+        }
+        (None, bytes) => format!("a torn log end of {bytes} bytes dropped"),
+    };
+    format!("{replayed}; {end}")
+}
+
+fn levels_table(shapes: &[ShapeFacts]) -> Table {
+    let mut table = Table::new(&[
+        ("keyspace", Left),
+        ("level", Right),
+        ("runs", Right),
+        ("tables", Right),
+        ("bytes", Right),
+        ("entries", Right),
+    ]);
+    for shape in shapes {
+        let unknown = || "-".to_owned();
+        let mem = text::size(shape.memtable_bytes);
+        table.row([shape.keyspace.clone(), "mem".to_owned(), unknown(), unknown(), mem, unknown()]);
+        for of in &shape.levels {
+            table.row([
+                shape.keyspace.clone(),
+                of.level.to_string(),
+                of.runs.to_string(),
+                of.tables.to_string(),
+                text::size(of.bytes),
+                of.entries.to_string(),
+            ]);
+        }
+    }
+    table
+}
+
+fn shape_object(shape: &ShapeFacts) -> Value {
+    json!({
+        "keyspace": shape.keyspace,
+        "memtable_bytes": shape.memtable_bytes,
+        "levels": shape.levels.iter().map(|of| json!({
+            "level": of.level,
+            "runs": of.runs,
+            "tables": of.tables,
+            "bytes": of.bytes,
+            "entries": of.entries,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::LevelFacts;
+
+    fn opening() -> OpeningFacts {
+        OpeningFacts {
+            log_records: 2,
+            log_bytes: 100,
+            discarded_bytes: 0,
+            discarded_at: None,
+            is_clean: true,
+        }
+    }
+
+    fn shape() -> ShapeFacts {
+        let level = LevelFacts { level: 1, runs: 1, tables: 2, bytes: 2048, entries: 30 };
+        ShapeFacts { keyspace: "k".to_owned(), memtable_bytes: 64, levels: vec![level] }
+    }
+
+    #[test]
+    fn torn_log_end_is_said_with_its_place() {
+        assert_eq!(opening_text(&opening()), "2 records (100 B) read from the log; closed in order");
+
+        let torn = OpeningFacts {
+            discarded_bytes: 17,
+            discarded_at: Some(("wal/3.wal".to_owned(), 4096)),
+            is_clean: false,
+            ..opening()
+        };
+        assert!(opening_text(&torn).ends_with("; a torn log end of 17 bytes dropped at wal/3.wal:4096"));
+
+        let killed = OpeningFacts { is_clean: false, ..opening() };
+        assert!(opening_text(&killed).ends_with("; not closed in order, nothing torn"));
+    }
+
+    #[test]
+    fn info_object_has_bytes_as_integers() {
+        let facts = DatabaseFacts {
+            path: "/db".to_owned(),
+            seqno: 9,
+            log_bytes: 4096,
+            log_segments: 1,
+            keyspaces: vec![shape()],
+            opening: OpeningFacts { discarded_at: Some(("wal/3.wal".to_owned(), 7)), ..opening() },
+        };
+
+        let object = info_object(&facts);
+
+        assert_eq!(object["log_bytes"], 4096);
+        assert_eq!(object["keyspaces"][0]["table_bytes"], 2048);
+        assert_eq!(object["recovery"]["discarded_at"], json!({ "file": "wal/3.wal", "offset": 7 }));
+    }
+
+    #[test]
+    fn levels_have_a_row_for_memory() {
+        let mut bytes = Vec::new();
+        let mut console = Console::new(&mut bytes, None, true, std::io::stderr());
+
+        console.table(&levels_table(&[shape()])).unwrap();
+        drop(console);
+
+        let text = String::from_utf8(bytes).unwrap();
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[1], ["k", "mem", "-", "-", "64", "B", "-"]);
+        assert_eq!(rows[2], ["k", "1", "1", "2", "2.0", "KiB", "30"]);
+    }
+}

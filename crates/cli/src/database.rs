@@ -1,0 +1,343 @@
+//! The one module that opens databases and turns their state into plain facts.
+//!
+//! Two doors: [`read`] for commands that look, which writes nothing, and [`write`] for those that change.
+//! What commands show of a database comes from here as strings and numbers, so that a change of the
+//! database's types ends here.
+
+use crate::{
+    args::Durability,
+    exit::{self, Doing, Failure},
+};
+use isopach::{
+    Compaction, Compression, Db, EccScheme, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
+    KeyspaceOptions, PerLevel, ReadDb, VerifyOptions, WriteOptions,
+};
+use std::{ops::RangeFull, path::Path};
+
+/// Whether a missing database is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Missing {
+    /// Made anew.
+    Create,
+    /// An error.
+    Refuse,
+}
+
+/// Opens a database for reading. Writes nothing.
+pub(crate) fn read(path: &Path) -> Result<ReadDb, Failure> {
+    Db::builder(path).create_if_missing(false).open_read_only().doing(&opening(path))
+}
+
+/// Opens a keyspace of a database that is open for reading.
+pub(crate) fn keyspace_to_read(db: &ReadDb, name: &str) -> Result<KeyspaceAt, Failure> {
+    db.keyspace(name).doing(&format!("open keyspace {name}"))
+}
+
+/// Opens a database for reading and writing.
+pub(crate) fn write(path: &Path, missing: Missing) -> Result<Db, Failure> {
+    Db::builder(path).create_if_missing(missing == Missing::Create).open().doing(&opening(path))
+}
+
+/// As [`write`], making a missing one, with memtables of `write_buffer_bytes`: small ones make flushes and
+/// compactions frequent.
+pub(crate) fn write_with_buffer(path: &Path, write_buffer_bytes: u64) -> Result<Db, Failure> {
+    Db::builder(path).write_buffer_bytes(write_buffer_bytes).open().doing(&opening(path))
+}
+
+/// Opens a keyspace of a database that is open for writing.
+pub(crate) fn keyspace_to_write(db: &Db, name: &str, missing: Missing) -> Result<Keyspace, Failure> {
+    let what = format!("open keyspace {name}");
+    let keyspace = match missing {
+        Missing::Create => Some(db.keyspace(name).doing(&what)?),
+        Missing::Refuse => db.get_keyspace(name).doing(&what)?,
+    };
+    keyspace.ok_or_else(|| {
+        Failure::new(exit::NOT_FOUND, what, "no such keyspace")
+            .with_hint("`isopach ls DB` lists the keyspaces")
+    })
+}
+
+/// Closes a database, so that its last errors are seen.
+pub(crate) fn close(db: Db) -> Result<(), Failure> {
+    db.close().doing("close the database")
+}
+
+/// Options of a write of this durability.
+pub(crate) fn write_options(durability: Durability) -> WriteOptions {
+    WriteOptions::new().durability(match durability {
+        Durability::Volatile => isopach::Durability::Volatile,
+        Durability::Buffered => isopach::Durability::Buffered,
+        Durability::Sync => isopach::Durability::Sync,
+    })
+}
+
+/// Rewrites the whole of a keyspace into its last level.
+pub(crate) fn compact(keyspace: &Keyspace) -> Result<(), Failure> {
+    keyspace.compact_range(RangeFull).doing(&format!("compact keyspace {}", keyspace.name()))
+}
+
+fn opening(path: &Path) -> String {
+    format!("open {}", path.display())
+}
+
+// ----- facts -----
+
+/// What a database is and in what state.
+pub(crate) struct DatabaseFacts {
+    pub(crate) path: String,
+    /// Position of the last commit.
+    pub(crate) seqno: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) log_segments: u64,
+    pub(crate) keyspaces: Vec<ShapeFacts>,
+    pub(crate) opening: OpeningFacts,
+}
+
+/// What opening found.
+pub(crate) struct OpeningFacts {
+    /// Records of the log that were replayed.
+    pub(crate) log_records: u64,
+    /// Their bytes.
+    pub(crate) log_bytes: u64,
+    /// Bytes of a torn log end that were dropped.
+    pub(crate) discarded_bytes: u64,
+    /// File and offset where they begin.
+    pub(crate) discarded_at: Option<(String, u64)>,
+    /// Whether the database was closed in order.
+    pub(crate) is_clean: bool,
+}
+
+/// The levels of a keyspace.
+pub(crate) struct ShapeFacts {
+    pub(crate) keyspace: String,
+    pub(crate) memtable_bytes: u64,
+    pub(crate) levels: Vec<LevelFacts>,
+}
+
+/// One level.
+#[derive(Clone, Copy)]
+pub(crate) struct LevelFacts {
+    pub(crate) level: u8,
+    pub(crate) runs: u64,
+    pub(crate) tables: u64,
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+}
+
+impl ShapeFacts {
+    /// Tables of all levels.
+    pub(crate) fn tables(&self) -> u64 {
+        self.levels.iter().map(|level| level.tables).sum()
+    }
+
+    /// Their bytes.
+    pub(crate) fn table_bytes(&self) -> u64 {
+        self.levels.iter().map(|level| level.bytes).sum()
+    }
+}
+
+/// Facts about a database that is open for reading.
+pub(crate) fn facts(db: &ReadDb) -> DatabaseFacts {
+    let stats = db.stats();
+    let found = db.recovery();
+    DatabaseFacts {
+        path: db.path().display().to_string(),
+        seqno: db.seqno().raw(),
+        log_bytes: stats.wal_bytes,
+        log_segments: stats.wal_segments,
+        keyspaces: stats.keyspaces.iter().map(shape_facts).collect(),
+        opening: OpeningFacts {
+            log_records: found.log_records,
+            log_bytes: found.log_bytes,
+            discarded_bytes: found.discarded_bytes,
+            discarded_at: found.discarded_at,
+            is_clean: found.clean,
+        },
+    }
+}
+
+/// The shapes of all keyspaces of a database that is open for reading.
+pub(crate) fn shapes(db: &ReadDb) -> Vec<ShapeFacts> {
+    db.stats().keyspaces.iter().map(shape_facts).collect()
+}
+
+/// The shape of a keyspace that is open for writing.
+pub(crate) fn shape(keyspace: &Keyspace) -> ShapeFacts {
+    shape_facts(&keyspace.stats())
+}
+
+fn shape_facts(stats: &isopach::KeyspaceStats) -> ShapeFacts {
+    let level = |&(level, of): &(isopach::engine::Level, isopach::engine::LevelStats)| LevelFacts {
+        level: level.0,
+        runs: of.runs,
+        tables: of.tables,
+        bytes: of.bytes,
+        entries: of.entries,
+    };
+    ShapeFacts {
+        keyspace: stats.name.clone(),
+        memtable_bytes: stats.tree.memtable_bytes,
+        levels: stats.tree.levels.iter().map(level).collect(),
+    }
+}
+
+/// A keyspace, and its options as `(name, value)`; or why they are unknown.
+pub(crate) struct KeyspaceFacts {
+    pub(crate) name: String,
+    pub(crate) id: u32,
+    pub(crate) options: Result<Vec<(&'static str, String)>, String>,
+}
+
+/// All keyspaces, also those that cannot be opened.
+pub(crate) fn keyspaces(db: &ReadDb) -> Vec<KeyspaceFacts> {
+    let facts = |(name, id): (String, isopach::KeyspaceId)| {
+        let options = db.keyspace(&name).map(|keyspace| option_facts(&keyspace.options()));
+        KeyspaceFacts { name, id: id.0, options: options.map_err(|error| error.to_string()) }
+    };
+    db.keyspaces().into_iter().map(facts).collect()
+}
+
+fn option_facts(options: &KeyspaceOptions) -> Vec<(&'static str, String)> {
+    let or = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
+    vec![
+        ("compaction", compaction(&options.compaction)),
+        ("compression", per_level(&options.compression, compression)),
+        ("block_bytes", per_level(&options.block_bytes, u32::to_string)),
+        ("filters", per_level(&options.filters, filter)),
+        ("blobs_from_bytes", or(options.blobs_from_bytes.map(|bytes| bytes.to_string()), "never")),
+        ("durability", or(options.durability.map(|durability| lower_case(&durability)), "database's")),
+        ("ttl", or(options.ttl.map(|ttl| format!("{ttl:?}")), "none")),
+        ("keep_versions", keep_versions(options.keep_versions)),
+        ("parity", parity(options.parity)),
+    ]
+}
+
+/// From level 0 on; the last stands for all deeper ones.
+fn per_level<T>(levels: &PerLevel<T>, show: impl Fn(&T) -> String) -> String {
+    levels.0.iter().map(show).collect::<Vec<_>>().join(",")
+}
+
+fn compression(compression: &Compression) -> String {
+    match compression {
+        Compression::Zstd { level } => format!("zstd:{level}"),
+        Compression::ZstdDict { level, dict_bytes } => format!("zstd:{level}:dict:{dict_bytes}"),
+        other => lower_case(other),
+    }
+}
+
+fn filter(filter: &FilterPolicy) -> String {
+    match filter {
+        FilterPolicy::BitsPerKey(bits) => format!("bits:{bits}"),
+        FilterPolicy::Monkey { average_bits } => format!("monkey:{average_bits}"),
+        other => lower_case(other),
+    }
+}
+
+fn compaction(compaction: &Compaction) -> String {
+    match compaction {
+        Compaction::Leveled { ratio } => format!("leveled:{ratio}"),
+        Compaction::Tiered { runs } => format!("tiered:{runs}"),
+        Compaction::LazyLeveled { ratio, runs } => format!("lazy-leveled:{ratio}:{runs}"),
+        Compaction::Fifo { max_bytes, max_age: None } => format!("fifo:{max_bytes}"),
+        Compaction::Fifo { max_bytes, max_age: Some(age) } => format!("fifo:{max_bytes}:{age:?}"),
+        Compaction::Custom { name } => format!("custom:{name}"),
+        other => lower_case(other),
+    }
+}
+
+fn keep_versions(keep: KeepVersions) -> String {
+    match keep {
+        KeepVersions::For(time) => format!("for:{time:?}"),
+        other => lower_case(&other),
+    }
+}
+
+fn parity(scheme: EccScheme) -> String {
+    match scheme {
+        EccScheme::Xor { data } => format!("xor:{data}"),
+        EccScheme::ReedSolomon { data, parity } => format!("reed-solomon:{data}:{parity}"),
+        other => lower_case(&other),
+    }
+}
+
+/// Names of variants without fields, also of ones that a later version adds.
+fn lower_case(value: &impl std::fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
+}
+
+// ----- checks -----
+
+/// What a check found.
+pub(crate) struct VerifyFacts {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    pub(crate) corrected: u64,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// One damage.
+pub(crate) struct Finding {
+    /// Relative to the database.
+    pub(crate) file: String,
+    pub(crate) offset: Option<u64>,
+    pub(crate) message: String,
+}
+
+/// How far a check goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Depth {
+    /// Sizes, headers and footers.
+    Quick,
+    /// Every entry.
+    Entries,
+}
+
+/// Checks a database that is not open. Writes nothing.
+pub(crate) fn verify(path: &Path, depth: Depth) -> Result<VerifyFacts, Failure> {
+    let mut options = VerifyOptions::default();
+    options.quick = depth == Depth::Quick;
+    options.entries = depth == Depth::Entries;
+
+    let report = Db::builder(path)
+        .create_if_missing(false)
+        .verify(options)
+        .doing(&format!("verify {}", path.display()))?;
+    let finding = |found: isopach::engine::Found| Finding {
+        file: found.file,
+        offset: found.offset,
+        message: found.message,
+    };
+    Ok(VerifyFacts {
+        files: report.files,
+        bytes: report.bytes,
+        entries: report.entries,
+        corrected: report.corrected,
+        findings: report.found.into_iter().map(finding).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn options_read_as_one_word() {
+        assert_eq!(compression(&Compression::Lz4), "lz4");
+        assert_eq!(compression(&Compression::Zstd { level: 3 }), "zstd:3");
+        assert_eq!(filter(&FilterPolicy::BitsPerKey(10.0)), "bits:10");
+        assert_eq!(filter(&FilterPolicy::None), "none");
+        assert_eq!(compaction(&Compaction::Leveled { ratio: 10 }), "leveled:10");
+        assert_eq!(compaction(&Compaction::Fifo { max_bytes: 9, max_age: None }), "fifo:9");
+        assert_eq!(keep_versions(KeepVersions::Needed), "needed");
+        assert_eq!(keep_versions(KeepVersions::For(Duration::from_secs(60))), "for:60s");
+        assert_eq!(parity(EccScheme::ReedSolomon { data: 10, parity: 4 }), "reed-solomon:10:4");
+    }
+
+    #[test]
+    fn levels_are_listed_from_the_top() {
+        let levels = PerLevel(vec![Compression::None, Compression::Lz4]);
+        assert_eq!(per_level(&levels, compression), "none,lz4");
+    }
+}

@@ -1,0 +1,200 @@
+//! Data goes in and comes out.
+
+use crate::support::{PACKAGES, Scene, files};
+use serde_json::json;
+use std::process::Stdio;
+
+#[test]
+fn package_list_is_loaded_with_the_last_of_a_name() {
+    let scene = Scene::new("load");
+    scene.file("packages", PACKAGES);
+
+    let loaded = scene.objects([
+        "load",
+        "db",
+        "--keyspace",
+        "packages",
+        "--format",
+        "deb822",
+        "--batch",
+        "2",
+        "packages",
+    ]);
+
+    assert_eq!(loaded[0]["schema"], "isopach.load/1");
+    assert_eq!((&loaded[0]["records"], &loaded[0]["distinct_keys"]), (&json!(4), &json!(3)));
+    assert_eq!(loaded[0]["batches"], 2);
+    assert_eq!(scene.ok(["get", "db", "packages", "zlib1g"]), b"package: zlib1g\nVersion: 1.3\n");
+    assert_eq!(scene.ok(["get", "db", "packages", "base"]), b"Package: base\nMaintainer: Andr\xe9\n");
+    assert_eq!(
+        scene.objects(["count", "db", "packages"]),
+        [json!({ "schema": "isopach.count/1", "keyspace": "packages", "count": 3 })]
+    );
+    assert_eq!(scene.objects(["count", "db", "packages", "--prefix", "ba"])[0]["count"], 1);
+}
+
+#[test]
+fn package_list_may_come_from_standard_input() {
+    let scene = Scene::new("stdin");
+
+    let output = scene.run_with(["load", "db", "--keyspace", "p", "--format", "deb822", "-"], PACKAGES);
+
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(scene.objects(["count", "db", "p"])[0]["count"], 3);
+}
+
+#[test]
+fn scans_keep_to_their_bounds_and_direction() {
+    let scene = Scene::new("scan");
+    let lines: String =
+        ["a", "b1", "b2", "b3", "c"].map(|key| format!("{}\n", json!({"key": key, "value": key}))).concat();
+    scene.file("in", lines);
+    scene.ok(["load", "db", "--keyspace", "k", "--format", "jsonl", "in"]);
+    let keys = |args: &[&str]| {
+        let args = ["scan", "db", "k", "--keys", "--output", "table"].iter().chain(args);
+        String::from_utf8(scene.ok(args)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+
+    assert_eq!(keys(&[]), "a b1 b2 b3 c");
+    assert_eq!(keys(&["--rev"]), "c b3 b2 b1 a");
+    assert_eq!(keys(&["--prefix", "b"]), "b1 b2 b3");
+    assert_eq!(keys(&["--prefix", "b", "--rev", "--limit", "2"]), "b3 b2");
+    assert_eq!(keys(&["--from", "b2"]), "b2 b3 c");
+    assert_eq!(keys(&["--from", "b1", "--to", "b3"]), "b1 b2");
+    assert_eq!(keys(&["--prefix", "b", "--from", "c"]), "");
+    assert_eq!(keys(&["--hex", "--prefix", "62", "--limit", "1"]), "b1");
+    assert_eq!(keys(&["--limit", "0"]), "");
+}
+
+#[test]
+fn scanned_jsonl_loads_as_the_same_data() {
+    let scene = Scene::with_packages("round-trip");
+    scene.ok(["put", "db", "packages", "--hex", "00ff", "0x0a"]);
+    scene.ok(["put", "db", "packages", "", ""]);
+
+    let dumped = scene.ok(["scan", "db", "packages"]);
+    let output =
+        scene.run_with(["load", "copy", "--keyspace", "packages", "--format", "jsonl", "-"], &dumped);
+
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(scene.ok(["scan", "copy", "packages"]), dumped);
+    assert_eq!(scene.objects(["count", "copy", "packages"])[0]["count"], 5);
+}
+
+#[test]
+fn values_are_put_and_removed_byte_for_byte() {
+    let scene = Scene::new("put");
+    let value = b"\x00line\n\xff";
+
+    let output = scene.run_with(["put", "db", "k", "key", "-"], value);
+
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(scene.ok(["get", "db", "k", "key"]), [&value[..], b"\n"].concat());
+    assert_eq!(
+        scene.objects(["get", "db", "k", "key", "--output", "jsonl"]),
+        [json!({ "key": "key", "value": { "hex": "006c696e650aff" } })]
+    );
+    scene.ok(["rm", "db", "k", "key"]);
+    scene.fails(4, ["get", "db", "k", "key"]);
+    scene.fails(4, ["rm", "db", "k", "key"]);
+}
+
+#[test]
+fn every_durability_is_kept_over_an_orderly_end() {
+    let scene = Scene::new("durability");
+    for durability in ["volatile", "buffered", "sync"] {
+        scene.ok(["put", "db", "k", durability, "v", "--durability", durability]);
+    }
+    assert_eq!(scene.objects(["count", "db", "k"])[0]["count"], 3);
+}
+
+#[test]
+fn levels_fill_by_flush_and_compact() {
+    let scene = Scene::with_packages("levels");
+    let entries = |scene: &Scene| -> u64 {
+        let shapes = scene.objects(["levels", "db"]);
+        assert_eq!(shapes[0]["schema"], "isopach.levels/1");
+        shapes[0]["levels"].as_array().unwrap().iter().map(|level| level["entries"].as_u64().unwrap()).sum()
+    };
+    assert_eq!(entries(&scene), 0, "everything is in the log");
+
+    assert_eq!(scene.objects(["flush", "db"])[0]["schema"], "isopach.flush/1");
+    assert!(entries(&scene) >= 3);
+
+    let compacted = scene.objects(["compact", "db", "--keyspace", "packages"]);
+    assert_eq!(compacted[0]["after"]["tables"], 1);
+    assert_eq!(entries(&scene), 3);
+    let table = String::from_utf8(scene.ok(["levels", "db", "--output", "table"])).unwrap();
+    assert!(table.starts_with("KEYSPACE"), "{table}");
+    assert_eq!(scene.objects(["count", "db", "packages"])[0]["count"], 3);
+}
+
+#[test]
+fn ls_and_info_describe_the_database() {
+    let scene = Scene::with_packages("describe");
+    scene.ok(["put", "db", "other", "k", "v"]);
+
+    let keyspaces = scene.objects(["ls", "db"]);
+    let info = &scene.objects(["info", "db"])[0];
+
+    let names: Vec<_> = keyspaces.iter().map(|keyspace| keyspace["keyspace"].as_str().unwrap()).collect();
+    assert_eq!(names, ["other", "packages"]);
+    assert!(keyspaces[0]["options"]["compression"].is_string(), "{keyspaces:?}");
+    assert_eq!(info["schema"], "isopach.info/1");
+    assert!(info["seqno"].as_u64().unwrap() >= 5);
+    assert_eq!(info["recovery"]["discarded_bytes"], 0);
+    assert_eq!(info["keyspaces"].as_array().unwrap().len(), 2);
+    let screen = String::from_utf8(scene.ok(["info", "db", "--output", "table"])).unwrap();
+    assert!(screen.lines().count() < 25, "{screen}");
+}
+
+#[test]
+fn looking_writes_nothing() {
+    let scene = Scene::with_packages("read-only");
+    let before = files(&scene.path("db"));
+
+    scene.ok(["get", "db", "packages", "base"]);
+    scene.ok(["scan", "db", "packages"]);
+    scene.ok(["count", "db", "packages"]);
+    for command in ["ls", "info", "levels", "verify"] {
+        scene.ok([command, "db"]);
+    }
+
+    assert_eq!(files(&scene.path("db")), before);
+}
+
+#[test]
+fn verify_counts_what_it_checked() {
+    let scene = Scene::with_packages("verify");
+    scene.ok(["flush", "db"]);
+
+    let report = &scene.objects(["verify", "db"])[0];
+
+    assert_eq!(report["schema"], "isopach.verify/1");
+    assert_eq!(report["findings"], json!([]));
+    assert!(report["files"].as_u64().unwrap() > 0);
+    assert!(report["bytes"].is_u64());
+    scene.ok(["verify", "db", "--quick"]);
+}
+
+#[test]
+fn reader_that_leaves_early_is_no_error() {
+    let scene = Scene::new("pipe");
+    let value = "v".repeat(1000);
+    let lines: String =
+        (0..2000).map(|i| format!("{}\n", json!({"key": format!("{i:05}"), "value": value}))).collect();
+    scene.file("in", lines);
+    scene.ok(["load", "db", "--keyspace", "k", "--format", "jsonl", "in"]);
+
+    let mut scan = std::process::Command::new(env!("CARGO_BIN_EXE_isopach"))
+        .current_dir(scene.path(""))
+        .args(["scan", "db", "k"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(scan.stdout.take());
+    let output = scan.wait_with_output().unwrap();
+
+    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
+}

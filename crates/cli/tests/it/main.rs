@@ -1,0 +1,6 @@
+//! The program as its users run it: the built binary, real files, exit codes.
+
+mod crashes;
+mod data;
+mod exit_codes;
+mod support;

@@ -1,0 +1,94 @@
+//! Compact: one step of a keyspace towards its shape, and whole ranges on demand.
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    events::Event,
+    space::Space,
+    state::State,
+};
+use isopach_engine::{
+    compaction::{BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, next_range_plan},
+    error::ErrorKind as EngineErrorKind,
+    key::KeyRange,
+    tree::cancelled,
+};
+use std::sync::atomic::Ordering;
+
+/// Inputs of one step of a range compaction are near this.
+const RANGE_STEP_BYTES: u64 = 256 << 20;
+
+/// The shape that a keyspace should have.
+pub(crate) fn strategy(space: &Space) -> Leveled {
+    Leveled::for_tables_of(space.options.table_bytes)
+}
+
+/// Tells writers what the background owes this keyspace.
+pub(crate) fn note_shape(space: &Space) {
+    let strategy = strategy(space);
+    let (l0_runs, debt) =
+        space.tree.with_shape(|shape| (shape.levels()[0].runs().len() as u64, strategy.debt(shape)));
+    space.l0_runs.store(l0_runs, Ordering::Relaxed);
+    space.debt_bytes.store(debt, Ordering::Relaxed);
+}
+
+/// The most useful compaction of a keyspace, if it needs any; then asks for the next.
+///
+/// # Errors
+///
+/// The keyspace is as before; `Cancelled` when the database closes.
+pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
+    let Some(plan) = space.tree.pick(&strategy(space)) else {
+        return Ok(());
+    };
+    match carry_out(state, space, &plan) {
+        Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => {
+            state.jobs.compact(space.id);
+            Ok(())
+        }
+    }
+}
+
+/// Rewrites everything in a range into the last level, and drops what nothing needs. Returns when done.
+///
+/// # Errors
+///
+/// As [`compact`]; `Closed`.
+pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange) -> Result<()> {
+    let progress =
+        space.tree.with_shape(|shape| RangeProgress::start(shape, BottomRewrite::All, RANGE_STEP_BYTES));
+    loop {
+        state.check_open()?;
+        let Some(plan) = space.tree.with_shape(|shape| next_range_plan(shape, range, &progress)) else {
+            return Ok(());
+        };
+        match carry_out(state, space, &plan) {
+            Err(error) if error.kind() == ErrorKind::Busy => {
+                // Another job holds an input: it ends before anything here can go on.
+                state.store.env().clock.sleep(std::time::Duration::from_millis(2));
+            }
+            result => result?,
+        }
+    }
+}
+
+fn carry_out(state: &State, space: &Space, plan: &Plan) -> Result<()> {
+    let (clock, keyspace) = (&state.store.env().clock, &space.name);
+    state.listeners.tell(&Event::CompactionBegin { keyspace, to: plan.to });
+    let start = clock.monotonic();
+    let mut proceed = |_bytes| if state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) };
+    let outcome = space.tree.compact(plan, &state.views.for_job(), &mut proceed);
+    let took = clock.monotonic().saturating_sub(start);
+    let (read, written, result) = match outcome {
+        Ok(report) => (report.read_bytes, report.written_bytes, Ok(())),
+        Err(error) if error.kind() == EngineErrorKind::NotFound => {
+            // Another job changed the shape between picking and claiming.
+            (0, 0, Err(Error::new(ErrorKind::Busy, "the inputs of a compaction are gone: pick again")))
+        }
+        Err(error) => (0, 0, Err(Error::from(error).in_keyspace(keyspace))),
+    };
+    state.listeners.tell(&Event::CompactionEnd { keyspace, read, written, took, result: &result });
+    note_shape(space);
+    result
+}

@@ -1,0 +1,119 @@
+//! Flush: sealed memtables become tables, then log segments that nobody needs go.
+
+use crate::{
+    error::Result,
+    events::Event,
+    notes::{FIRST_SEGMENT, LOG_SYNCED},
+    space::Space,
+    state::State,
+};
+use isopach_engine::version::Note;
+use isopach_env::sync::{Mutex, Rank};
+
+/// Of the first live segment: the edit that names it and the removal below it are one step.
+pub(super) const TRIM: Rank = Rank::new(6, "flush.trim");
+
+/// Held while segments are freed. One for the process: freeing is rare and short.
+static TRIMMING: Mutex<()> = Mutex::new(TRIM, ());
+
+/// Writes the sealed memtables of a keyspace as tables.
+///
+/// # Errors
+///
+/// The keyspace is as before, and the job is tried again; `Poisoned` after a failed sync.
+pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
+    if space.tree.memtables().1 == 0 {
+        return Ok(());
+    }
+    state.listeners.tell(&Event::FlushBegin { keyspace: &space.name });
+    let clock = &state.store.env().clock;
+    let start = clock.monotonic();
+    let barrier = state.views.visible();
+    let result = (|| {
+        // No edit makes an operation durable before the log is durable through it (INV-WAL-6).
+        state.commits.sync_through(barrier)?;
+        let synced = Note::new(LOG_SYNCED, state.commits.wal.synced_upto().to_raw().to_le_bytes());
+        let report = space.tree.flush(barrier, &state.views.for_job(), &[synced])?;
+        state.commits.free_memory(report.memtable_bytes);
+        Ok(report.bytes)
+    })();
+    let result = result.map_err(|error: crate::Error| error.in_keyspace(&space.name));
+    let (bytes, result) = match result {
+        Ok(bytes) => (bytes, Ok(())),
+        Err(error) => (0, Err(error)),
+    };
+    let took = clock.monotonic().saturating_sub(start);
+    state.listeners.tell(&Event::FlushEnd { keyspace: &space.name, bytes, took, result: &result });
+    result?;
+    super::compact::note_shape(space);
+    state.jobs.compact(space.id);
+    if space.tree.memtables().1 > 0 {
+        state.jobs.flush(space.id);
+    }
+    free_log(state)
+}
+
+/// Seals the memtable of a keyspace at the newest commit and writes it, on the caller's thread.
+///
+/// # Errors
+///
+/// As [`flush`].
+pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
+    {
+        let order = state.commits.order();
+        space.tree.rotate(order.visible()).map_err(|error| state.locate(error))?;
+    }
+    flush(state, space).map_err(|error| {
+        state.tell_poison(&error);
+        state.locate(error)
+    })
+}
+
+/// Gives up the segments below the first operation that is in memory only.
+pub(crate) fn free_log(state: &State) -> Result<()> {
+    let wal = &state.commits.wal;
+    let first_needed = || {
+        // The order matters: what is appended after this reading lies in the last segment or behind it.
+        let last = wal.segments().last().map_or_else(|| wal.oldest(), |segment| segment.number);
+        state.spaces.first_unflushed().map_or(last, |seqno| wal.segment_of(seqno)).min(last)
+    };
+    if first_needed() <= wal.oldest() {
+        return Ok(());
+    }
+    let _trimming = TRIMMING.lock();
+    let first = first_needed();
+    if first > wal.oldest() {
+        state.store.commit(&[Note::new(FIRST_SEGMENT, first.to_le_bytes())])?;
+        wal.free_below(first);
+    }
+    Ok(())
+}
+
+/// Flushes the keyspaces that hold the oldest segment, idle ones included, until the log is within its bound.
+pub(crate) fn bound_log(state: &State) -> Result<()> {
+    let wal = &state.commits.wal;
+    while wal.bytes() > state.options.max_wal_bytes && !state.jobs.is_stopping() {
+        free_log(state)?;
+        let segments = wal.segments();
+        let Some(behind) = segments.iter().skip(1).find_map(|segment| segment.first_seqno) else {
+            return Ok(());
+        };
+        let mut holders = Vec::new();
+        {
+            let order = state.commits.order();
+            for space in state.spaces.all() {
+                if space.tree.first_unflushed().is_some_and(|first| first < behind) {
+                    state.rotate(&order, &space);
+                    holders.push(space);
+                }
+            }
+        }
+        if holders.is_empty() && wal.oldest() == segments[0].number {
+            return free_log(state);
+        }
+        for space in holders {
+            flush(state, &space)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Background work: one scheduler with typed jobs, its workers, and the keeper of the log's time.
+//!
+//! Workers take flushes first; at least one of them is never busy with compaction, so that memory comes back
+//! whatever compaction does. Jobs that fail are tried again; a poisoned database starts none.
+
+mod compact;
+mod flush;
+mod keeper;
+
+pub(crate) use compact::{compact_range, note_shape};
+pub(crate) use flush::{flush, flush_now};
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    events::Event,
+    jobs::Job,
+    state::State,
+};
+use isopach_env::sync::catch;
+use std::{
+    cell::Cell,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+thread_local! {
+    /// Whether this thread does background work, here or for another database.
+    static IS_BACKGROUND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread does background work: it must not wait for such.
+pub(crate) fn is_background_thread() -> bool {
+    IS_BACKGROUND.get()
+}
+
+/// The threads of an open database.
+pub(crate) struct Threads(Vec<JoinHandle<()>>);
+
+impl Threads {
+    /// Starts the workers and the keeper.
+    ///
+    /// # Errors
+    ///
+    /// The operating system gives no thread; those started end.
+    pub(crate) fn start(state: &Arc<State>) -> Result<Threads> {
+        let mut threads = Threads(Vec::new());
+        let result = (0..state.options.threads)
+            .map(|worker| (format!("isopach-worker-{worker}"), work as fn(&State)))
+            .chain([("isopach-keeper".into(), keeper::keep as fn(&State))])
+            .try_for_each(|(name, body)| threads.spawn(name, body, state));
+        if let Err(error) = result {
+            state.jobs.stop();
+            threads.join();
+            return Err(error);
+        }
+        Ok(threads)
+    }
+
+    fn spawn(&mut self, name: String, body: fn(&State), state: &Arc<State>) -> Result<()> {
+        let state = Arc::clone(state);
+        let run = move || {
+            IS_BACKGROUND.set(true);
+            body(&state);
+        };
+        let thread = thread::Builder::new().name(name).spawn(run);
+        self.0.push(
+            thread.map_err(|error| Error::new(ErrorKind::Io, format!("cannot start a thread: {error}")))?,
+        );
+        Ok(())
+    }
+
+    /// Waits until all have ended; [`Jobs::stop`](crate::jobs::Jobs::stop) was called.
+    pub(crate) fn join(self) {
+        for thread in self.0 {
+            let _ = thread.join(); // Workers catch the panics of jobs.
+        }
+    }
+}
+
+/// A worker: one job after the other, until stopped.
+fn work(state: &State) {
+    while let Some(job) = state.jobs.next() {
+        let result = catch(|| run(state, job)).unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Io, format!("a background job panicked: {job:?}")))
+        });
+        let error = result
+            .err()
+            .filter(|error| !matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::KeyspaceDropped));
+        if let Some(error) = &error {
+            state.tell_poison(error);
+            if error.kind() != ErrorKind::Poisoned {
+                state.listeners.tell(&Event::BackgroundError { error });
+            }
+        }
+        state.jobs.done(job, error.map(|error| state.locate(error)));
+    }
+}
+
+fn run(state: &State, job: Job) -> Result<()> {
+    match job {
+        Job::Flush(id) => state.spaces.by_id(id).map_or(Ok(()), |space| flush::flush(state, &space)),
+        Job::Compact(id) => state.spaces.by_id(id).map_or(Ok(()), |space| compact::compact(state, &space)),
+        Job::BoundLog => flush::bound_log(state),
+        Job::Delete => {
+            state.store.files().run_deletions(u64::MAX);
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The end of an open database: background, log, lock, in this order.
+
+use crate::{
+    background::{Threads, flush, is_background_thread},
+    error::{Error, ErrorKind, Result},
+    notes::{CLEAN_END, CleanClose},
+    recovery::Recovery,
+    state::State,
+};
+use isopach_engine::{types::Seqno, version::Note};
+use isopach_env::sync::{Condvar, Mutex, Rank};
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Of the threads, taken once by who closes.
+const THREADS: Rank = Rank::new(3, "handle.threads");
+/// Of waiting for the directory to be free.
+const FREE: Rank = Rank::new(95, "handle.free");
+
+/// What all handles of an open database share. The last one closes it.
+pub(crate) struct Handle {
+    pub(crate) state: Arc<State>,
+    pub(crate) path: Arc<Path>,
+    /// What opening found.
+    pub(crate) recovery: Recovery,
+    threads: Mutex<Option<Threads>>,
+}
+
+impl Handle {
+    /// Starts the background of a database.
+    ///
+    /// # Errors
+    ///
+    /// The operating system gives no thread.
+    pub(crate) fn start(state: State, recovery: Recovery) -> Result<Arc<Handle>> {
+        let state = Arc::new(state);
+        let jobs = Arc::downgrade(&state);
+        let wake = move || {
+            if let Some(state) = jobs.upgrade() {
+                state.jobs.delete();
+            }
+        };
+        state.store.files().set_waker(Arc::new(wake));
+        let threads = Threads::start(&state)?;
+        let path = Arc::from(state.path.as_path());
+        Ok(Arc::new(Handle { state, path, recovery, threads: Mutex::new(THREADS, Some(threads)) }))
+    }
+
+    /// Closes the database for every handle, and waits at most `limit` for readers.
+    ///
+    /// # Errors
+    ///
+    /// What the last sync said; `Busy` if readers remain.
+    pub(crate) fn close(&self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now() + limit;
+        if let Some(threads) = self.threads.lock().take() {
+            close_once(&self.state, threads).map_err(|error| self.state.locate(error))?;
+        }
+        wait_until_free(&self.state, deadline)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let Some(threads) = self.threads.get_mut().take() else {
+            return;
+        };
+        let state = Arc::clone(&self.state);
+        let close = move || {
+            if let Err(error) = close_once(&state, threads) {
+                state.listeners.tell(&crate::events::Event::BackgroundError { error: &error });
+            }
+        };
+        if is_background_thread() {
+            // A thread cannot wait for its own end.
+            drop(thread::Builder::new().name("isopach-close".into()).spawn(close));
+        } else {
+            close();
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// New calls are refused; background work ends; what the log does not hold is flushed; the log is synced and its
+/// end noted.
+fn close_once(state: &State, threads: Threads) -> Result<()> {
+    state.is_closed.store(true, Ordering::Release);
+    state.jobs.stop();
+    state.commits.wake_writers();
+    threads.join();
+    let result = end_log(state);
+    state.store.files().run_deletions(u64::MAX);
+    state.store.close();
+    result
+}
+
+fn end_log(state: &State) -> Result<()> {
+    let order = state.commits.order(); // Who comes later finds the log closed.
+    if let Some(error) = state.commits.poisoned() {
+        return Err(error);
+    }
+    for space in state.spaces.all() {
+        let last = space.last_volatile.load(Ordering::Relaxed);
+        if Seqno::from_raw(last).is_some_and(|last| last > space.tree.replay_point()) {
+            space.tree.rotate(order.visible())?;
+            flush(state, &space)?;
+        }
+    }
+    let end = state.commits.wal.close()?.end;
+    let (last_used, last_time) = order.last_used();
+    let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
+    state.store.commit(&[note])?;
+    Ok(())
+}
+
+fn wait_until_free(state: &State, deadline: Instant) -> Result<()> {
+    let free = Arc::new((Mutex::new(FREE, false), Condvar::new()));
+    let told = Arc::clone(&free);
+    state.store.at_end(move || {
+        *told.0.lock() = true;
+        told.1.notify_all();
+    });
+    let mut is_free = free.0.lock();
+    while !*is_free {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let message =
+                "the database is closed, but readers still use its files; the lock is held until they end";
+            return Err(state.locate(Error::new(ErrorKind::Busy, message)));
+        }
+        is_free = free.1.wait_timeout(is_free, left).0;
+    }
+    Ok(())
+}

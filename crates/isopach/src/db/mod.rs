@@ -1,0 +1,289 @@
+//! The database handle.
+
+mod builder;
+mod read_db;
+
+pub use builder::Builder;
+pub use read_db::ReadDb;
+
+use crate::{
+    background::flush_now,
+    batch::Batch,
+    close::Handle,
+    error::{Error, ErrorKind, Result},
+    health::{Health, Stats},
+    keyspace::Keyspace,
+    options::{DbOptions, KeyspaceOptions, WriteOptions},
+    recovery::Recovery,
+    snapshot::Snapshot,
+    verify::{VerifyOptions, VerifyReport},
+};
+use isopach_engine::{
+    types::{Seqno, TreeId, Uuid},
+    version::DeletionPause,
+};
+use isopach_env::{Env, MemFs, OsEntropy, SystemClock};
+use std::{path::Path, sync::Arc, time::Duration};
+
+/// An open database. Clones share it; it is `Send + Sync`.
+///
+/// Dropping the last handle (keyspaces, snapshots and iterators count) closes it and syncs the log before the drop
+/// returns; errors go to listeners only. [`Db::close`] returns them. On a background thread or in a listener a
+/// thread of its own does the closing.
+#[derive(Clone, Debug)]
+pub struct Db(Arc<Handle>);
+
+impl Db {
+    pub(crate) fn new(handle: Arc<Handle>) -> Db {
+        Db(handle)
+    }
+
+    /// Opens or creates a database with default options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Db> {
+        Db::builder(path).open()
+    }
+
+    /// For everything else.
+    pub fn builder(path: impl AsRef<Path>) -> Builder {
+        Builder::new(path)
+    }
+
+    /// A database without files.
+    ///
+    /// # Errors
+    ///
+    /// `Io` if the operating system gives no randomness or threads.
+    pub fn in_memory() -> Result<Db> {
+        let env = Env::new(Arc::new(MemFs::new()), Arc::new(SystemClock::new()), Arc::new(OsEntropy));
+        Db::builder("").env(env).open()
+    }
+
+    /// Closes the database for every handle, and waits at most 30 seconds for readers.
+    ///
+    /// In order: new calls on any handle get `Closed`; background work ends; the log is synced; iterators and
+    /// running calls end. On `Ok` the directory is free.
+    ///
+    /// # Errors
+    ///
+    /// What the last sync said; `Busy` if readers remain: the database is closed, the lock is held until they
+    /// end.
+    pub fn close(self) -> Result<()> {
+        self.close_within(Duration::from_secs(30))
+    }
+
+    /// As [`Db::close`], with another limit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::close`].
+    pub fn close_within(self, limit: Duration) -> Result<()> {
+        self.0.close(limit)
+    }
+
+    /// Runs `f` once the directory is free, however the database was closed. `f` may remove it.
+    pub fn on_closed(&self, f: impl FnOnce() + Send + 'static) {
+        self.0.state.store.at_end(f);
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The uuid that the database got when it was created.
+    pub fn uuid(&self) -> Uuid {
+        self.0.state.store.uuid()
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> DbOptions {
+        self.0.state.options.clone()
+    }
+
+    /// What opening found.
+    pub fn recovery(&self) -> Recovery {
+        self.0.recovery.clone()
+    }
+
+    // ----- keyspaces -----
+
+    /// Opens a keyspace, creating it with default options if missing.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` for a name of 0 or more than 255 bytes, or with `/` or control characters;
+    /// `MissingComparator` if its order of keys is not known; those of [`Db::write`].
+    pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
+        self.keyspace_with(name, KeyspaceOptions::default())
+    }
+
+    /// Opens a keyspace, creating it with these options if missing. Options of an existing one stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::keyspace`]; `InvalidArgument` naming the option that is out of bounds.
+    pub fn keyspace_with(&self, name: &str, options: KeyspaceOptions) -> Result<Keyspace> {
+        let space = self.0.state.open_or_create(name, &options)?;
+        Ok(Keyspace::new(space, &self.0))
+    }
+
+    /// Opens a keyspace if it exists.
+    ///
+    /// # Errors
+    ///
+    /// `MissingComparator`, `Closed`.
+    pub fn get_keyspace(&self, name: &str) -> Result<Option<Keyspace>> {
+        self.0.state.check_open()?;
+        Ok(self.0.state.keyspace(name)?.map(|space| Keyspace::new(space, &self.0)))
+    }
+
+    /// Names and ids of all keyspaces. Never fails for one that cannot be used.
+    pub fn keyspaces(&self) -> Vec<(String, TreeId)> {
+        self.0.state.store.trees().into_iter().map(|tree| (tree.name, tree.id)).collect()
+    }
+
+    /// `false` if there was none. The name is free at once, and handles get `KeyspaceDropped`. The old state is
+    /// held for snapshots taken before and goes with the last.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Db::write`].
+    pub fn drop_keyspace(&self, name: &str) -> Result<bool> {
+        self.0.state.drop_keyspace(name)
+    }
+
+    // ----- atomic writes over keyspaces -----
+
+    /// An empty batch.
+    pub fn batch(&self) -> Batch {
+        Batch::new()
+    }
+
+    /// Writes a batch: all or none, now and after a crash (of a `Volatile` batch each keyspace's part on its
+    /// own). An empty one returns the present position.
+    ///
+    /// # Errors
+    ///
+    /// What building the batch found: `InvalidArgument` for a keyspace of another database, `KeyTooLarge`,
+    /// `ValueTooLarge`, `BatchTooLarge`, `KeyspaceDropped`. Then `OutOfSpace`, `Poisoned`, `Io`.
+    pub fn write(&self, batch: Batch) -> Result<Seqno> {
+        self.write_with(batch, WriteOptions::default())
+    }
+
+    /// As [`Db::write`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::write`].
+    pub fn write_with(&self, batch: Batch, options: WriteOptions) -> Result<Seqno> {
+        let (operations, spaces) = batch.into_parts(&self.0)?;
+        self.0.state.write(operations, spaces, options.durability)
+    }
+
+    // ----- snapshots -----
+
+    /// Everything committed now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::take(&self.0)
+    }
+
+    // ----- durability -----
+
+    /// Makes everything committed so far durable, and returns up to where.
+    ///
+    /// # Errors
+    ///
+    /// `Poisoned`, `Closed`.
+    pub fn sync(&self) -> Result<Seqno> {
+        let state = &self.0.state;
+        state.check_open()?;
+        let synced = state.commits.sync();
+        state.jobs.wake_keeper();
+        synced.map_err(|error| {
+            state.tell_poison(&error);
+            state.locate(error)
+        })
+    }
+
+    /// Position of the last visible commit.
+    pub fn seqno(&self) -> Seqno {
+        self.0.state.views.visible()
+    }
+
+    /// Everything up to here survives a power loss, `Volatile` writes excepted.
+    pub fn durable_seqno(&self) -> Seqno {
+        self.0.state.commits.durable()
+    }
+
+    /// Waits until `seqno` is durable, starting a sync if none is under way.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if nothing was committed under that number yet; `Poisoned`, `Closed`.
+    pub fn wait_durable(&self, seqno: Seqno) -> Result<()> {
+        if seqno > self.seqno() {
+            let message = format!("{seqno} is above the last commit, {}", self.seqno());
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        if self.durable_seqno() < seqno { self.sync().map(drop) } else { Ok(()) }
+    }
+
+    // ----- maintenance -----
+
+    /// Writes all memtables as tables.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfSpace`, `Io`: what was not written stays in memory and in the log. `Poisoned`, `Closed`.
+    pub fn flush(&self) -> Result<()> {
+        let state = &self.0.state;
+        state.check_open()?;
+        state.spaces.all().iter().try_for_each(|space| flush_now(state, space))
+    }
+
+    /// Waits until no flush, compaction or removal is under way or due.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` after `limit`; what background work failed with, if it keeps failing.
+    pub fn wait_idle(&self, limit: Duration) -> Result<()> {
+        let state = &self.0.state;
+        state.check_open()?;
+        if state.jobs.wait_idle(limit) {
+            return Ok(());
+        }
+        let message = format!("background work did not end within {limit:?}");
+        Err(state.jobs.last_error().unwrap_or_else(|| state.locate(Error::new(ErrorKind::Busy, message))))
+    }
+
+    /// While the result is held, no file is removed or cut, log segments included.
+    pub fn pause_deletions(&self) -> DeletionPause {
+        self.0.state.store.pause_deletions()
+    }
+
+    /// Checks files and entries while the database is used. Damage is in the report, not an error.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn verify(&self, options: VerifyOptions) -> Result<VerifyReport> {
+        self.0.state.check_open()?;
+        crate::verify::verify_open(&self.0.state, options)
+    }
+
+    // ----- measures -----
+
+    /// Structured counters.
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.0.state)
+    }
+
+    /// Whether it can write, how fast, and why not.
+    pub fn health(&self) -> Health {
+        Health::of(&self.0.state)
+    }
+}

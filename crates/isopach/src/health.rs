@@ -1,0 +1,175 @@
+//! State and counters.
+
+use crate::{
+    error::{Error, ErrorKind},
+    space::Space,
+    state::State,
+    write::{StallReason, rate},
+};
+use isopach_engine::{
+    tree::{LevelStats, TreeStats},
+    types::{Level, Seqno},
+};
+use isopach_env::WriteOrigin;
+use std::{fmt, sync::atomic::Ordering, time::Duration};
+
+/// Whether the database can write, how fast, and why not.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// State of writing.
+    pub writes: WriteState,
+    /// Everything up to here is durable.
+    pub durable_seqno: Seqno,
+    /// The last failure of background work that is still being retried.
+    pub background_error: Option<Error>,
+    /// Panics of listeners, which were caught.
+    pub listener_panics: u64,
+}
+
+/// State of writing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum WriteState {
+    /// Writers are not slowed.
+    Normal,
+    /// Writers are slowed to a pace.
+    Delayed {
+        /// Why.
+        reason: StallReason,
+        /// To how many bytes per second.
+        bytes_per_s: u64,
+    },
+    /// Ends by itself when there is space.
+    OutOfSpace,
+    /// Until reopened.
+    Poisoned(Error),
+}
+
+impl Health {
+    pub(crate) fn of(state: &State) -> Health {
+        let background_error = state.jobs.last_error();
+        let lacks_space =
+            background_error.as_ref().is_some_and(|error| error.kind() == ErrorKind::OutOfSpace);
+        let writes = if let Some(error) = state.commits.poisoned() {
+            WriteState::Poisoned(error)
+        } else if lacks_space || state.commits.is_out_of_space() {
+            WriteState::OutOfSpace
+        } else {
+            match rate(state.commits.debt(&state.spaces.all())) {
+                None => WriteState::Normal,
+                Some((reason, bytes_per_s)) => WriteState::Delayed { reason, bytes_per_s },
+            }
+        };
+        Health {
+            writes,
+            durable_seqno: state.commits.durable(),
+            background_error,
+            listener_panics: state.listeners.panics(),
+        }
+    }
+}
+
+/// Counters since open, and sizes now. `Display` shows the levels of all keyspaces as a table.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Each keyspace.
+    pub keyspaces: Vec<KeyspaceStats>,
+    /// Memory in use.
+    pub memory: MemoryStats,
+    /// Length of the log, in bytes.
+    pub wal_bytes: u64,
+    /// Its segments.
+    pub wal_segments: u64,
+    /// Snapshots that are held.
+    pub open_snapshots: u64,
+    /// Blocks found in the cache.
+    pub cache_hits: u64,
+    /// Blocks read.
+    pub cache_misses: u64,
+    /// Bytes that callers wrote; with `written_bytes` this gives write amplification.
+    pub accepted_bytes: u64,
+    /// Bytes written to files, by cause.
+    pub written_bytes: Vec<(WriteOrigin, u64)>,
+    /// Time that writers waited, all together.
+    pub stalled: Duration,
+}
+
+/// Memory in use, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// All memtables.
+    pub memtables: u64,
+    /// Blocks.
+    pub cache: u64,
+    /// Of open tables.
+    pub indexes_and_filters: u64,
+}
+
+/// One keyspace.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct KeyspaceStats {
+    /// Its name.
+    pub name: String,
+    /// Its tree.
+    pub tree: TreeStats,
+    /// Bytes that compaction has to write until the shape is as wanted.
+    pub compaction_debt: u64,
+}
+
+impl KeyspaceStats {
+    pub(crate) fn of(space: &Space) -> KeyspaceStats {
+        KeyspaceStats {
+            name: space.name.clone(),
+            tree: space.tree.stats(),
+            compaction_debt: space.debt_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Stats {
+    pub(crate) fn of(state: &State) -> Stats {
+        let cache = state.store.cache();
+        let ledger = state.store.env().fs.ledger();
+        Stats {
+            keyspaces: state.spaces.all().iter().map(|space| KeyspaceStats::of(space)).collect(),
+            memory: MemoryStats {
+                memtables: state.commits.memtable_bytes(),
+                cache: cache.block_bytes,
+                indexes_and_filters: cache.table_bytes,
+            },
+            wal_bytes: state.commits.wal.bytes(),
+            wal_segments: state.commits.wal.segments().len() as u64,
+            open_snapshots: state.views.snapshots(),
+            cache_hits: cache.hits,
+            cache_misses: cache.misses,
+            accepted_bytes: state.commits.accepted_bytes(),
+            written_bytes: ledger.map(|ledger| ledger.snapshot()).unwrap_or_default(),
+            stalled: state.commits.throttle.waited(),
+        }
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<24} {:>5} {:>5} {:>7} {:>14} {:>12}",
+            "keyspace", "level", "runs", "tables", "bytes", "entries"
+        )?;
+        for KeyspaceStats { name, tree, .. } in &self.keyspaces {
+            writeln!(
+                f,
+                "{name:<24} {:>5} {:>5} {:>7} {:>14} {:>12}",
+                "mem", "", tree.sealed_memtables, tree.memtable_bytes, ""
+            )?;
+            for (Level(level), LevelStats { runs, tables, bytes, entries, .. }) in &tree.levels {
+                writeln!(f, "{name:<24} {level:>5} {runs:>5} {tables:>7} {bytes:>14} {entries:>12}")?;
+            }
+        }
+        write!(f, "log: {} bytes in {} segments", self.wal_bytes, self.wal_segments)
+    }
+}

@@ -1,0 +1,260 @@
+//! The queue of jobs. Each is in it at most once; who asks again while it runs has it run again.
+
+use crate::error::{Error, ErrorKind};
+use isopach_engine::types::TreeId;
+use isopach_env::sync::{Condvar, Mutex, Rank};
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+/// Of the queue. Held for moments.
+const QUEUE: Rank = Rank::new(90, "jobs.queue");
+
+/// Work to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Job {
+    /// Sealed memtables of a keyspace become tables.
+    Flush(TreeId),
+    /// One compaction of a keyspace, if it needs any.
+    Compact(TreeId),
+    /// Keyspaces that hold the oldest log segment are flushed.
+    BoundLog,
+    /// Files that nothing holds are removed.
+    Delete,
+}
+
+/// Jobs that wait, run, and failed.
+pub(crate) struct Jobs {
+    queue: Mutex<Queue>,
+    /// Something to take, or time to stop.
+    for_workers: Condvar,
+    /// Something ended.
+    for_waiters: Condvar,
+    for_keeper: Condvar,
+    /// The keeper has something to do soon. Set by writers without the lock; the keeper alone clears it.
+    keeper_wanted: AtomicBool,
+    is_stopping: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Job>,
+    running: Vec<Job>,
+    failed: Vec<Job>,
+    last_error: Option<Error>,
+    /// Most compactions at a time.
+    max_compactions: usize,
+    /// Nothing that writes starts any more.
+    is_poisoned: bool,
+}
+
+impl Queue {
+    fn push(&mut self, job: Job) -> bool {
+        let is_new = !self.waiting.contains(&job) && !self.is_poisoned;
+        if is_new {
+            self.waiting.push_back(job);
+        }
+        is_new
+    }
+
+    /// Flushes first; a compaction only while a worker remains for flushes.
+    fn take(&mut self) -> Option<Job> {
+        let compactions = self.running.iter().filter(|job| matches!(job, Job::Compact(_))).count();
+        let may_run = |job: &Job| match job {
+            Job::Compact(_) => compactions < self.max_compactions && !self.running.contains(job),
+            _ => !self.running.contains(job),
+        };
+        let first = self.waiting.iter().position(|job| matches!(job, Job::Flush(_)) && may_run(job));
+        let at = first.or_else(|| self.waiting.iter().position(may_run))?;
+        let job = self.waiting.remove(at)?;
+        self.running.push(job);
+        Some(job)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty() && self.failed.is_empty()
+    }
+}
+
+impl Jobs {
+    pub(crate) fn new(threads: usize) -> Jobs {
+        let queue = Queue { max_compactions: threads.saturating_sub(1).max(1), ..Queue::default() };
+        Jobs {
+            queue: Mutex::new(QUEUE, queue),
+            for_workers: Condvar::new(),
+            for_waiters: Condvar::new(),
+            for_keeper: Condvar::new(),
+            keeper_wanted: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+        }
+    }
+
+    // ----- asking for work -----
+
+    pub(crate) fn flush(&self, id: TreeId) {
+        self.push(Job::Flush(id));
+    }
+
+    pub(crate) fn compact(&self, id: TreeId) {
+        self.push(Job::Compact(id));
+    }
+
+    pub(crate) fn bound_log(&self) {
+        self.push(Job::BoundLog);
+    }
+
+    pub(crate) fn delete(&self) {
+        self.push(Job::Delete);
+    }
+
+    fn push(&self, job: Job) {
+        if self.queue.lock().push(job) {
+            self.for_workers.notify_one();
+        }
+    }
+
+    /// Whether a flush waits or runs.
+    pub(crate) fn is_flushing(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.waiting.iter().chain(&queue.running).any(|job| matches!(job, Job::Flush(_)))
+    }
+
+    // ----- workers -----
+
+    /// The next job; waits for one. `None`: stop.
+    pub(crate) fn next(&self) -> Option<Job> {
+        let mut queue = self.queue.lock();
+        loop {
+            if self.is_stopping() {
+                return None;
+            }
+            if let Some(job) = queue.take() {
+                return Some(job);
+            }
+            queue = self.for_workers.wait(queue);
+        }
+    }
+
+    /// A job ended. One that failed is tried again later, unless the database is poisoned.
+    pub(crate) fn done(&self, job: Job, error: Option<Error>) {
+        let mut queue = self.queue.lock();
+        let at = queue.running.iter().position(|running| *running == job).expect("a job that ends ran");
+        queue.running.swap_remove(at);
+        if let Some(error) = error {
+            if error.kind() == ErrorKind::Poisoned {
+                queue.is_poisoned = true;
+                queue.waiting.clear();
+                queue.failed.clear();
+            } else {
+                queue.failed.push(job);
+            }
+            queue.last_error = Some(error);
+            drop(queue);
+            self.wake_keeper();
+        } else {
+            if queue.failed.is_empty() {
+                queue.last_error = None;
+            }
+            drop(queue);
+        }
+        self.for_workers.notify_all();
+        self.for_waiters.notify_all();
+    }
+
+    /// Jobs that failed go back into the queue. Returns whether there were any.
+    pub(crate) fn retry_failed(&self) -> bool {
+        let mut queue = self.queue.lock();
+        let failed = std::mem::take(&mut queue.failed);
+        let any = !failed.is_empty();
+        for job in failed {
+            queue.push(job);
+        }
+        drop(queue);
+        if any {
+            self.for_workers.notify_all();
+        }
+        any
+    }
+
+    /// The last failure that is still being retried.
+    pub(crate) fn last_error(&self) -> Option<Error> {
+        self.queue.lock().last_error.clone()
+    }
+
+    // ----- waiting -----
+
+    /// Waits until nothing is under way or due. `false` after `limit`.
+    pub(crate) fn wait_idle(&self, limit: Duration) -> bool {
+        self.wait_until(limit, Queue::is_idle)
+    }
+
+    fn wait_until(&self, limit: Duration, is_so: impl Fn(&Queue) -> bool) -> bool {
+        let deadline = std::time::Instant::now().checked_add(limit);
+        let mut queue = self.queue.lock();
+        while !is_so(&queue) {
+            if self.is_stopping() {
+                return false;
+            }
+            let left =
+                deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(std::time::Instant::now()));
+            if left.is_zero() {
+                return false;
+            }
+            queue = self.for_waiters.wait_timeout(queue, left.min(Duration::from_secs(3600))).0;
+        }
+        true
+    }
+
+    // ----- the keeper -----
+
+    /// There is something to sync, to note, or to try again.
+    pub(crate) fn wake_keeper(&self) {
+        if !self.keeper_wanted.swap(true, Ordering::AcqRel) {
+            let _queue = self.queue.lock();
+            self.for_keeper.notify_one();
+        }
+    }
+
+    /// Waits until the keeper is wanted. `false`: stop.
+    pub(crate) fn wait_wanted(&self) -> bool {
+        let mut queue = self.queue.lock();
+        while !self.keeper_wanted.swap(false, Ordering::AcqRel) {
+            if self.is_stopping() {
+                return false;
+            }
+            queue = self.for_keeper.wait(queue);
+        }
+        !self.is_stopping()
+    }
+
+    /// Waits for `time`. `false`: stop.
+    pub(crate) fn keeper_sleeps(&self, time: Duration) -> bool {
+        let mut queue = self.queue.lock();
+        let deadline = std::time::Instant::now() + time;
+        while !self.is_stopping() {
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            queue = self.for_keeper.wait_timeout(queue, left).0;
+        }
+        false
+    }
+
+    // ----- the end -----
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Acquire)
+    }
+
+    /// Ends workers and keeper after what they do now; running compactions give up.
+    pub(crate) fn stop(&self) {
+        let _queue = self.queue.lock();
+        self.is_stopping.store(true, Ordering::Release);
+        self.for_workers.notify_all();
+        self.for_waiters.notify_all();
+        self.for_keeper.notify_all();
+    }
+}

@@ -1,0 +1,166 @@
+//! One ordered map of the database.
+
+use crate::{
+    background,
+    close::Handle,
+    error::{Error, Result},
+    health::KeyspaceStats,
+    options::{KeyspaceOptions, WriteOptions},
+    read::{Iter, Pinned, Readable, readable},
+    snapshot::{KeyspaceAt, Snapshot},
+    space::Space,
+    write::Operations,
+};
+use isopach_engine::{
+    key::KeyRange,
+    types::{Seqno, Slice, TreeId, UnixUs, View},
+};
+use std::{fmt, sync::Arc};
+
+/// A keyspace. Clones share it; it is `Send + Sync`. Reads see the newest commit; [`Readable`] lists them.
+///
+/// Every write returns the [`Seqno`] of its commit and may fail as [`Db::write`](crate::Db::write) does.
+#[derive(Clone)]
+pub struct Keyspace {
+    space: Arc<Space>,
+    handle: Arc<Handle>,
+}
+
+impl Keyspace {
+    pub(crate) fn new(space: Arc<Space>, handle: &Arc<Handle>) -> Keyspace {
+        Keyspace { space, handle: Arc::clone(handle) }
+    }
+
+    pub(crate) fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.space.name
+    }
+
+    /// Never used again after it is dropped.
+    pub fn id(&self) -> TreeId {
+        self.space.id
+    }
+
+    /// The options it was created with.
+    pub fn options(&self) -> KeyspaceOptions {
+        self.space.options.clone()
+    }
+
+    // ----- writing -----
+
+    /// Puts a value.
+    ///
+    /// # Errors
+    ///
+    /// `KeyTooLarge`, `ValueTooLarge`, `KeyspaceDropped`, and those of [`Db::write`](crate::Db::write).
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<Seqno> {
+        self.insert_with(key, value, WriteOptions::default())
+    }
+
+    /// Puts a value, with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::insert`].
+    pub fn insert_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> Result<Seqno> {
+        let mut operations = Operations::default();
+        operations.put(self.space.id, key.as_ref(), value.as_ref());
+        self.write(operations, options)
+    }
+
+    /// Deletes a key, present or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::insert`].
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<Seqno> {
+        self.remove_with(key, WriteOptions::default())
+    }
+
+    /// Deletes a key, with a durability of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::insert`].
+    pub fn remove_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<Seqno> {
+        let mut operations = Operations::default();
+        operations.delete(self.space.id, key.as_ref());
+        self.write(operations, options)
+    }
+
+    fn write(&self, operations: Operations, options: WriteOptions) -> Result<Seqno> {
+        let spaces = vec![Arc::clone(&self.space)];
+        let result = self.handle.state.write(operations, spaces, options.durability);
+        result.map_err(|error| error.in_keyspace(&self.space.name))
+    }
+
+    // ----- other reads, measures, maintenance -----
+
+    /// This keyspace in a snapshot.
+    pub fn at(&self, snapshot: &Snapshot) -> KeyspaceAt {
+        snapshot.keyspace(self)
+    }
+
+    /// Shape and counters.
+    pub fn stats(&self) -> KeyspaceStats {
+        KeyspaceStats::of(&self.space)
+    }
+
+    /// Rewrites a range into the last level and drops what nothing needs. Flushes first; returns when done.
+    ///
+    /// # Errors
+    ///
+    /// `OutOfSpace`, `Corruption`, `Io`: what was rewritten so far stays so, and nothing is lost.
+    pub fn compact_range(&self, range: impl KeyRange) -> Result<()> {
+        let state = &self.handle.state;
+        state.check_open()?;
+        self.space.check_alive()?;
+        background::flush_now(state, &self.space)?;
+        background::compact_range(state, &self.space, &range).map_err(|error| state.locate(error))
+    }
+
+    /// Pins first, then looks at what is visible: no job in the pinned state dropped anything of it.
+    fn pin(&self) -> Result<Pinned> {
+        let locate = |error| Error::from(error).in_keyspace(&self.space.name).in_directory(&self.handle.path);
+        self.handle.state.check_open()?;
+        self.space.check_alive()?;
+        let reader = self.space.tree.reader().map_err(locate)?;
+        Ok(Pinned {
+            reader,
+            at: View::new(self.handle.state.views.visible(), UnixUs(0)),
+            space: Arc::clone(&self.space),
+            path: Arc::clone(&self.handle.path),
+            owner: Arc::clone(&self.handle) as _,
+        })
+    }
+}
+
+readable!(Keyspace);
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyspace").field("name", &self.space.name).field("id", &self.space.id).finish()
+    }
+}
+
+impl Snapshot {
+    /// A keyspace in this state, dropped since or not; empty if it was created later.
+    ///
+    /// A keyspace of another database gives errors of kind `InvalidArgument`.
+    pub fn keyspace(&self, keyspace: &Keyspace) -> KeyspaceAt {
+        self.space(&keyspace.handle, &keyspace.space)
+    }
+}

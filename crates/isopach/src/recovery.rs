@@ -1,0 +1,456 @@
+//! Recovery: from a directory to the state that its handles share.
+//!
+//! Reads top-down: [`open`] is the story. IDENTITY and manifest are the engine's part; here the log is found,
+//! made durable, replayed above each tree's replay point, and numbering goes on where nothing was used.
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    events::{Event, Listeners},
+    jobs::Jobs,
+    notes::{
+        CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, OPTIONS, RESERVED, bad_note, keyspace_options,
+    },
+    options::{DbOptions, KeyspaceOptions, SetOptions},
+    space::{Space, Spaces},
+    state::{KeyspaceChange, State},
+    views::LiveViews,
+    wal::{Discarded, LogFacts, LogRecord, RecordKind, Recovered, Wal, WalOptions, recover},
+    write::{Commits, Start, decode_operations},
+};
+use isopach_engine::{
+    codec::LogPosition,
+    error::{Error as EngineError, ErrorKind as EngineErrorKind},
+    memtable::Operation,
+    store::{Store, StoreOptions},
+    types::{Seqno, TreeId, UnixUs},
+    version::Note,
+};
+use isopach_env::Env;
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// Recovery that finds more segments than this flushes what it replayed.
+const MANY_SEGMENTS: usize = 16;
+
+/// What opening a database found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// The database was closed properly, or is new.
+    pub is_clean: bool,
+    /// Records of the log that were read.
+    pub log_records: u64,
+    /// Their bytes.
+    pub log_bytes: u64,
+    /// The end of the log that was dropped: never promised to be durable.
+    pub discarded: Option<DiscardedEnd>,
+    /// Table files that no version named, left by a crash; removed.
+    pub orphans_removed: u64,
+}
+
+/// The end of a log that recovery dropped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct DiscardedEnd {
+    /// The file in which it begins, relative to the database.
+    pub file: String,
+    /// Where in the file, in bytes.
+    pub offset: u64,
+    /// Bytes that were not zero, in this file and later ones.
+    pub bytes: u64,
+}
+
+impl From<&Discarded> for DiscardedEnd {
+    fn from(discarded: &Discarded) -> DiscardedEnd {
+        DiscardedEnd { file: discarded.file.clone(), offset: discarded.offset, bytes: discarded.bytes }
+    }
+}
+
+/// State of long work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What is being done.
+    pub phase: &'static str,
+    /// How much is done, in the unit of the phase.
+    pub done: u64,
+    /// Of how much; 0 if unknown.
+    pub total: u64,
+}
+
+/// Hears of progress; `Break` ends the work with `Cancelled`.
+pub(crate) type ProgressHook = Box<dyn FnMut(&Progress) -> ControlFlow<()> + Send>;
+
+/// How to open.
+pub(crate) struct Opening {
+    pub(crate) path: PathBuf,
+    pub(crate) env: Env,
+    pub(crate) set: SetOptions,
+    pub(crate) create_if_missing: bool,
+    pub(crate) listeners: Listeners,
+    pub(crate) progress: Option<ProgressHook>,
+}
+
+/// A database opened for reading: everything replayed, nothing written.
+pub(crate) struct ReadState {
+    pub(crate) path: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) spaces: Spaces,
+    pub(crate) visible: Seqno,
+    pub(crate) wal_bytes: u64,
+    pub(crate) wal_segments: u64,
+    pub(crate) recovery: Recovery,
+}
+
+/// Opens for reading and writing.
+pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
+    let path = opening.path.clone();
+    let locate = |error: Error| error.in_directory(&path);
+    // Options are stored in the database, and decide how it is opened: those that size the cache are looked at
+    // first.
+    let mut store_options = StoreOptions::default();
+    store_options.create_if_missing = opening.create_if_missing;
+    let early = opening.set.resolve()?;
+    (store_options.cache_bytes, store_options.max_open_files) = (early.cache_bytes, early.max_open_files);
+    let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
+
+    let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
+    let set = opening.set.clone().over(stored.map_err(locate)?);
+    let options = set.resolve()?;
+    store.set_cache(options.cache_bytes, options.max_open_files);
+
+    let facts = Facts::read(&store).map_err(locate)?;
+    let recovered =
+        recover(&*store.env().fs, store.uuid(), facts.log()).map_err(|error| locate(error.into()))?;
+    let last_used = facts.last_used(&recovered);
+    // From here on the log has no clean end, and numbers go on above all that were ever given out.
+    let notes = [
+        Note::new(CLEAN_END, Vec::new()),
+        Note::new(RESERVED, last_used.raw().to_le_bytes()),
+        Note::new(OPTIONS, set.encode()),
+    ];
+    store.commit(&notes).map_err(|error| locate(error.into()))?;
+    let wal_options = WalOptions { segment_bytes: segment_bytes(&options) };
+    let wal = Wal::start(store.env(), store.files(), wal_options, &recovered);
+    let wal = wal.map_err(|error| locate(error.into()))?;
+
+    let views = Arc::new(LiveViews::new(last_visible(&store, &recovered)));
+    let start = Start {
+        last_used,
+        last_time: recovered.last_time.max(facts.last_time()),
+        memtable_limit: options.memory_budget - options.cache_bytes,
+    };
+    let commits = Commits::new(store.clone(), wal, Arc::clone(&views), start);
+    let state = State {
+        path: path.clone(),
+        spaces: Spaces::new(),
+        views,
+        commits,
+        jobs: Jobs::new(options.threads),
+        listeners: opening.listeners,
+        is_closed: AtomicBool::new(false),
+        told_poison: AtomicBool::new(false),
+        options,
+        store,
+    };
+    let mut replay = Replay::new(state.store.clone(), &recovered, opening.progress.take());
+    replay.open_trees().map_err(locate)?;
+    replay.run(&mut |replay| flush_if_large(&state, replay)).map_err(locate)?;
+    finish(state, replay.trees, &recovered, facts.is_clean())
+}
+
+/// Finds the log of a store, for a check of it. The inner error is what is wrong with the log.
+pub(crate) fn find_log(store: &Store) -> Result<isopach_engine::error::Result<Recovered>> {
+    let facts = Facts::read(store)?;
+    Ok(recover(&*store.env().fs, store.uuid(), facts.log()))
+}
+
+/// Everything is replayed: the rest makes the state ready for handles.
+fn finish(
+    state: State,
+    trees: BTreeMap<TreeId, isopach_engine::tree::Tree>,
+    recovered: &Recovered,
+    is_clean: bool,
+) -> Result<(State, Recovery)> {
+    for tree in trees.into_values() {
+        let space = space_of(&state.store, tree).map_err(|error| state.locate(error))?;
+        state.commits.add_memory(space.tree.memtables().0);
+        crate::background::note_shape(&space);
+        state.spaces.insert(space);
+    }
+    let orphans = state.store.remove_orphans().map_err(|error| state.locate(error))?;
+    let recovery = recovery_of(recovered, is_clean, orphans);
+    if let Some(DiscardedEnd { file, offset, bytes }) = &recovery.discarded {
+        state.listeners.tell(&Event::LogEndDiscarded { file, offset: *offset, bytes: *bytes });
+    }
+    let has_many_segments = recovered.segments().count() > MANY_SEGMENTS;
+    for space in state.spaces.all() {
+        let is_large = space.tree.active_bytes() >= state.options.write_buffer_bytes;
+        if has_many_segments || is_large {
+            let order = state.commits.order();
+            state.rotate(&order, &space);
+        }
+        state.jobs.compact(space.id);
+    }
+    state.jobs.delete();
+    Ok((state, recovery))
+}
+
+/// Opens for reading: the log is replayed in memory.
+pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
+    let path = opening.path.clone();
+    let locate = |error: Error| error.in_directory(&path);
+    let early = opening.set.resolve()?;
+    let mut store_options = StoreOptions::default();
+    store_options.read_only = true;
+    (store_options.cache_bytes, store_options.max_open_files) = (early.cache_bytes, early.max_open_files);
+    let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
+    let facts = Facts::read(&store).map_err(locate)?;
+    let recovered =
+        recover(&*store.env().fs, store.uuid(), facts.log()).map_err(|error| locate(error.into()))?;
+
+    let mut replay = Replay::new(store.clone(), &recovered, opening.progress.take());
+    replay.open_trees().map_err(locate)?;
+    replay.run(&mut |_| Ok(())).map_err(locate)?;
+    let spaces = Spaces::new();
+    for tree in std::mem::take(&mut replay.trees).into_values() {
+        spaces.insert(space_of(&store, tree).map_err(locate)?);
+    }
+    let visible = last_visible(&store, &recovered);
+    Ok(ReadState {
+        path: path.clone(),
+        visible,
+        wal_bytes: recovered.bytes,
+        wal_segments: recovered.segments().count() as u64,
+        recovery: recovery_of(&recovered, facts.is_clean(), 0),
+        spaces,
+        store,
+    })
+}
+
+fn recovery_of(recovered: &Recovered, is_clean: bool, orphans_removed: u64) -> Recovery {
+    Recovery {
+        is_clean,
+        log_records: recovered.records,
+        log_bytes: recovered.bytes,
+        discarded: recovered.discarded.as_ref().map(DiscardedEnd::from),
+        orphans_removed,
+    }
+}
+
+/// Segments are an eighth of the log's bound, 64 KiB to 64 MiB.
+fn segment_bytes(options: &DbOptions) -> u64 {
+    (options.max_wal_bytes / 8).clamp(64 << 10, 64 << 20)
+}
+
+/// The newest commit: of the log, or of the tables where the log is shorter.
+fn last_visible(store: &Store, recovered: &Recovered) -> Seqno {
+    let trees = store.trees().into_iter().filter_map(|tree| store.tree_by_id(tree.id).ok());
+    let flushed = trees.map(|tree| tree.replay_point().max(tree.highest_persisted_seqno())).max();
+    recovered.last_seqno.max(flushed.unwrap_or(Seqno::ZERO)).max(store.applied_upto())
+}
+
+fn space_of(store: &Store, tree: isopach_engine::tree::Tree) -> Result<Arc<Space>> {
+    let note = store.note(&keyspace_options(tree.id())).unwrap_or_default();
+    let options = KeyspaceOptions::from_stored(tree.options(), &note)
+        .map_err(|error| error.in_keyspace(tree.name()))?;
+    Ok(Space::new(tree, options))
+}
+
+/// What the manifest's notes say about log and numbering.
+struct Facts {
+    first_segment: u32,
+    clean: Option<CleanClose>,
+    reserved: Seqno,
+    log_synced: LogPosition,
+}
+
+impl Facts {
+    fn read(store: &Store) -> Result<Facts> {
+        let first_segment = match store.note(FIRST_SEGMENT) {
+            None => 1,
+            Some(note) => note[..].try_into().map(u32::from_le_bytes).map_err(|_| bad_note(FIRST_SEGMENT))?,
+        };
+        let clean = store.note(CLEAN_END).map_or(Ok(None), |note| CleanClose::decode(&note))?;
+        let reserved = match store.note(RESERVED) {
+            None => Seqno::ZERO,
+            Some(note) => {
+                let raw = note[..].try_into().map(u64::from_le_bytes).ok();
+                raw.and_then(Seqno::from_raw).ok_or_else(|| bad_note(RESERVED))?
+            }
+        };
+        let log_synced = match store.note(LOG_SYNCED) {
+            None => LogPosition::START,
+            Some(note) => {
+                let raw = note[..].try_into().map(u64::from_le_bytes);
+                LogPosition::from_raw(raw.map_err(|_| bad_note(LOG_SYNCED))?)
+            }
+        };
+        Ok(Facts { first_segment, clean, reserved, log_synced })
+    }
+
+    fn log(&self) -> LogFacts {
+        let clean_end = self.clean.map(|clean| clean.end);
+        LogFacts {
+            first_live: self.first_segment,
+            clean_end,
+            synced_upto: self.log_synced.max(clean_end.unwrap_or(LogPosition::START)),
+        }
+    }
+
+    fn is_clean(&self) -> bool {
+        self.clean.is_some() || self.reserved == Seqno::ZERO
+    }
+
+    /// The last number that may have been given out.
+    fn last_used(&self, recovered: &Recovered) -> Seqno {
+        let stored = self.clean.map_or(self.reserved, |clean| clean.last_used);
+        stored.max(recovered.last_seqno)
+    }
+
+    fn last_time(&self) -> UnixUs {
+        self.clean.map_or(UnixUs(0), |clean| clean.last_time)
+    }
+}
+
+/// Replay of a recovered log into the trees of a store.
+struct Replay<'a> {
+    store: Store,
+    recovered: &'a Recovered,
+    progress: Option<ProgressHook>,
+    trees: BTreeMap<TreeId, isopach_engine::tree::Tree>,
+    /// Position of the record that was applied last.
+    applied: Seqno,
+    done_bytes: u64,
+}
+
+impl<'a> Replay<'a> {
+    fn new(store: Store, recovered: &'a Recovered, progress: Option<ProgressHook>) -> Replay<'a> {
+        Replay { store, recovered, progress, trees: BTreeMap::new(), applied: Seqno::ZERO, done_bytes: 0 }
+    }
+
+    /// Trees that can be used. One that cannot stays closed; a log that holds its operations keeps the database
+    /// from opening.
+    fn open_trees(&mut self) -> Result<()> {
+        for info in self.store.trees() {
+            if let Ok(tree) = self.store.tree_by_id(info.id) {
+                self.trees.insert(info.id, tree);
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies every record; `after` is called behind each.
+    fn run(&mut self, after: &mut dyn FnMut(&mut Replay<'a>) -> Result<()>) -> Result<()> {
+        let mut failure = None;
+        let fs = Arc::clone(&self.store.env().fs);
+        let recovered = self.recovered;
+        let result = recovered.replay(&*fs, &mut |record| {
+            let outcome = self.apply(&record).map_err(Error::from).and_then(|()| {
+                self.applied = record.last_seqno();
+                self.report(record.payload.len() as u64)?;
+                after(self)
+            });
+            outcome.map_err(|error| {
+                failure = Some(error);
+                EngineError::new(EngineErrorKind::Cancelled, "the replay was ended")
+            })
+        });
+        match (result, failure) {
+            (_, Some(failure)) => Err(failure),
+            (result, None) => Ok(result?),
+        }
+    }
+
+    fn report(&mut self, bytes: u64) -> Result<()> {
+        let before = self.done_bytes >> 20;
+        self.done_bytes += bytes;
+        if self.done_bytes >> 20 == before {
+            return Ok(());
+        }
+        let progress = Progress { phase: "replay", done: self.done_bytes, total: self.recovered.bytes };
+        match self.progress.as_mut().map(|hook| hook(&progress)) {
+            Some(ControlFlow::Break(())) => {
+                Err(Error::new(ErrorKind::Cancelled, "opening was ended by its progress hook"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, record: &LogRecord) -> isopach_engine::error::Result<()> {
+        match record.kind {
+            RecordKind::Batch => self.apply_batch(record),
+            RecordKind::Keyspace => self.redo(record),
+        }
+    }
+
+    /// Each operation goes to its tree, unless its tables hold it already.
+    fn apply_batch(&mut self, record: &LogRecord) -> isopach_engine::error::Result<()> {
+        let mut operations: BTreeMap<TreeId, Vec<Operation>> = BTreeMap::new();
+        let each = |id, operation| operations.entry(id).or_default().push(operation);
+        decode_operations(&record.payload, record.body.clone(), record.first_seqno, record.count, each)
+            .map_err(|why| corrupt(record, why))?;
+        for (id, mut operations) in operations {
+            match self.trees.get(&id) {
+                Some(tree) => {
+                    let replay_point = tree.replay_point();
+                    operations.retain(|operation| operation.seqno > replay_point);
+                    tree.apply_operations(operations)?;
+                }
+                None => match self.store.tree_by_id(id) {
+                    // Of a tree that was dropped later, in an edit that is there already.
+                    Err(error) if error.kind() == EngineErrorKind::NotFound => {
+                        if record.first_seqno > self.store.applied_upto() {
+                            return Err(corrupt(record, format_args!("keyspace {id} never was")));
+                        }
+                    }
+                    unusable => drop(unusable?),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the edit that a record announces, unless it was made before the crash.
+    fn redo(&mut self, record: &LogRecord) -> isopach_engine::error::Result<()> {
+        let change = KeyspaceChange::decode(record.body()).map_err(|why| corrupt(record, why))?;
+        let at = record.last_seqno();
+        if at <= self.store.applied_upto() {
+            return Ok(());
+        }
+        let tree = change.redo(&self.store, at)?;
+        match (change, tree) {
+            (KeyspaceChange::Create { id, .. }, Some(tree)) => drop(self.trees.insert(id, tree)),
+            (KeyspaceChange::Drop { id }, _) => drop(self.trees.remove(&id)),
+            (KeyspaceChange::Create { .. }, None) => {}
+        }
+        Ok(())
+    }
+}
+
+fn corrupt(record: &LogRecord, why: impl std::fmt::Display) -> EngineError {
+    EngineError::corrupt(record.file_name(), record.position.offset, why)
+}
+
+/// Keeps memory within its bounds while a long log is replayed. The log is durable, so what was applied may be
+/// flushed.
+fn flush_if_large(state: &State, replay: &mut Replay<'_>) -> Result<()> {
+    let sizes = replay.trees.values().map(|tree| tree.memtables().0);
+    let (total, largest) = sizes.fold((0, 0), |(total, largest), bytes| (total + bytes, largest.max(bytes)));
+    let limit = state.commits.memtable_limit();
+    if largest < state.options.write_buffer_bytes && total < limit {
+        return Ok(());
+    }
+    for tree in replay.trees.values() {
+        let bytes = tree.memtables().0;
+        if bytes >= state.options.write_buffer_bytes || (total >= limit && bytes == largest) {
+            tree.rotate(replay.applied)?;
+            tree.flush(replay.applied, &isopach_engine::compaction::Views::keep_all(), &[])?;
+        }
+    }
+    Ok(())
+}

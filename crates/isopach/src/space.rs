@@ -1,0 +1,154 @@
+//! A keyspace inside: its tree, its options, what slows its writers. The public handle is above.
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    options::{Durability, KeyspaceOptions},
+};
+use isopach_engine::{
+    tree::Tree,
+    types::{Seqno, TreeId},
+};
+use isopach_env::sync::{Mutex, Rank, RwLock};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// Of the map of keyspaces. Held for a lookup.
+const SPACES: Rank = Rank::new(24, "spaces");
+
+/// One keyspace.
+pub(crate) struct Space {
+    pub(crate) id: TreeId,
+    pub(crate) name: String,
+    pub(crate) tree: Tree,
+    pub(crate) options: KeyspaceOptions,
+    /// Set by the commit pipeline in the order of commits: later writes are refused.
+    is_dropped: AtomicBool,
+    /// Last operation that is not in the log. Such are flushed before a close.
+    pub(crate) last_volatile: AtomicU64,
+    /// Runs of level 0 and bytes that compaction owes; set after each flush and compaction, read by writers.
+    pub(crate) l0_runs: AtomicU64,
+    pub(crate) debt_bytes: AtomicU64,
+}
+
+impl Space {
+    pub(crate) fn new(tree: Tree, options: KeyspaceOptions) -> Arc<Space> {
+        Arc::new(Space {
+            id: tree.id(),
+            name: tree.name().into(),
+            tree,
+            options,
+            is_dropped: AtomicBool::new(false),
+            last_volatile: AtomicU64::new(0),
+            l0_runs: AtomicU64::new(0),
+            debt_bytes: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.is_dropped.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn mark_dropped(&self) {
+        self.is_dropped.store(true, Ordering::Release);
+    }
+
+    /// # Errors
+    ///
+    /// `KeyspaceDropped`.
+    pub(crate) fn check_alive(&self) -> Result<()> {
+        if self.is_dropped() { Err(self.dropped_error()) } else { Ok(()) }
+    }
+
+    pub(crate) fn dropped_error(&self) -> Error {
+        Error::new(ErrorKind::KeyspaceDropped, "was dropped").in_keyspace(&self.name)
+    }
+
+    /// What a write of this keyspace is promised.
+    pub(crate) fn durability(&self, database: Durability) -> Durability {
+        self.options.durability.unwrap_or(database)
+    }
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Space").field("id", &self.id).field("name", &self.name).finish()
+    }
+}
+
+/// All keyspaces, by id and by name.
+#[derive(Debug)]
+pub(crate) struct Spaces {
+    map: RwLock<Maps>,
+    /// One creation or drop at a time: their edits are serialised. Held over I/O.
+    pub(crate) changes: Mutex<()>,
+}
+
+/// Of changes of the map; held over the commit and the edit of a change.
+const CHANGES: Rank = Rank::new(5, "spaces.changes");
+
+#[derive(Default, Debug)]
+struct Maps {
+    by_id: BTreeMap<TreeId, Arc<Space>>,
+    by_name: BTreeMap<String, Arc<Space>>,
+}
+
+impl Spaces {
+    pub(crate) fn new() -> Spaces {
+        Spaces { map: RwLock::new(SPACES, Maps::default()), changes: Mutex::new(CHANGES, ()) }
+    }
+
+    pub(crate) fn insert(&self, space: Arc<Space>) {
+        let mut map = self.map.write();
+        map.by_name.insert(space.name.clone(), Arc::clone(&space));
+        map.by_id.insert(space.id, space);
+    }
+
+    pub(crate) fn remove(&self, id: TreeId) {
+        let mut map = self.map.write();
+        if let Some(space) = map.by_id.remove(&id) {
+            map.by_name.remove(&space.name);
+        }
+    }
+
+    pub(crate) fn by_id(&self, id: TreeId) -> Option<Arc<Space>> {
+        self.map.read().by_id.get(&id).cloned()
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Space>> {
+        self.map.read().by_name.get(name).cloned()
+    }
+
+    /// All of them, by id.
+    pub(crate) fn all(&self) -> Vec<Arc<Space>> {
+        self.map.read().by_id.values().cloned().collect()
+    }
+
+    /// Least number of an operation that is in memory only, over all keyspaces.
+    pub(crate) fn first_unflushed(&self) -> Option<Seqno> {
+        self.map.read().by_id.values().filter_map(|space| space.tree.first_unflushed()).min()
+    }
+}
+
+/// Checks the name of a keyspace: 1 to 255 bytes, without `/` and control characters.
+///
+/// # Errors
+///
+/// `InvalidArgument` saying what is wrong.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let wrong = |what: String| Err(Error::new(ErrorKind::InvalidArgument, what));
+    match name.len() {
+        0 => return wrong("the name of a keyspace is empty".into()),
+        1..=255 => {}
+        bytes => return wrong(format!("the name of a keyspace has {bytes} bytes, more than 255")),
+    }
+    match name.chars().find(|&c| c == '/' || c.is_control()) {
+        Some(c) => wrong(format!("the name of a keyspace holds {c:?}: no '/' and no control characters")),
+        None => Ok(()),
+    }
+}

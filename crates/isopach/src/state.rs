@@ -1,0 +1,290 @@
+//! An open database inside: everything that its handles and its background share.
+
+use crate::{
+    error::{Error, ErrorKind, Result},
+    events::{Event, Listeners},
+    jobs::Jobs,
+    notes::keyspace_options,
+    options::{DbOptions, Durability, KeyspaceOptions},
+    space::{Space, Spaces, check_name},
+    views::LiveViews,
+    write::{Change, Commits, Operations, Order, Request},
+};
+use isopach_engine::{
+    codec::{TlvReader, TlvWriter},
+    store::Store,
+    tree::{Tree, TreeOptions},
+    types::{Seqno, TreeId},
+    version::Note,
+};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// See the module.
+pub(crate) struct State {
+    pub(crate) path: PathBuf,
+    pub(crate) options: DbOptions,
+    pub(crate) store: Store,
+    pub(crate) spaces: Spaces,
+    pub(crate) views: Arc<LiveViews>,
+    pub(crate) commits: Commits,
+    pub(crate) jobs: Jobs,
+    pub(crate) listeners: Listeners,
+    /// New calls are refused. Set once.
+    pub(crate) is_closed: AtomicBool,
+    /// The poisoning was told.
+    pub(crate) told_poison: AtomicBool,
+}
+
+impl State {
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the database is closed"));
+        }
+        Ok(())
+    }
+
+    /// Names the directory in an error.
+    pub(crate) fn locate(&self, error: impl Into<Error>) -> Error {
+        error.into().in_directory(&self.path)
+    }
+
+    // ----- writing -----
+
+    /// Commits operations on keyspaces.
+    pub(crate) fn write(
+        &self,
+        operations: Operations,
+        spaces: Vec<Arc<Space>>,
+        durability: Option<Durability>,
+    ) -> Result<Seqno> {
+        self.check_open()?;
+        let (body, count) = operations.finish()?;
+        if count == 0 {
+            return Ok(self.views.visible());
+        }
+        for space in &spaces {
+            space.check_alive()?;
+        }
+        let strongest = spaces.iter().map(|space| space.durability(self.options.durability)).max();
+        let durability = durability.or(strongest).unwrap_or(self.options.durability);
+        let out_of_space = || self.jobs.last_error().filter(|error| error.kind() == ErrorKind::OutOfSpace);
+        let gives_up = || self.check_open().err().or_else(|| self.commits.poisoned()).or_else(out_of_space);
+        self.commits.admit(body.len() as u64, &spaces, &gives_up).map_err(|error| self.locate(error))?;
+        let body = Arc::new(body.into_boxed_slice());
+        self.commit(Request { change: Change::Batch, spaces, count, body, durability })
+    }
+
+    fn commit(&self, request: Request) -> Result<Seqno> {
+        let is_sync = request.durability == Durability::Sync;
+        let result = self.commits.commit(request, &|order, spaces| self.after_group(order, spaces));
+        if is_sync || self.options.sync_every.is_some() {
+            self.jobs.wake_keeper();
+        }
+        result.map_err(|error| {
+            self.tell_poison(&error);
+            self.locate(error)
+        })
+    }
+
+    /// Seals what is full. In the order of commits, so that the boundary is exact.
+    fn after_group(&self, order: &Order<'_>, spaces: &[Arc<Space>]) {
+        let mut has_rotated = false;
+        for space in spaces {
+            if space.tree.active_bytes() >= self.options.write_buffer_bytes {
+                has_rotated |= self.rotate(order, space);
+            }
+        }
+        // With three quarters of the memory in use and nothing on its way out, the largest goes.
+        if self.commits.memtable_bytes() >= self.commits.memtable_limit() / 4 * 3 && !self.jobs.is_flushing()
+        {
+            let all = self.spaces.all();
+            let largest = all.iter().max_by_key(|space| space.tree.active_bytes());
+            has_rotated |= largest.is_some_and(|space| self.rotate(order, space));
+        }
+        if has_rotated {
+            // So that the flush syncs finished segments only. For want of space the log goes on where it is.
+            let _ = self.commits.wal.rotate_segment();
+        }
+        if self.commits.wal.bytes() > self.options.max_wal_bytes {
+            self.jobs.bound_log();
+        }
+    }
+
+    /// Seals the memtable of a keyspace at the newest commit, and has it flushed. `false` if it was empty.
+    pub(crate) fn rotate(&self, order: &Order<'_>, space: &Space) -> bool {
+        let sealed =
+            space.tree.rotate(order.visible()).expect("INV-WAL-4: the boundary is the newest commit");
+        if sealed {
+            self.jobs.flush(space.id);
+        }
+        sealed
+    }
+
+    /// Tells listeners once that writing stopped for good.
+    pub(crate) fn tell_poison(&self, error: &Error) {
+        if error.kind() == ErrorKind::Poisoned && !self.told_poison.swap(true, Ordering::Relaxed) {
+            self.listeners.tell(&Event::Poisoned { error });
+        }
+    }
+
+    // ----- keyspaces -----
+
+    /// The keyspace of this name, created if missing.
+    pub(crate) fn open_or_create(&self, name: &str, options: &KeyspaceOptions) -> Result<Arc<Space>> {
+        self.check_open()?;
+        if let Some(space) = self.keyspace(name)? {
+            return Ok(space);
+        }
+        check_name(name)?;
+        let tree_options = options.tree_options();
+        tree_options.validate().map_err(|error| Error::from(error).in_keyspace(name))?;
+        let _turn = self.spaces.changes.lock();
+        if let Some(space) = self.keyspace(name)? {
+            return Ok(space);
+        }
+        let id = self.store.reserve_tree_id().map_err(|error| self.locate(error))?;
+        let change = KeyspaceChange::Create {
+            id,
+            name: name.into(),
+            tree_options: tree_options.encode(),
+            note: options.encode_note(),
+        };
+        // The record first, durable; then the edit.
+        let at = self.commit_change(&change, Change::Create)?;
+        let tree =
+            change.redo(&self.store, at).map_err(|error| self.locate(error))?.expect("a tree was created");
+        let space = Space::new(tree, options.clone());
+        self.spaces.insert(Arc::clone(&space));
+        Ok(space)
+    }
+
+    /// The keyspace of this name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What keeps it from being used, `MissingComparator` for one.
+    pub(crate) fn keyspace(&self, name: &str) -> Result<Option<Arc<Space>>> {
+        if let Some(space) = self.spaces.by_name(name) {
+            return Ok((!space.is_dropped()).then_some(space));
+        }
+        if self.store.trees().iter().any(|tree| tree.name == name) {
+            self.store.tree(name).map_err(|error| self.locate(Error::from(error).in_keyspace(name)))?;
+        }
+        Ok(None)
+    }
+
+    /// Drops a keyspace. `false` if there was none.
+    pub(crate) fn drop_keyspace(&self, name: &str) -> Result<bool> {
+        self.check_open()?;
+        let _turn = self.spaces.changes.lock();
+        let Some(space) = self.keyspace(name)? else {
+            return Ok(false);
+        };
+        let change = KeyspaceChange::Drop { id: space.id };
+        let at = self.commit_change(&change, Change::Drop(Arc::clone(&space)))?;
+        let (memtable_bytes, _) = space.tree.memtables();
+        let old = self.store.drop_tree(space.id, at).map_err(|error| self.locate(error))?;
+        self.commits.free_memory(memtable_bytes);
+        self.spaces.remove(space.id);
+        self.views.keep_old(old);
+        Ok(true)
+    }
+
+    fn commit_change(&self, change: &KeyspaceChange, kind: Change) -> Result<Seqno> {
+        let spaces = match &kind {
+            Change::Drop(space) => vec![Arc::clone(space)],
+            Change::Batch | Change::Create => Vec::new(),
+        };
+        let body = Arc::new(change.encode().into_boxed_slice());
+        self.commit(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A change of keyspaces as it lies in the log. Layout: `docs/format.md` §6.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum KeyspaceChange {
+    Create { id: TreeId, name: String, tree_options: Vec<u8>, note: Vec<u8> },
+    Drop { id: TreeId },
+}
+
+const CREATE: u8 = 1;
+const DROP: u8 = 2;
+const NAME: u8 = 3;
+const TREE_OPTIONS: u8 = 4;
+const NOTE: u8 = 5;
+
+impl KeyspaceChange {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut fields = TlvWriter::new();
+        match self {
+            KeyspaceChange::Create { id, name, tree_options, note } => {
+                fields.u64(CREATE, u64::from(id.0)).bytes(NAME, name.as_bytes());
+                fields.bytes(TREE_OPTIONS, tree_options).bytes(NOTE, note);
+            }
+            KeyspaceChange::Drop { id } => {
+                fields.u64(DROP, u64::from(id.0));
+            }
+        }
+        fields.finish()
+    }
+
+    /// The inverse of [`KeyspaceChange::encode`].
+    ///
+    /// # Errors
+    ///
+    /// Which rule the bytes break.
+    pub(crate) fn decode(bytes: &[u8]) -> std::result::Result<KeyspaceChange, &'static str> {
+        let mut fields = TlvReader::new(bytes);
+        let (mut create, mut drop, mut name, mut tree_options, mut note) =
+            (None, None, None, None, Vec::new());
+        while let Some((tag, value)) = fields.next_field().map_err(|why| why.0)? {
+            let id = || {
+                let raw = TlvReader::as_u64(value).map_err(|why| why.0)?;
+                u32::try_from(raw).map(TreeId).map_err(|_| "a tree id exceeds 32 bits")
+            };
+            match tag {
+                CREATE => create = Some(id()?),
+                DROP => drop = Some(id()?),
+                NAME => name = Some(String::from_utf8(value.into()).map_err(|_| "a name is not UTF-8")?),
+                TREE_OPTIONS => tree_options = Some(Vec::from(value)),
+                NOTE => note = value.into(),
+                unknown => TlvReader::unknown(unknown).map_err(|why| why.0)?,
+            }
+        }
+        match (create, drop, name, tree_options) {
+            (Some(id), None, Some(name), Some(tree_options)) => {
+                Ok(KeyspaceChange::Create { id, name, tree_options, note })
+            }
+            (None, Some(id), None, None) => Ok(KeyspaceChange::Drop { id }),
+            _ => Err("a change of keyspaces is neither a creation nor a drop"),
+        }
+    }
+
+    /// Makes the edit that the record at `at` announces. Returns the tree that it created.
+    pub(crate) fn redo(&self, store: &Store, at: Seqno) -> isopach_engine::error::Result<Option<Tree>> {
+        match self {
+            KeyspaceChange::Create { id, name, tree_options, note } => {
+                let options = TreeOptions::decode(tree_options)?;
+                let note = Note::new(keyspace_options(*id), note.clone());
+                store.create_tree(*id, name, &options, &[note], at).map(Some)
+            }
+            KeyspaceChange::Drop { id } => store.drop_tree(*id, at).map(|_| None),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Verify: tables and log are read in whole. Finds, never mends.
+
+use crate::{
+    error::{Error, Result},
+    recovery::{Opening, find_log},
+    state::State,
+};
+use isopach_engine::store::{Finding, Store, StoreOptions, VerifyOptions as StoreVerifyOptions};
+
+pub use isopach_engine::store::VerifyOptions;
+
+/// Result of a check. Damage is a finding, not an error of the call.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Tables looked at.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Versions read.
+    pub entries: u64,
+    /// Records of the log that were read; 0 of an open database, whose log is being written.
+    pub log_records: u64,
+    /// What is wrong.
+    pub found: Vec<Finding>,
+}
+
+/// Checks the tables of an open database.
+pub(crate) fn verify_open(state: &State, options: StoreVerifyOptions) -> Result<VerifyReport> {
+    verify_tables(&state.store, options)
+}
+
+/// Checks a database that nobody writes to.
+pub(crate) fn verify_closed(opening: Opening, options: StoreVerifyOptions) -> Result<VerifyReport> {
+    let locate = |error: Error| error.in_directory(&opening.path);
+    let mut store_options = StoreOptions::default();
+    store_options.read_only = true;
+    let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
+    let mut report = verify_tables(&store, options)?;
+    match find_log(&store).map_err(locate)? {
+        Ok(recovered) => report.log_records = recovered.records,
+        Err(error) => report.found.push(Finding::of(&error, None)),
+    }
+    Ok(report)
+}
+
+fn verify_tables(store: &Store, options: StoreVerifyOptions) -> Result<VerifyReport> {
+    let checked = store.verify(options, &mut |_, _| Ok(()))?;
+    Ok(VerifyReport {
+        files: checked.files,
+        bytes: checked.bytes,
+        entries: checked.entries,
+        log_records: 0,
+        found: checked.found,
+    })
+}

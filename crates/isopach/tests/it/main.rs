@@ -1,0 +1,3 @@
+//! The database through its public surface.
+
+mod basics;
