@@ -1,5 +1,8 @@
 //! Stores and trees through their public surface.
 
 mod faults;
+mod harness;
 mod lifecycle;
 mod manifest;
+mod store;
+mod tree;
