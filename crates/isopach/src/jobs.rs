@@ -190,11 +190,6 @@ impl Jobs {
         self.wait_until(limit, Queue::is_idle)
     }
 
-    /// Waits until a job neither waits nor runs, or failed. `false` after `limit`.
-    pub(crate) fn wait_for(&self, job: Job, limit: Duration) -> bool {
-        self.wait_until(limit, |queue| !queue.waiting.contains(&job) && !queue.running.contains(&job))
-    }
-
     fn wait_until(&self, limit: Duration, is_so: impl Fn(&Queue) -> bool) -> bool {
         let deadline = std::time::Instant::now().checked_add(limit);
         let mut queue = self.queue.lock();

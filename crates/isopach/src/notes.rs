@@ -8,6 +8,8 @@ use isopach_engine::{
 
 /// Log segments below this number are gone or not needed.
 pub(crate) const FIRST_SEGMENT: &str = "log.first";
+/// How far the log is durable, when the edit that says so was made.
+pub(crate) const LOG_SYNCED: &str = "log.synced";
 /// Where the log ends, its last number and time, after a clean close; empty while open.
 pub(crate) const CLEAN_END: &str = "log.clean_end";
 /// Numbers above this were never used.

@@ -7,7 +7,9 @@ use crate::{
     error::{Error, ErrorKind, Result},
     events::{Event, Listeners},
     jobs::Jobs,
-    notes::{CLEAN_END, CleanClose, FIRST_SEGMENT, OPTIONS, RESERVED, bad_note, keyspace_options},
+    notes::{
+        CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, OPTIONS, RESERVED, bad_note, keyspace_options,
+    },
     options::{DbOptions, KeyspaceOptions, SetOptions},
     space::{Space, Spaces},
     state::{KeyspaceChange, State},
@@ -264,6 +266,7 @@ struct Facts {
     first_segment: u32,
     clean: Option<CleanClose>,
     reserved: Seqno,
+    log_synced: LogPosition,
 }
 
 impl Facts {
@@ -280,7 +283,14 @@ impl Facts {
                 raw.and_then(Seqno::from_raw).ok_or_else(|| bad_note(RESERVED))?
             }
         };
-        Ok(Facts { first_segment, clean, reserved })
+        let log_synced = match store.note(LOG_SYNCED) {
+            None => LogPosition::START,
+            Some(note) => {
+                let raw = note[..].try_into().map(u64::from_le_bytes);
+                LogPosition::from_raw(raw.map_err(|_| bad_note(LOG_SYNCED))?)
+            }
+        };
+        Ok(Facts { first_segment, clean, reserved, log_synced })
     }
 
     fn log(&self) -> LogFacts {
@@ -288,7 +298,7 @@ impl Facts {
         LogFacts {
             first_live: self.first_segment,
             clean_end,
-            synced_upto: clean_end.unwrap_or(LogPosition::START),
+            synced_upto: self.log_synced.max(clean_end.unwrap_or(LogPosition::START)),
         }
     }
 

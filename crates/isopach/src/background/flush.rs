@@ -1,6 +1,12 @@
 //! Flush: sealed memtables become tables, then log segments that nobody needs go.
 
-use crate::{error::Result, events::Event, notes::FIRST_SEGMENT, space::Space, state::State};
+use crate::{
+    error::Result,
+    events::Event,
+    notes::{FIRST_SEGMENT, LOG_SYNCED},
+    space::Space,
+    state::State,
+};
 use isopach_engine::version::Note;
 use isopach_env::sync::{Mutex, Rank};
 
@@ -26,7 +32,8 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     let result = (|| {
         // No edit makes an operation durable before the log is durable through it (INV-WAL-6).
         state.commits.sync_through(barrier)?;
-        let report = space.tree.flush(barrier, &state.views.for_job(), &[])?;
+        let synced = Note::new(LOG_SYNCED, state.commits.wal.synced_upto().to_raw().to_le_bytes());
+        let report = space.tree.flush(barrier, &state.views.for_job(), &[synced])?;
         state.commits.free_memory(report.memtable_bytes);
         Ok(report.bytes)
     })();

@@ -86,7 +86,7 @@ impl Wal {
     /// # Panics
     ///
     /// If the group is empty, or a record has no operations or does not come after all before it.
-    pub fn append(&self, records: &[AppendRecord<'_>]) -> Result<LogPosition> {
+    pub(crate) fn append(&self, records: &[AppendRecord<'_>]) -> Result<LogPosition> {
         let (first, last) = (records.first(), records.last());
         let (first, last) = first.zip(last).expect("a group has records");
         let group_bytes = check_sizes(records)?;
@@ -121,7 +121,7 @@ impl Wal {
     /// # Errors
     ///
     /// As [`Wal::append`].
-    pub fn append_void_if_idle(&self) -> Result<()> {
+    pub(crate) fn append_void_if_idle(&self) -> Result<()> {
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
         let (synced_upto, carried) = {
@@ -145,7 +145,7 @@ impl Wal {
     /// # Errors
     ///
     /// As [`Wal::append`]; the log goes on in the old segment, or in one that the next append begins.
-    pub fn rotate_segment(&self) -> Result<u32> {
+    pub(crate) fn rotate_segment(&self) -> Result<u32> {
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
         if !appender.place.as_ref().is_some_and(|place| place.is_empty()) {

@@ -10,7 +10,7 @@
 //!
 //! [`recover`] finds the end of the log and writes nothing; [`Recovered::replay`] gives its records out;
 //! [`Wal::start`] opens it for writing. Then one thread at a time leads a group of commits through
-//! [`Wal::append`], and any thread makes what was appended durable with [`Wal::sync`].
+//! [`Wal::append`], and any thread makes what was appended durable with [`Wal::sync_through`].
 //!
 //! # Invariants
 //!
@@ -42,10 +42,10 @@ mod sync;
 #[cfg(test)]
 mod tests;
 
-pub use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
-pub use recover::{Discarded, LogFacts, Recovered, recover};
-pub use replay::LogRecord;
-pub use state::SegmentInfo;
+pub(crate) use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
+pub(crate) use recover::{Discarded, LogFacts, Recovered, recover};
+pub(crate) use replay::LogRecord;
+pub(crate) use state::SegmentInfo;
 
 use append::Appender;
 use isopach_engine::{
@@ -60,7 +60,7 @@ use std::fmt;
 
 /// How the log is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WalOptions {
+pub(crate) struct WalOptions {
     /// A segment is left when the next group would make it longer. A group that is longer gets a segment of
     /// its size. At most [`WalOptions::MAX_SEGMENT_BYTES`].
     pub segment_bytes: u64,
@@ -69,7 +69,7 @@ pub struct WalOptions {
 impl WalOptions {
     /// Longest segment that can be asked for: 8 GiB. With the largest group behind it, every position in a
     /// segment can still be expressed.
-    pub const MAX_SEGMENT_BYTES: u64 = 8 << 30;
+    pub(crate) const MAX_SEGMENT_BYTES: u64 = 8 << 30;
 }
 
 impl Default for WalOptions {
@@ -79,7 +79,7 @@ impl Default for WalOptions {
 }
 
 /// A log that is open for writing. Shared by threads.
-pub struct Wal {
+pub(crate) struct Wal {
     env: Env,
     registry: FileRegistry,
     database: Uuid,
@@ -96,46 +96,46 @@ pub struct Wal {
 
 impl Wal {
     /// End of the last record: what is appended next lies at or behind it.
-    pub fn end(&self) -> LogPosition {
+    pub(crate) fn end(&self) -> LogPosition {
         self.state.lock().end
     }
 
     /// Everything before is durable.
-    pub fn synced_upto(&self) -> LogPosition {
+    pub(crate) fn synced_upto(&self) -> LogPosition {
         self.state.lock().synced_upto
     }
 
     /// Why nothing can be appended or made durable any more, if so. Only recovery ends it.
-    pub fn poisoned(&self) -> Option<Error> {
+    pub(crate) fn poisoned(&self) -> Option<Error> {
         self.state.lock().poisoned()
     }
 
     /// The live segments, oldest first.
-    pub fn segments(&self) -> Vec<SegmentInfo> {
+    pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
         self.state.lock().list()
     }
 
     /// Length of all live segments together, without what is reserved for later.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.state.lock().segments.iter().map(|live| live.used_bytes).sum()
     }
 
     /// Number of the oldest live segment; if there is none, a number that is not above the next segment's.
-    pub fn oldest(&self) -> u32 {
+    pub(crate) fn oldest(&self) -> u32 {
         let state = self.state.lock();
         state.segments.front().map_or(state.next_number, |live| live.number)
     }
 
     /// Number of the segment in which the first operation `>= seqno` lies. If none was appended, the current
     /// segment, or, without one, a number that is not above the next segment's.
-    pub fn segment_of(&self, seqno: Seqno) -> u32 {
+    pub(crate) fn segment_of(&self, seqno: Seqno) -> u32 {
         self.state.lock().segment_of(seqno)
     }
 
     /// Gives up the segments below `number`, though never the current one. The registry removes their files.
     ///
     /// The edit that names `number` (or a later segment) as the first live one is durable.
-    pub fn free_below(&self, number: u32) {
+    pub(crate) fn free_below(&self, number: u32) {
         let freed = self.state.lock().take_below(number);
         freed.into_iter().for_each(Live::give_up);
     }

@@ -14,7 +14,7 @@ pub(super) const KIND_VOID: u8 = 3;
 /// What a record of the caller is. The numbers are on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
-pub enum RecordKind {
+pub(crate) enum RecordKind {
     /// Writes that take effect together.
     Batch = 2,
     /// A keyspace created, dropped, renamed, cleared or changed.
@@ -23,7 +23,7 @@ pub enum RecordKind {
 
 /// A record to be appended.
 #[derive(Clone, Copy, Debug)]
-pub struct AppendRecord<'a> {
+pub(crate) struct AppendRecord<'a> {
     /// What it is.
     pub kind: RecordKind,
     /// Number of its first operation.
@@ -37,7 +37,7 @@ pub struct AppendRecord<'a> {
 }
 
 /// Bytes before the body in the payload of a record of the caller.
-pub const ENTRY_PREFIX_BYTES: usize = 24;
+pub(crate) const ENTRY_PREFIX_BYTES: usize = 24;
 
 /// What a segment's first record says.
 ///

@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// What the manifest says about the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LogFacts {
+pub(crate) struct LogFacts {
     /// Segments below this number are not needed any more.
     pub first_live: u32,
     /// Where the log ends exactly, if it was closed cleanly and nothing was opened for writing since.
@@ -31,15 +31,17 @@ pub struct LogFacts {
     pub synced_upto: LogPosition,
 }
 
+#[cfg(test)]
 impl LogFacts {
     /// Of a database that was just created.
-    pub const NEW: LogFacts = LogFacts { first_live: 1, clean_end: None, synced_upto: LogPosition::START };
+    pub(crate) const NEW: LogFacts =
+        LogFacts { first_live: 1, clean_end: None, synced_upto: LogPosition::START };
 }
 
 /// A log whose end was found.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// E: where the valid log ends.
     pub end: LogPosition,
     /// X: up to here the log is durable; never above `end`.
@@ -69,7 +71,7 @@ pub struct Recovered {
 
 impl Recovered {
     /// The segments of the log in order: number, and where the log leaves each.
-    pub fn segments(&self) -> impl Iterator<Item = LogPosition> + '_ {
+    pub(crate) fn segments(&self) -> impl Iterator<Item = LogPosition> + '_ {
         self.segments.iter().map(|segment| LogPosition { file: segment.number, offset: segment.limit })
     }
 }
@@ -112,7 +114,7 @@ impl RecoveredSegment {
 /// `Corruption`: an invalid record, or a missing segment, below the durable position; names file and offset.
 /// With a clean end: anything but valid records up to exactly there. `MixedStore`: a segment of another
 /// database. Nothing is written in any case.
-pub fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts) -> Result<Recovered> {
+pub(crate) fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts) -> Result<Recovered> {
     let numbers = list(fs)?;
     let live = numbers.iter().copied().filter(|&number| number >= facts.first_live);
     let found: Vec<Found> = live.map(|number| Found::open(fs, number, database)).collect::<Result<_>>()?;

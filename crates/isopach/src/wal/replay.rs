@@ -16,7 +16,7 @@ use std::{ops::Range, sync::Arc};
 /// A record of the log, verified.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct LogRecord {
+pub(crate) struct LogRecord {
     /// Where it begins.
     pub position: LogPosition,
     /// What it is.
@@ -26,6 +26,7 @@ pub struct LogRecord {
     /// Number of operations, at least 1.
     pub count: u32,
     /// When it was committed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for who computes expiry; nobody does yet"))]
     pub time: UnixUs,
     /// The bytes that the body lies in, so that windows into it need no copy.
     pub payload: SharedBytes,
@@ -35,17 +36,17 @@ pub struct LogRecord {
 
 impl LogRecord {
     /// What was given to the log.
-    pub fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         &self.payload[self.body.clone()]
     }
 
     /// Number of its last operation.
-    pub fn last_seqno(&self) -> Seqno {
+    pub(crate) fn last_seqno(&self) -> Seqno {
         last_seqno(self.first_seqno, self.count).expect("a verified record has operations with numbers")
     }
 
     /// The file it lies in, relative to the root.
-    pub fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         segment_name(self.position.file)
     }
 
@@ -64,7 +65,7 @@ impl Recovered {
     /// # Errors
     ///
     /// What `each` returns; and the segments must be as they were when they were recovered.
-    pub fn replay(&self, fs: &dyn Fs, each: &mut dyn FnMut(LogRecord) -> Result<()>) -> Result<()> {
+    pub(crate) fn replay(&self, fs: &dyn Fs, each: &mut dyn FnMut(LogRecord) -> Result<()>) -> Result<()> {
         self.segments.iter().try_for_each(|segment| read_records(fs, segment, each))
     }
 }

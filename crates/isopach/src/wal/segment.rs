@@ -13,7 +13,7 @@ use isopach_env::{File, Fs, IoResult, OpenMode};
 use std::sync::Arc;
 
 /// Directory of the segments, relative to the root.
-pub const WAL_DIR: &str = "wal";
+pub(super) const WAL_DIR: &str = "wal";
 
 /// Where a segment's first record lies.
 pub(super) const START_AT: u64 = HEADER_BYTES as u64;

@@ -58,7 +58,12 @@ impl Wal {
     /// # Errors
     ///
     /// The log is what it was, and can be recovered again.
-    pub fn start(env: &Env, registry: &FileRegistry, options: WalOptions, after: &Recovered) -> Result<Wal> {
+    pub(crate) fn start(
+        env: &Env,
+        registry: &FileRegistry,
+        options: WalOptions,
+        after: &Recovered,
+    ) -> Result<Wal> {
         if options.segment_bytes > WalOptions::MAX_SEGMENT_BYTES {
             return Err(Error::new(ErrorKind::InvalidArgument, "a log segment is at most 8 GiB long"));
         }

@@ -16,7 +16,7 @@ use std::{collections::VecDeque, sync::Arc};
 /// A live segment of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct SegmentInfo {
+pub(crate) struct SegmentInfo {
     /// Its number.
     pub number: u32,
     /// Number of the first operation in it.

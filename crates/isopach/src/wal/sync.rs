@@ -18,7 +18,7 @@ pub(super) const SYNC_SEGMENT: SyncSite = SyncSite("wal.segment");
 /// Where a log that was closed ends. For the manifest: the next recovery then takes nothing less.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct CleanEnd {
+pub(crate) struct CleanEnd {
     /// End of the last record.
     pub end: LogPosition,
 }
@@ -29,7 +29,8 @@ impl Wal {
     /// # Errors
     ///
     /// `Poisoned`, for good: a sync failed, this one or an earlier one. Nothing is reported durable any more.
-    pub fn sync(&self) -> Result<LogPosition> {
+    #[cfg(test)]
+    pub(crate) fn sync(&self) -> Result<LogPosition> {
         let data_end = self.state.lock().data_end;
         self.sync_through(data_end)
     }
@@ -39,8 +40,8 @@ impl Wal {
     ///
     /// # Errors
     ///
-    /// As [`Wal::sync`].
-    pub fn sync_through(&self, position: LogPosition) -> Result<LogPosition> {
+    /// `Poisoned`, for good: a sync failed, this one or an earlier one. Nothing is reported durable any more.
+    pub(crate) fn sync_through(&self, position: LogPosition) -> Result<LogPosition> {
         if let Some(covered) = self.covers(position)? {
             return Ok(covered);
         }
@@ -77,8 +78,8 @@ impl Wal {
     ///
     /// # Errors
     ///
-    /// As [`Wal::sync`]; or the cut failed, and the log has no clean end.
-    pub fn close(&self) -> Result<CleanEnd> {
+    /// As [`Wal::sync_through`]; or the cut failed, and the log has no clean end.
+    pub(crate) fn close(&self) -> Result<CleanEnd> {
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
         let (end, hold) = {
