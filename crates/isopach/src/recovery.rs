@@ -328,11 +328,21 @@ struct Replay<'a> {
     /// Position of the record that was applied last.
     applied: Seqno,
     done_bytes: u64,
+    /// Memory taken since memtables were looked at.
+    unchecked_bytes: u64,
 }
 
 impl<'a> Replay<'a> {
     fn new(store: Store, recovered: &'a Recovered, progress: Option<ProgressHook>) -> Replay<'a> {
-        Replay { store, recovered, progress, trees: BTreeMap::new(), applied: Seqno::ZERO, done_bytes: 0 }
+        Replay {
+            store,
+            recovered,
+            progress,
+            trees: BTreeMap::new(),
+            applied: Seqno::ZERO,
+            done_bytes: 0,
+            unchecked_bytes: 0,
+        }
     }
 
     /// Trees that can be used. One that cannot stays closed; a log that holds its operations keeps the database
@@ -401,7 +411,7 @@ impl<'a> Replay<'a> {
                 Some(tree) => {
                     let replay_point = tree.replay_point();
                     operations.retain(|operation| operation.seqno > replay_point);
-                    tree.apply_operations(operations)?;
+                    self.unchecked_bytes += tree.apply_operations(operations)?.bytes;
                 }
                 None => match self.store.tree_by_id(id) {
                     // Of a tree that was dropped later, in an edit that is there already.
@@ -441,6 +451,12 @@ fn corrupt(record: &LogRecord, why: impl std::fmt::Display) -> EngineError {
 /// Keeps memory within its bounds while a long log is replayed. The log is durable, so what was applied may be
 /// flushed.
 fn flush_if_large(state: &State, replay: &mut Replay<'_>) -> Result<()> {
+    // Looking at all trees behind every record would cost more than the replay.
+    let step = state.options.write_buffer_bytes.min(state.commits.memtable_limit()) / 8;
+    if replay.unchecked_bytes < step {
+        return Ok(());
+    }
+    replay.unchecked_bytes = 0;
     let sizes = replay.trees.values().map(|tree| tree.memtables().0);
     let (total, largest) = sizes.fold((0, 0), |(total, largest), bytes| (total + bytes, largest.max(bytes)));
     let limit = state.commits.memtable_limit();
