@@ -110,12 +110,9 @@ pub(crate) struct ReadState {
 pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let path = opening.path.clone();
     let locate = |error: Error| error.in_directory(&path);
-    // Options are stored in the database, and decide how it is opened: those that size the cache are looked at
-    // first.
+    opening.set.validate()?; // Before anything is created.
     let mut store_options = StoreOptions::default();
     store_options.create_if_missing = opening.create_if_missing;
-    let early = opening.set.resolve()?;
-    (store_options.cache_bytes, store_options.max_open_files) = (early.cache_bytes, early.max_open_files);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
 
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
@@ -206,11 +203,13 @@ fn finish(
 pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     let path = opening.path.clone();
     let locate = |error: Error| error.in_directory(&path);
-    let early = opening.set.resolve()?;
+    opening.set.validate()?;
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
-    (store_options.cache_bytes, store_options.max_open_files) = (early.cache_bytes, early.max_open_files);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
+    let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
+    let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;
+    store.set_cache(options.cache_bytes, options.max_open_files);
     let facts = Facts::read(&store).map_err(locate)?;
     let recovered =
         recover(&*store.env().fs, store.uuid(), facts.log()).map_err(|error| locate(error.into()))?;
@@ -434,7 +433,16 @@ impl<'a> Replay<'a> {
         if at <= self.store.applied_upto() {
             return Ok(());
         }
-        let tree = change.redo(&self.store, at)?;
+        let tree = match change.redo(&self.store, at) {
+            // The edit of an earlier creation of that name, or of an earlier drop, failed when it was made, and was
+            // made just now: its caller was told of the failure, and nothing was written under this id.
+            Err(error)
+                if matches!(error.kind(), EngineErrorKind::AlreadyExists | EngineErrorKind::NotFound) =>
+            {
+                None
+            }
+            redone => redone?,
+        };
         match (change, tree) {
             (KeyspaceChange::Create { id, .. }, Some(tree)) => drop(self.trees.insert(id, tree)),
             (KeyspaceChange::Drop { id }, _) => drop(self.trees.remove(&id)),

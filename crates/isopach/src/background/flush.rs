@@ -50,6 +50,10 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     if space.tree.memtables().1 > 0 {
         state.jobs.flush(space.id);
     }
+    if state.is_memory_tight() {
+        // Writers may all wait by now, so none of them would do it.
+        state.rotate_largest(&state.commits.order());
+    }
     free_log(state)
 }
 
