@@ -1,6 +1,6 @@
 //! The one module that opens databases and turns their state into plain facts.
 //!
-//! Two doors: [`read`] for commands that look, which writes nothing, and [`write`] for those that change.
+//! Two doors: [`read`] for commands that look, which writes nothing, and [`write()`] for those that change.
 //! What commands show of a database comes from here as strings and numbers, so that a change of the
 //! database's types ends here.
 
@@ -38,7 +38,7 @@ pub(crate) fn write(path: &Path, missing: Missing) -> Result<Db, Failure> {
     Db::builder(path).create_if_missing(missing == Missing::Create).open().doing(&opening(path))
 }
 
-/// As [`write`], making a missing one, with memtables of `write_buffer_bytes`: small ones make flushes and
+/// As [`write()`], making a missing one, with memtables of `write_buffer_bytes`: small ones make flushes and
 /// compactions frequent.
 pub(crate) fn write_with_buffer(path: &Path, write_buffer_bytes: u64) -> Result<Db, Failure> {
     Db::builder(path).write_buffer_bytes(write_buffer_bytes).open().doing(&opening(path))
