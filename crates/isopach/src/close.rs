@@ -3,6 +3,7 @@
 use crate::{
     background::{Threads, flush_now, is_background_thread},
     error::{Error, ErrorKind, Result},
+    events::Event,
     notes::{CLEAN_END, CleanClose},
     recovery::Recovery,
     space::Space,
@@ -56,13 +57,28 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// What the last sync said; `Busy` if readers remain.
+    /// What the last sync said; `Busy` if readers remain, or if this is a background thread: the closing then
+    /// goes on in a thread of its own.
     pub(crate) fn close(&self, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
-        if let Some(threads) = self.threads.lock().take() {
+        let deadline = Instant::now().checked_add(limit);
+        let threads = self.threads.lock().take();
+        if is_background_thread() {
+            threads.into_iter().for_each(|threads| self.close_apart(threads));
+            let message =
+                "the database is being closed; background work, listeners too, cannot wait for its end";
+            return Err(self.state.locate(Error::new(ErrorKind::Busy, message)));
+        }
+        if let Some(threads) = threads {
             close_once(&self.state, threads).map_err(|error| self.state.locate(error))?;
         }
         wait_until_free(&self.state, deadline)
+    }
+
+    /// Closes in a thread of its own: one that does background work cannot wait for its own end.
+    fn close_apart(&self, threads: Threads) {
+        let state = Arc::clone(&self.state);
+        let close = move || close_and_tell(&state, threads);
+        drop(thread::Builder::new().name("isopach-close".into()).spawn(close));
     }
 }
 
@@ -71,18 +87,17 @@ impl Drop for Handle {
         let Some(threads) = self.threads.get_mut().take() else {
             return;
         };
-        let state = Arc::clone(&self.state);
-        let close = move || {
-            if let Err(error) = close_once(&state, threads) {
-                state.listeners.tell(&crate::events::Event::BackgroundError { error: &error });
-            }
-        };
         if is_background_thread() {
-            // A thread cannot wait for its own end.
-            drop(thread::Builder::new().name("isopach-close".into()).spawn(close));
+            self.close_apart(threads);
         } else {
-            close();
+            close_and_tell(&self.state, threads);
         }
+    }
+}
+
+fn close_and_tell(state: &State, threads: Threads) {
+    if let Err(error) = close_once(state, threads) {
+        state.listeners.tell(&Event::BackgroundError { error: &state.locate(error) });
     }
 }
 
@@ -132,7 +147,7 @@ fn end_log(state: &State) -> Result<()> {
     }
 }
 
-fn wait_until_free(state: &State, deadline: Instant) -> Result<()> {
+fn wait_until_free(state: &State, deadline: Option<Instant>) -> Result<()> {
     let free = Arc::new((Mutex::new(FREE, false), Condvar::new()));
     let told = Arc::clone(&free);
     state.store.at_end(move || {
@@ -141,13 +156,13 @@ fn wait_until_free(state: &State, deadline: Instant) -> Result<()> {
     });
     let mut is_free = free.0.lock();
     while !*is_free {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             let message =
                 "the database is closed, but readers still use its files; the lock is held until they end";
             return Err(state.locate(Error::new(ErrorKind::Busy, message)));
         }
-        is_free = free.1.wait_timeout(is_free, left).0;
+        is_free = free.1.wait_timeout(is_free, left.min(Duration::from_secs(3600))).0;
     }
     Ok(())
 }
