@@ -220,8 +220,9 @@ impl Tree {
         *self.0.dropped.lock() = Some(DroppedTree { at, state: Arc::downgrade(&old) });
         self.0.is_dropped.store(true, Ordering::SeqCst);
         drop(self.0.state.store(Arc::new(TreeState::empty(at)))); // `old` keeps it.
-        for (.., table) in old.levels.tables() {
-            table.mark_obsolete();
+        // In a store opened for reading the manifest names them still.
+        if self.0.context.manifest.is_some() {
+            old.levels.tables().for_each(|(.., table)| table.mark_obsolete());
         }
         Ok(OldState::new(self.0.id, at, old))
     }

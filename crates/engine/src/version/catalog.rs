@@ -197,3 +197,6 @@ impl Catalog {
         changes
     }
 }
+
+#[cfg(test)]
+mod tests;
