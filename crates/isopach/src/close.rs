@@ -1,10 +1,11 @@
 //! The end of an open database: background, log, lock, in this order.
 
 use crate::{
-    background::{Threads, flush, is_background_thread},
+    background::{Threads, flush_now, is_background_thread},
     error::{Error, ErrorKind, Result},
     notes::{CLEAN_END, CleanClose},
     recovery::Recovery,
+    space::Space,
     state::State,
 };
 use isopach_engine::{types::Seqno, version::Note};
@@ -104,23 +105,31 @@ fn close_once(state: &State, threads: Threads) -> Result<()> {
     result
 }
 
+/// Flushes what the log does not hold, and notes where the log ends.
 fn end_log(state: &State) -> Result<()> {
-    let order = state.commits.order(); // Who comes later finds the log closed.
-    if let Some(error) = state.commits.poisoned() {
-        return Err(error);
-    }
-    for space in state.spaces.all() {
-        let last = space.last_volatile.load(Ordering::Relaxed);
-        if Seqno::from_raw(last).is_some_and(|last| last > space.tree.replay_point()) {
-            space.tree.rotate(order.visible())?;
-            flush(state, &space)?;
+    loop {
+        // Alone in the order of commits: who comes later finds the log closed.
+        let order = state.commits.order();
+        if let Some(error) = state.commits.poisoned() {
+            return Err(error);
+        }
+        let is_volatile = |space: &Arc<Space>| {
+            let last = Seqno::from_raw(space.last_volatile.load(Ordering::Relaxed));
+            last.is_some_and(|last| last > space.tree.replay_point())
+        };
+        let volatile: Vec<_> = state.spaces.all().into_iter().filter(is_volatile).collect();
+        if volatile.is_empty() {
+            let end = state.commits.wal.close()?.end;
+            let (last_used, last_time) = order.last_used();
+            let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
+            state.store.commit(&[note])?;
+            return Ok(());
+        }
+        drop(order); // A flush may want to be alone itself.
+        for space in volatile {
+            flush_now(state, &space)?;
         }
     }
-    let end = state.commits.wal.close()?.end;
-    let (last_used, last_time) = order.last_used();
-    let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
-    state.store.commit(&[note])?;
-    Ok(())
 }
 
 fn wait_until_free(state: &State, deadline: Instant) -> Result<()> {

@@ -110,12 +110,9 @@ pub(crate) struct ReadState {
 pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let path = opening.path.clone();
     let locate = |error: Error| error.in_directory(&path);
-    // Options are stored in the database, and decide how it is opened: those that size the cache are looked at
-    // first.
+    opening.set.validate()?; // Before anything is created.
     let mut store_options = StoreOptions::default();
     store_options.create_if_missing = opening.create_if_missing;
-    let early = opening.set.resolve()?;
-    (store_options.cache_bytes, store_options.max_open_files) = (early.cache_bytes, early.max_open_files);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
 
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
@@ -194,7 +191,9 @@ fn finish(
             let order = state.commits.order();
             state.rotate(&order, &space);
         }
-        state.jobs.compact(space.id);
+        if space.l0_runs.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            state.jobs.compact(space.id);
+        }
     }
     state.jobs.delete();
     Ok((state, recovery))
@@ -204,11 +203,13 @@ fn finish(
 pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     let path = opening.path.clone();
     let locate = |error: Error| error.in_directory(&path);
-    let early = opening.set.resolve()?;
+    opening.set.validate()?;
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
-    (store_options.cache_bytes, store_options.max_open_files) = (early.cache_bytes, early.max_open_files);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
+    let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
+    let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;
+    store.set_cache(options.cache_bytes, options.max_open_files);
     let facts = Facts::read(&store).map_err(locate)?;
     let recovered =
         recover(&*store.env().fs, store.uuid(), facts.log()).map_err(|error| locate(error.into()))?;
@@ -242,9 +243,9 @@ fn recovery_of(recovered: &Recovered, is_clean: bool, orphans_removed: u64) -> R
     }
 }
 
-/// Segments are an eighth of the log's bound, 64 KiB to 64 MiB.
+/// Segments are a sixteenth of the log's bound, 64 KiB to 64 MiB.
 fn segment_bytes(options: &DbOptions) -> u64 {
-    (options.max_wal_bytes / 8).clamp(64 << 10, 64 << 20)
+    (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20)
 }
 
 /// The newest commit: of the log, or of the tables where the log is shorter.
@@ -326,11 +327,21 @@ struct Replay<'a> {
     /// Position of the record that was applied last.
     applied: Seqno,
     done_bytes: u64,
+    /// Memory taken since memtables were looked at.
+    unchecked_bytes: u64,
 }
 
 impl<'a> Replay<'a> {
     fn new(store: Store, recovered: &'a Recovered, progress: Option<ProgressHook>) -> Replay<'a> {
-        Replay { store, recovered, progress, trees: BTreeMap::new(), applied: Seqno::ZERO, done_bytes: 0 }
+        Replay {
+            store,
+            recovered,
+            progress,
+            trees: BTreeMap::new(),
+            applied: Seqno::ZERO,
+            done_bytes: 0,
+            unchecked_bytes: 0,
+        }
     }
 
     /// Trees that can be used. One that cannot stays closed; a log that holds its operations keeps the database
@@ -399,7 +410,7 @@ impl<'a> Replay<'a> {
                 Some(tree) => {
                     let replay_point = tree.replay_point();
                     operations.retain(|operation| operation.seqno > replay_point);
-                    tree.apply_operations(operations)?;
+                    self.unchecked_bytes += tree.apply_operations(operations)?.bytes;
                 }
                 None => match self.store.tree_by_id(id) {
                     // Of a tree that was dropped later, in an edit that is there already.
@@ -422,7 +433,16 @@ impl<'a> Replay<'a> {
         if at <= self.store.applied_upto() {
             return Ok(());
         }
-        let tree = change.redo(&self.store, at)?;
+        let tree = match change.redo(&self.store, at) {
+            // The edit of an earlier creation of that name, or of an earlier drop, failed when it was made, and was
+            // made just now: its caller was told of the failure, and nothing was written under this id.
+            Err(error)
+                if matches!(error.kind(), EngineErrorKind::AlreadyExists | EngineErrorKind::NotFound) =>
+            {
+                None
+            }
+            redone => redone?,
+        };
         match (change, tree) {
             (KeyspaceChange::Create { id, .. }, Some(tree)) => drop(self.trees.insert(id, tree)),
             (KeyspaceChange::Drop { id }, _) => drop(self.trees.remove(&id)),
@@ -439,6 +459,12 @@ fn corrupt(record: &LogRecord, why: impl std::fmt::Display) -> EngineError {
 /// Keeps memory within its bounds while a long log is replayed. The log is durable, so what was applied may be
 /// flushed.
 fn flush_if_large(state: &State, replay: &mut Replay<'_>) -> Result<()> {
+    // Looking at all trees behind every record would cost more than the replay.
+    let step = state.options.write_buffer_bytes.min(state.commits.memtable_limit()) / 8;
+    if replay.unchecked_bytes < step {
+        return Ok(());
+    }
+    replay.unchecked_bytes = 0;
     let sizes = replay.trees.values().map(|tree| tree.memtables().0);
     let (total, largest) = sizes.fold((0, 0), |(total, largest), bytes| (total + bytes, largest.max(bytes)));
     let limit = state.commits.memtable_limit();

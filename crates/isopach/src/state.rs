@@ -104,20 +104,34 @@ impl State {
                 has_rotated |= self.rotate(order, space);
             }
         }
-        // With three quarters of the memory in use and nothing on its way out, the largest goes.
-        if self.commits.memtable_bytes() >= self.commits.memtable_limit() / 4 * 3 && !self.jobs.is_flushing()
-        {
-            let all = self.spaces.all();
-            let largest = all.iter().max_by_key(|space| space.tree.active_bytes());
-            has_rotated |= largest.is_some_and(|space| self.rotate(order, space));
+        if self.is_memory_tight() && !self.jobs.is_flushing() {
+            has_rotated |= self.rotate_largest(order);
         }
         if has_rotated {
             // So that the flush syncs finished segments only. For want of space the log goes on where it is.
             let _ = self.commits.wal.rotate_segment();
         }
-        if self.commits.wal.bytes() > self.options.max_wal_bytes {
+        if self.commits.note_log(self.log_bound()) && !self.jobs.is_flushing() {
             self.jobs.bound_log();
         }
+    }
+
+    /// Length at which the log is shortened: what is appended until the flushes are done has room below the bound
+    /// that was set.
+    pub(crate) fn log_bound(&self) -> u64 {
+        self.options.max_wal_bytes / 16 * 15
+    }
+
+    /// Whether three quarters of the memory for memtables are in use.
+    pub(crate) fn is_memory_tight(&self) -> bool {
+        self.commits.memtable_bytes() >= self.commits.memtable_limit() / 4 * 3
+    }
+
+    /// Seals the largest memtable, and has it flushed. `false` if all are empty.
+    pub(crate) fn rotate_largest(&self, order: &Order<'_>) -> bool {
+        let all = self.spaces.all();
+        let largest = all.iter().max_by_key(|space| space.tree.active_bytes());
+        largest.is_some_and(|space| self.rotate(order, space))
     }
 
     /// Seals the memtable of a keyspace at the newest commit, and has it flushed. `false` if it was empty.
@@ -192,9 +206,8 @@ impl State {
         };
         let change = KeyspaceChange::Drop { id: space.id };
         let at = self.commit_change(&change, Change::Drop(Arc::clone(&space)))?;
-        let (memtable_bytes, _) = space.tree.memtables();
         let old = self.store.drop_tree(space.id, at).map_err(|error| self.locate(error))?;
-        self.commits.free_memory(memtable_bytes);
+        self.commits.free_memory(old.memtable_bytes());
         self.spaces.remove(space.id);
         self.views.keep_old(old);
         Ok(true)

@@ -149,9 +149,9 @@ type Entry = Result<(Slice, Slice), isopach::Error>;
 fn reopened(dir: &Path) -> Result<(impl Iterator<Item = Entry>, String), Failure> {
     let db = database::read(dir)?;
     let keyspace = database::keyspace_to_read(&db, child::KEYSPACE)?;
-    let torn = match database::facts(&db).opening.discarded_bytes {
-        0 => "nothing torn".to_owned(),
-        bytes => format!("a torn log end of {} dropped", text::size(bytes)),
+    let torn = match database::facts(&db).opening.discarded {
+        None => "nothing torn".to_owned(),
+        Some(end) => format!("a torn log end of {} dropped", text::size(end.bytes)),
     };
     Ok((keyspace.iter(), torn))
 }

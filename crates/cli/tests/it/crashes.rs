@@ -30,8 +30,8 @@ fn torn_log_end_is_dropped_and_said() {
     let info = &scene.objects(["info", "db"])[0];
     let screen = String::from_utf8(scene.ok(["info", "db", "--output", "table"])).unwrap();
 
-    assert!(info["recovery"]["discarded_bytes"].as_u64().unwrap() > 0, "{info}");
-    assert!(info["recovery"]["discarded_at"]["file"].as_str().unwrap().ends_with(".wal"), "{info}");
+    assert!(info["recovery"]["discarded"]["bytes"].as_u64().unwrap() > 0, "{info}");
+    assert!(info["recovery"]["discarded"]["file"].as_str().unwrap().ends_with(".wal"), "{info}");
     assert!(screen.contains("a torn log end of "), "{screen}");
     assert_eq!(scene.objects(["count", "db", "k"])[0]["count"], 1);
     scene.fails(4, ["get", "db", "k", "second"]);

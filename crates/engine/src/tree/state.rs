@@ -87,17 +87,22 @@ pub(super) struct DroppedTree {
 pub struct OldState {
     tree: TreeId,
     at: Seqno,
-    _state: Arc<TreeState>,
+    state: Arc<TreeState>,
 }
 
 impl OldState {
     pub(super) fn new(tree: TreeId, at: Seqno, state: Arc<TreeState>) -> OldState {
-        OldState { tree, at, _state: state }
+        OldState { tree, at, state }
     }
 
     /// Whose.
     pub fn tree(&self) -> TreeId {
         self.tree
+    }
+
+    /// Memory of its memtables.
+    pub fn memtable_bytes(&self) -> u64 {
+        self.state.memtables().map(|memtable| memtable.bytes()).sum()
     }
 
     /// Position of the drop.

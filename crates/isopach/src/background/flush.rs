@@ -50,6 +50,10 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     if space.tree.memtables().1 > 0 {
         state.jobs.flush(space.id);
     }
+    if state.is_memory_tight() {
+        // Writers may all wait by now, so none of them would do it.
+        state.rotate_largest(&state.commits.order());
+    }
     free_log(state)
 }
 
@@ -89,30 +93,23 @@ pub(crate) fn free_log(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Flushes the keyspaces that hold the oldest segment, idle ones included, until the log is within its bound.
+/// Seals the memtables that hold the oldest segments, idle keyspaces included, until what is left of the log is
+/// within its bound; their flushes free the segments.
 pub(crate) fn bound_log(state: &State) -> Result<()> {
-    let wal = &state.commits.wal;
-    while wal.bytes() > state.options.max_wal_bytes && !state.jobs.is_stopping() {
-        free_log(state)?;
-        let segments = wal.segments();
-        let Some(behind) = segments.iter().skip(1).find_map(|segment| segment.first_seqno) else {
-            return Ok(());
-        };
-        let mut holders = Vec::new();
-        {
-            let order = state.commits.order();
-            for space in state.spaces.all() {
-                if space.tree.first_unflushed().is_some_and(|first| first < behind) {
-                    state.rotate(&order, &space);
-                    holders.push(space);
-                }
-            }
-        }
-        if holders.is_empty() && wal.oldest() == segments[0].number {
-            return free_log(state);
-        }
-        for space in holders {
-            flush(state, &space)?;
+    free_log(state)?;
+    let segments = state.commits.wal.segments();
+    let mut left = segments.iter().map(|segment| segment.bytes).sum::<u64>();
+    let mut kept = segments.iter();
+    while left > state.log_bound() {
+        left -= kept.next().map_or(left, |oldest| oldest.bytes);
+    }
+    let Some(behind) = kept.find_map(|segment| segment.first_seqno) else {
+        return Ok(());
+    };
+    let order = state.commits.order();
+    for space in state.spaces.all() {
+        if space.tree.first_unflushed().is_some_and(|first| first < behind) && !state.rotate(&order, &space) {
+            state.jobs.flush(space.id);
         }
     }
     Ok(())

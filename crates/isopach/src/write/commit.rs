@@ -112,6 +112,8 @@ pub(crate) struct Commits {
     accepted_bytes: AtomicU64,
     /// The last group found no room for the log.
     is_out_of_space: AtomicBool,
+    /// How far the log is between the length at which it is shortened and its bound, in 1024ths.
+    log_excess: AtomicU64,
 }
 
 impl Waiter {
@@ -173,6 +175,7 @@ impl Commits {
             memory_freed: Condvar::new(),
             accepted_bytes: AtomicU64::new(0),
             is_out_of_space: AtomicBool::new(false),
+            log_excess: AtomicU64::new(0),
         }
     }
 
@@ -377,12 +380,20 @@ impl Commits {
             compaction_bytes: most(|space| &space.debt_bytes),
             memtable_bytes: self.memtable_bytes(),
             memtable_limit: self.memtable_limit,
+            log_excess: self.log_excess.load(Ordering::Relaxed),
         }
     }
 
     /// Whether the last group found no room for the log.
     pub(crate) fn is_out_of_space(&self) -> bool {
         self.is_out_of_space.load(Ordering::Relaxed)
+    }
+
+    /// Tells writers how long the log is. Whether it is longer than `bound`.
+    pub(crate) fn note_log(&self, bound: u64) -> bool {
+        let bytes = self.wal.bytes();
+        self.log_excess.store(bytes.saturating_sub(bound) * 1024 / (bound / 15).max(1), Ordering::Relaxed);
+        bytes > bound
     }
 
     /// Bytes that callers wrote.

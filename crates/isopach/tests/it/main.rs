@@ -1,3 +1,5 @@
 //! The database through its public surface.
 
 mod basics;
+mod idle;
+mod memory;

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
-use testkit::{TempDir, fs_conformance::fs_conformance};
+use testkit::{PowerLossFs, StepFs, TempDir, fs_conformance::fs_conformance};
 
 const SITE: SyncSite = SyncSite("conformance");
 
@@ -61,4 +61,14 @@ fn sub_dir_of_a_sub_dir_keeps_the_contract() {
         let outer = SubDir::create(Arc::new(MemFs::new()), "outer", SITE).expect("new");
         Arc::new(SubDir::create(Arc::new(outer), "inner", SITE).expect("new"))
     });
+}
+
+#[test]
+fn watched_files_keep_the_contract() {
+    fs_conformance(&|| Arc::new(StepFs::new(Arc::new(MemFs::new()))));
+}
+
+#[test]
+fn files_that_can_lose_power_keep_the_contract() {
+    fs_conformance(&|| Arc::new(PowerLossFs::new()));
 }

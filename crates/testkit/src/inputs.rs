@@ -1,0 +1,67 @@
+//! Keys, values and ranges that meet: few letters, short words, and now and then something long or empty.
+
+use crate::rng::Rng;
+use std::ops::Bound;
+
+/// Letters of keys: the least and the greatest byte are among them.
+const LETTERS: [u8; 4] = [0, b'a', b'b', 255];
+
+/// Lower and upper end of a range.
+pub type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// A key. About 340 of them are likely, the empty one included, so that operations meet; a few are long.
+pub fn key(rng: &mut Rng) -> Vec<u8> {
+    let letters = match rng.below(64) {
+        0 => 0,
+        1 => 200 + rng.below(1000),
+        _ => 1 + rng.below(4),
+    };
+    // Long keys share their beginning, and differ in their last letters only.
+    let prefix = letters.saturating_sub(4);
+    (0..letters).map(|at| if at < prefix { b'a' } else { *rng.pick(&LETTERS) }).collect()
+}
+
+/// A value: empty, short, or at times as long as several blocks.
+pub fn value(rng: &mut Rng) -> Vec<u8> {
+    let len = match rng.below(32) {
+        0 => 0,
+        1 => 4000 + rng.below(12_000),
+        2..=8 => 100 + rng.below(400),
+        _ => 1 + rng.below(24),
+    };
+    if rng.one_in(2) { rng.bytes(len) } else { vec![b'v'; len] }
+}
+
+/// A range, which may be empty, turned round, or everything.
+pub fn bounds(rng: &mut Rng) -> Bounds {
+    let end = |rng: &mut Rng| match rng.below(5) {
+        0 => Bound::Unbounded,
+        1 | 2 => Bound::Included(key(rng)),
+        _ => Bound::Excluded(key(rng)),
+    };
+    let (low, high) = (end(rng), end(rng));
+    match (&low, &high) {
+        // Turned round now and then only: there is little to see in it.
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b))
+            if a > b && !rng.one_in(8) =>
+        {
+            (high, low)
+        }
+        _ => (low, high),
+    }
+}
+
+/// Whether a key lies in a range.
+pub fn is_inside(key: &[u8], bounds: &Bounds) -> bool {
+    let after = match &bounds.0 {
+        Bound::Included(low) => key >= &low[..],
+        Bound::Excluded(low) => key > &low[..],
+        Bound::Unbounded => true,
+    };
+    let before = match &bounds.1 {
+        Bound::Included(high) => key <= &high[..],
+        Bound::Excluded(high) => key < &high[..],
+        Bound::Unbounded => true,
+    };
+    after && before
+}
