@@ -250,10 +250,11 @@ fn segment_bytes(options: &DbOptions) -> u64 {
     (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20)
 }
 
-/// The newest commit: of the log, or of the tables where the log is shorter.
+/// The newest commit: of the log, or of the tables where the log is shorter. Never below a read floor, which may
+/// lie above what survived of the log: nothing between was.
 fn last_visible(store: &Store, recovered: &Recovered) -> Seqno {
     let trees = store.trees().into_iter().filter_map(|tree| store.tree_by_id(tree.id).ok());
-    let flushed = trees.map(|tree| tree.replay_point().max(tree.highest_persisted_seqno())).max();
+    let flushed = trees.map(|tree| tree.highest_seqno()).max();
     recovered.last_seqno.max(flushed.unwrap_or(Seqno::ZERO)).max(store.applied_upto())
 }
 
