@@ -9,7 +9,7 @@ use crate::{
     exit::{self, Doing, Failure},
 };
 use isopach::{
-    Db, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb,
+    Db, ErrorKind, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb,
     VerifyOptions, WriteOptions, engine::codec::FORMAT_VERSION,
 };
 use std::{ops::RangeFull, path::Path};
@@ -273,9 +273,12 @@ pub(crate) fn verify(path: &Path, depth: Depth) -> Result<VerifyFacts, Failure> 
     let report = Db::builder(path)
         .create_if_missing(false)
         .verify(VerifyOptions::new().quick(depth == Depth::Quick))
-        .doing(&format!("verify {}", path.display()))?;
-    let finding =
-        |found: isopach::Finding| Finding { file: found.file, offset: found.offset, message: found.message };
+        .map_err(|error| cannot_check(path, &error))?;
+    let finding = |found: isopach::Finding| Finding {
+        message: without_place(&found).to_owned(),
+        file: found.file,
+        offset: found.offset,
+    };
     Ok(VerifyFacts {
         files: report.files,
         bytes: report.bytes,
@@ -283,6 +286,28 @@ pub(crate) fn verify(path: &Path, depth: Depth) -> Result<VerifyFacts, Failure> 
         log_records: report.log_records,
         findings: report.found.into_iter().map(finding).collect(),
     })
+}
+
+/// The hint of a damaged database, to verify it, is no help here.
+fn cannot_check(path: &Path, error: &isopach::Error) -> Failure {
+    let failure = Failure::database(format!("verify {}", path.display()), error);
+    match error.kind() {
+        ErrorKind::Corruption => failure.with_hint(
+            "nothing behind this damage can be checked; keep a copy of \
+             the directory before any repair",
+        ),
+        _ => failure,
+    }
+}
+
+/// The message of a finding, which is shown beside its file and offset, without them.
+fn without_place(found: &isopach::Finding) -> &str {
+    let places = [
+        found.offset.map(|offset| format!("{} at byte {offset}: ", found.file)),
+        Some(format!("{}: ", found.file)),
+    ];
+    let message = places.iter().flatten().find_map(|place| found.message.strip_prefix(place.as_str()));
+    message.unwrap_or(&found.message)
 }
 
 #[cfg(test)]

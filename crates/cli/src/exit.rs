@@ -111,7 +111,10 @@ impl Failure {
             Failure::ReaderGone => ExitCode::from(OK),
             Failure::Report { code, what, message, hint } => {
                 // There is nowhere left to say that stderr is closed; the code still tells.
-                let _ = writeln!(stderr, "isopach: {what}: {message}");
+                let _ = match message.starts_with("cannot ") {
+                    true => writeln!(stderr, "isopach: {message}"), // It says itself what was being done.
+                    false => writeln!(stderr, "isopach: {what}: {message}"),
+                };
                 if let Some(hint) = hint {
                     let _ = writeln!(stderr, "hint: {hint}");
                 }
@@ -177,8 +180,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::OutOfSpace => "free some space, then try again",
         ErrorKind::Poisoned => "what was acknowledged before is kept; check the disk, then try again",
         ErrorKind::Io => "the operating system failed; check the disk and the permissions",
-        ErrorKind::KeyTooLarge => "keys have at most 65535 bytes",
-        ErrorKind::ValueTooLarge | ErrorKind::BatchTooLarge => "values and batches have less than 4 GiB",
+        ErrorKind::BatchTooLarge => "`load --batch` takes fewer records at a time",
         _ => return None,
     })
 }
@@ -224,6 +226,15 @@ mod tests {
 
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(OK)));
         assert!(stderr.is_empty());
+    }
+
+    #[test]
+    fn message_that_says_what_was_done_is_not_told_twice() {
+        let mut stderr = Vec::new();
+
+        Failure::new(NOT_FOUND, "open x", "cannot open x: no such directory").report(&mut stderr);
+
+        assert_eq!(String::from_utf8(stderr).unwrap(), "isopach: cannot open x: no such directory\n");
     }
 
     #[test]

@@ -74,13 +74,14 @@ impl Tree {
         TreeShape::new(levels.collect(), now).with_pending(pending.collect())
     }
 
-    /// Carries a plan out. `proceed` is called with bytes about to be written, now and then; its error ends the
-    /// job.
+    /// Carries a plan out. `proceed` is called with bytes about to be written, now and then; its error ends
+    /// the job.
     ///
     /// # Errors
     ///
     /// `Busy` if another job holds an input, `Corruption` of an input, what `proceed` said: the tree is as
-    /// before, and outputs go. `Poisoned` after a failed sync of the manifest or a directory; `Closed`; `ReadOnly`.
+    /// before, and outputs go. `Poisoned` after a failed sync of the manifest or a directory; `Closed`;
+    /// `ReadOnly`.
     pub fn compact(
         &self,
         plan: &Plan,

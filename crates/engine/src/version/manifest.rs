@@ -1,4 +1,5 @@
-//! The manifest: an append-only log of edits for all trees, rotated into a snapshot. Layout: `docs/format.md` §5.
+//! The manifest: an append-only log of edits for all trees, rotated into a snapshot. Layout: `docs/format.md`
+//! §5.
 //!
 //! `MANIFEST-<n>`; the highest number is the manifest. An edit is installed after its record is durable
 //! (INV-MAN-1). Concurrent edits share a sync.
@@ -29,8 +30,8 @@ const LOG: Rank = Rank { level: 40, name: "manifest.log" };
 /// Of the sticky error.
 const POISON: Rank = Rank { level: 41, name: "manifest.poison" };
 
-/// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated. The space
-/// is reserved when it is started, so that an append on a full disk does not fail.
+/// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated. The
+/// space is reserved when it is started, so that an append on a full disk does not fail.
 const ROTATE_BYTES: u64 = 1 << 20;
 
 const PREFIX: &str = "MANIFEST-";
@@ -226,8 +227,8 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// Before the rename: the directory is as before but for a temporary file. From the rename on: whether the
-    /// new manifest counts is known after reopening.
+    /// Before the rename: the directory is as before but for a temporary file. From the rename on: whether
+    /// the new manifest counts is known after reopening.
     pub fn start(
         fs: Arc<dyn Fs>,
         registry: FileRegistry,
@@ -274,7 +275,8 @@ impl Manifest {
         }
         let payload = encode_edit(changes);
         if let Err(error) = append_record(&mut log, RECORD_EDIT, &payload) {
-            // Part of the record may lie in the file: no byte of it is written again. A new manifest takes over.
+            // Part of the record may lie in the file: no byte of it is written again. A new manifest takes
+            // over.
             let poison = |error: Error| self.poison_by(&error, "append an edit");
             self.rotate(&mut log).map_err(poison)?;
             if error.kind() == ErrorKind::OutOfSpace {
@@ -366,8 +368,8 @@ fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Writes a whole manifest under a temporary name and gives it its own. On an error gives the catalog back, and
-/// says whether the new name may be there.
+/// Writes a whole manifest under a temporary name and gives it its own. On an error gives the catalog back,
+/// and says whether the new name may be there.
 fn write_snapshot(
     fs: &Arc<dyn Fs>,
     registry: &FileRegistry,

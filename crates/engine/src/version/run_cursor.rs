@@ -97,8 +97,8 @@ impl Cursor for RunCursor {
     }
 
     fn seek_back(&mut self, target: InternalKey<'_>) -> Result<()> {
-        // A table that begins with the key of the target is looked into only if it may hold a version that is not
-        // behind the target: a scan that goes on before a damaged table does not touch it again.
+        // A table that begins with the key of the target is looked into only if it may hold a version that is
+        // not behind the target: a scan that goes on before a damaged table does not touch it again.
         let behind = self.tables.partition_point(|table| match table.first_key[..].cmp(target.key) {
             Ordering::Less => true,
             Ordering::Equal => table.last_seqno >= target.seqno,

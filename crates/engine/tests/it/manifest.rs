@@ -377,7 +377,8 @@ fn a_rotation_that_fails_before_its_rename_goes_on_with_the_old_one() {
     assert_eq!(read_back(&faults.files, 1).unwrap().catalog.notes["large"][0], 19);
 }
 
-/// The new name may be on disk although the call failed: edits in the old file would be lost with the next open.
+/// The new name may be on disk although the call failed: edits in the old file would be lost with the next
+/// open.
 #[test]
 fn a_rename_that_failed_but_happened_poisons() {
     let (faults, manifest) = fresh();
@@ -401,7 +402,8 @@ fn a_directory_that_cannot_be_synced_after_the_rename_poisons() {
 
 // ----- failures -----
 
-/// Files keep the name that they were created under, here the temporary one; so appends are told by their number.
+/// Files keep the name that they were created under, here the temporary one; so appends are told by their
+/// number.
 fn fail_appends(faults: &Faults, fail: Fail) {
     faults.take_done();
     let mut is_snapshot = false;

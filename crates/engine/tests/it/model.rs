@@ -1,4 +1,5 @@
-//! Random operations on a tree beside a plain map of all versions; views, readers, crashes and reopening in between.
+//! Random operations on a tree beside a plain map of all versions; views, readers, crashes and reopening in
+//! between.
 
 use crate::{
     dice::{Dice, with_seeds},

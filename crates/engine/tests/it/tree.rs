@@ -192,9 +192,9 @@ fn notes_of_a_flush_are_in_its_edit() {
 
 // ----- failures -----
 
-/// Fails one call after another of `job`, before and after its effect, until none is left. After each the tree
-/// shows what it showed, now and after reopening; a second attempt succeeds if the store still takes edits; and
-/// in the end no file is left that nothing names.
+/// Fails one call after another of `job`, before and after its effect, until none is left. After each the
+/// tree shows what it showed, now and after reopening; a second attempt succeeds if the store still takes
+/// edits; and in the end no file is left that nothing names.
 fn fail_every_call(
     prepare: impl Fn(&Store, &Tree),
     job: impl Fn(&Tree) -> bool,
@@ -561,7 +561,8 @@ fn a_view_that_a_later_job_was_not_told_of_is_too_old() {
     assert_eq!(shown(&tree, 5), "k=5");
 }
 
-/// The job that began first knows an older `visible` and ends last; its views and those of the other both count.
+/// The job that began first knows an older `visible` and ends last; its views and those of the other both
+/// count.
 #[test]
 fn of_two_jobs_that_overlap_in_time_both_lists_of_views_count() {
     let (_faults, _store, tree) = fresh();
@@ -734,7 +735,8 @@ fn a_compaction_of_a_damaged_table_fails_and_changes_nothing() {
 
 // ----- many threads -----
 
-/// Writers of their own keys, a flusher, a compactor and readers: every reader sees a prefix of each writer's work.
+/// Writers of their own keys, a flusher, a compactor and readers: every reader sees a prefix of each writer's
+/// work.
 #[test]
 fn writers_readers_and_jobs_run_beside_each_other() {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
