@@ -47,6 +47,7 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     result?;
     super::compact::note_shape(space);
     state.jobs.compact(space.id);
+    state.jobs.wake_keeper();
     if space.tree.memtables().1 > 0 {
         state.jobs.flush(space.id);
     }
