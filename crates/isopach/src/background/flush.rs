@@ -7,7 +7,7 @@ use crate::{
     space::Space,
     state::State,
 };
-use isopach_engine::version::Note;
+use isopach_engine::{types::Seqno, version::Note};
 use isopach_env::sync::{Mutex, Rank};
 
 /// Of the first live segment: the edit that names it and the removal below it are one step.
@@ -78,8 +78,9 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
 pub(crate) fn free_log(state: &State) -> Result<()> {
     let wal = &state.commits.wal;
     let first_needed = || {
-        // The order matters: what is appended after this reading lies in the last segment or behind it.
-        let last = wal.segments().last().map_or_else(|| wal.oldest(), |segment| segment.number);
+        // The order matters: what is appended after this reading lies in that segment or behind it. Of a log that
+        // nothing was appended to since it was recovered all segments may go.
+        let last = wal.segment_of(Seqno::MAX);
         state.spaces.first_unflushed().map_or(last, |seqno| wal.segment_of(seqno)).min(last)
     };
     if first_needed() <= wal.oldest() {

@@ -56,3 +56,30 @@ fn idle_keyspaces_keep_neither_the_log_nor_the_opening() {
     assert!(longest < MAX_WAL * 3 / 2, "the log is bounded: {longest}");
     db.close().unwrap();
 }
+
+/// A database that was loaded by one process and flushed by the next kept the whole log: its last segment counted
+/// as the one that is written, though a log that goes on begins a new one.
+#[test]
+fn flushed_log_of_an_earlier_run_is_not_read_again() {
+    let dir = TempDir::new();
+    let path = dir.path().join("db");
+    let db = Db::open(&path).unwrap();
+    db.keyspace("k").unwrap().insert("key", "value").unwrap();
+    db.close().unwrap();
+
+    let db = Db::open(&path).unwrap();
+    db.flush().unwrap();
+    let segments = db.stats().wal_segments;
+    drop(db);
+
+    assert_eq!(segments, 0, "everything is in tables");
+    let db = Db::open(&path).unwrap();
+    assert_eq!(db.recovery().log_records, 0);
+    assert!(db.recovery().is_clean);
+    let k = db.get_keyspace("k").unwrap().expect("it was created");
+    k.insert("more", "value").unwrap();
+    drop((k, db));
+    let db = Db::builder(&path).open_read_only().unwrap();
+    assert_eq!(db.recovery().log_records, 1, "the log goes on");
+    assert_eq!(db.keyspace("k").unwrap().count(..).unwrap(), 2);
+}
