@@ -138,6 +138,7 @@ fn end_log(state: &State) -> Result<()> {
             let (last_used, last_time) = order.last_used();
             let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
             state.store.commit(&[note])?;
+            state.store.note_synced()?;
             return Ok(());
         }
         drop(order); // A flush may want to be alone itself.

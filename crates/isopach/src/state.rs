@@ -104,9 +104,7 @@ impl State {
                 has_rotated |= self.rotate(order, space);
             }
         }
-        if self.is_memory_tight() && !self.jobs.is_flushing() {
-            has_rotated |= self.rotate_largest(order);
-        }
+        has_rotated |= self.make_room(order);
         if has_rotated {
             // So that the flush syncs finished segments only. For want of space the log goes on where it is.
             let _ = self.commits.wal.rotate_segment();
@@ -116,22 +114,28 @@ impl State {
         }
     }
 
-    /// Length at which the log is shortened: what is appended until the flushes are done has room below the bound
-    /// that was set.
-    pub(crate) fn log_bound(&self) -> u64 {
-        self.options.max_wal_bytes / 16 * 15
-    }
-
-    /// Whether three quarters of the memory for memtables are in use.
-    pub(crate) fn is_memory_tight(&self) -> bool {
-        self.commits.memtable_bytes() >= self.commits.memtable_limit() / 4 * 3
-    }
-
-    /// Seals the largest memtable, and has it flushed. `false` if all are empty.
-    pub(crate) fn rotate_largest(&self, order: &Order<'_>) -> bool {
-        let all = self.spaces.all();
-        let largest = all.iter().max_by_key(|space| space.tree.active_bytes());
-        largest.is_some_and(|space| self.rotate(order, space))
+    /// Seals the largest memtables once three quarters of the memory are in use: one if nothing is on its way out,
+    /// and as many as it takes for what is not sealed to stay below that. So whoever waits for memory gets it when
+    /// the flushes end, whatever was written during them. Returns whether any was sealed.
+    fn make_room(&self, order: &Order<'_>) -> bool {
+        let enough = self.commits.memtable_limit() / 4 * 3;
+        if self.commits.memtable_bytes() < enough {
+            return false;
+        }
+        let mut active: Vec<(u64, Arc<Space>)> =
+            self.spaces.all().into_iter().map(|space| (space.tree.active_bytes(), space)).collect();
+        active.sort_by_key(|(bytes, _)| *bytes);
+        let mut unsealed_bytes: u64 = active.iter().map(|(bytes, _)| bytes).sum();
+        let mut is_idle = !self.jobs.is_flushing();
+        let mut has_rotated = false;
+        while (is_idle || unsealed_bytes >= enough)
+            && let Some((bytes, space)) = active.pop()
+        {
+            has_rotated |= self.rotate(order, &space);
+            unsealed_bytes -= bytes;
+            is_idle = false;
+        }
+        has_rotated
     }
 
     /// Seals the memtable of a keyspace at the newest commit, and has it flushed. `false` if it was empty.
@@ -207,6 +211,7 @@ impl State {
         let change = KeyspaceChange::Drop { id: space.id };
         let at = self.commit_change(&change, Change::Drop(Arc::clone(&space)))?;
         let old = self.store.drop_tree(space.id, at).map_err(|error| self.locate(error))?;
+        // Of the state that the drop found: a flush that ended before it has freed its part itself.
         self.commits.free_memory(old.memtable_bytes());
         self.spaces.remove(space.id);
         self.views.keep_old(old);

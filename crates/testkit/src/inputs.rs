@@ -21,6 +21,11 @@ pub fn key(rng: &mut Rng) -> Vec<u8> {
     (0..letters).map(|at| if at < prefix { b'a' } else { *rng.pick(&LETTERS) }).collect()
 }
 
+/// A key of some thousands that are equally likely: enough for several tables.
+pub fn wide_key(rng: &mut Rng) -> Vec<u8> {
+    format!("{:x}/{:03}", rng.below(8), rng.below(500)).into_bytes()
+}
+
 /// A value: empty, short, or at times as long as several blocks.
 pub fn value(rng: &mut Rng) -> Vec<u8> {
     let len = match rng.below(32) {

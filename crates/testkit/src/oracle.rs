@@ -3,7 +3,7 @@
 //! Knows nothing of files, memory or time. Slow and obviously right.
 
 use crate::inputs::{Bounds, is_inside};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 /// A keyspace of the model; as with the database, one that was dropped and made anew is another.
 pub type SpaceId = usize;
@@ -117,6 +117,11 @@ impl Oracle {
         names
     }
 
+    /// The commit that dropped it.
+    pub fn dropped_at(&self, space: SpaceId) -> Option<usize> {
+        self.spaces[space].dropped
+    }
+
     /// All that are there now.
     pub fn alive(&self) -> Vec<SpaceId> {
         (0..self.spaces.len()).filter(|&space| self.is_alive(space)).collect()
@@ -137,13 +142,15 @@ impl Oracle {
 
     /// The entries of a range behind commit `at`, in the order of keys.
     pub fn range(&self, space: SpaceId, bounds: &Bounds, at: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let keys = self.spaces[space].versions.keys().filter(|key| is_inside(key, bounds));
+        let from = (bounds.0.as_ref(), Bound::Unbounded);
+        let keys = self.spaces[space].versions.range::<Vec<u8>, _>(from).map(|(key, _)| key);
+        let keys = keys.take_while(|key| is_inside(key, &(Bound::Unbounded, bounds.1.clone())));
         keys.filter_map(|key| self.get(space, key, at).map(|value| (key.clone(), value.into()))).collect()
     }
 
     /// Everything behind commit `at`.
     pub fn contents(&self, at: usize) -> Contents {
-        let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        let all = (Bound::Unbounded, Bound::Unbounded);
         let seen = (0..self.spaces.len()).filter(|&space| self.spaces[space].is_seen(at));
         seen.map(|space| (self.name(space).into(), self.range(space, &all, at).into_iter().collect()))
             .collect()

@@ -6,8 +6,8 @@
 
 use crate::rng::Rng;
 use isopach_env::{
-    CreateOptions, DirEntry, File, FileLock, Fs, IoErrorKind, IoResult, Ledger, LockMode, MemFs, OpenMode,
-    SyncMode, SyncSite, WriteOrigin,
+    CreateOptions, DirEntry, File, FileLock, Fs, IoResult, Ledger, LockMode, MemFs, OpenMode, SyncMode,
+    SyncSite, WriteOrigin,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -174,6 +174,16 @@ impl Store {
         self.0.context.manifest()?.commit(&changes)
     }
 
+    /// Writes down how far the manifest is durable, if it does not say so yet. For when nothing was committed for
+    /// a while, and before the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub fn note_synced(&self) -> Result<()> {
+        self.0.context.manifest()?.note_synced()
+    }
+
     // ----- files -----
 
     /// The uuid of the store.

@@ -109,6 +109,12 @@ fn open_to_write(
 ) -> Result<Store> {
     let database = read_identity(&*env.fs)?;
     let catalog = replay(&*env.fs, number, database)?.catalog;
+    for directory in survey.missing_directories() {
+        // Lost while empty, by a copy for one: what is created in it needs its name to be durable.
+        let made =
+            env.fs.create_dir(directory).and_then(|()| env.fs.sync_dir("", SyncSite("open.directory")));
+        made.map_err(|error| Error::io(error, "create the directory", directory))?;
+    }
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let next = next_number(number)?;
     let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));

@@ -143,7 +143,7 @@ impl Tree {
             replay_point: state.replay_point,
         };
         let mut cutter = Cutter::for_plan(self.0.options.table_bytes, &self.shape(state, &[]), plan);
-        let sources = inputs.into_iter().map(|(_, run)| RunCursor::new(Arc::from(run))).collect();
+        let sources = inputs.into_iter().map(|(_, run)| RunCursor::past_cache(Arc::from(run))).collect();
         let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), plan.older.clone());
         let written = self.write_tables(&mut survivors, &mut cutter, &target, proceed)?;
 

@@ -100,13 +100,13 @@ impl OldState {
         self.tree
     }
 
-    /// Memory of its memtables.
-    pub fn memtable_bytes(&self) -> u64 {
-        self.state.memtables().map(|memtable| memtable.bytes()).sum()
-    }
-
     /// Position of the drop.
     pub fn at(&self) -> Seqno {
         self.at
+    }
+
+    /// Memory of the memtables that the drop found: what flushes had written before is not among them.
+    pub fn memtable_bytes(&self) -> u64 {
+        self.state.memtables().map(|memtable| memtable.bytes()).sum()
     }
 }

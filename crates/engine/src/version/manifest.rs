@@ -213,6 +213,8 @@ struct Log {
     snapshot_end: u64,
     /// Known durable; what records carry.
     synced: LogPosition,
+    /// The greatest that a record carries.
+    carried: LogPosition,
     catalog: Catalog,
 }
 
@@ -286,6 +288,20 @@ impl Manifest {
         }
         log.catalog.apply(changes).expect("INV-MAN-3: an edit fits what is there");
         Ok(log.position())
+    }
+
+    /// Writes down how far the manifest is durable, if no record says it yet: an edit without changes, unsynced.
+    /// Damage to the last edit is then told from an edit that a crash cut off.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manifest::commit`].
+    pub fn note_synced(&self) -> Result<()> {
+        let is_noted = {
+            let log = self.log.lock();
+            log.carried >= log.synced
+        };
+        if is_noted { Ok(()) } else { self.append(&[]).map(drop) }
     }
 
     fn sync_through(&self, position: LogPosition) -> Result<()> {
@@ -364,6 +380,7 @@ fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
     let name = manifest_name(log.number);
     log.file.write_at(log.end, &bytes).map_err(|error| Error::io(error, "append to the manifest", name))?;
     log.end += bytes.len() as u64;
+    log.carried = log.synced;
     log.hold.set_bytes(log.end);
     Ok(())
 }
@@ -419,5 +436,5 @@ fn write_snapshot(
     }
     let synced = LogPosition { file: number, offset: end };
     let hold = registry.register(FileKind::Manifest, &name, end, None);
-    Ok(Log { file, hold, header, number, end, snapshot_end: end, synced, catalog })
+    Ok(Log { file, hold, header, number, end, snapshot_end: end, synced, carried: synced, catalog })
 }

@@ -188,6 +188,23 @@ fn a_flipped_byte_in_a_durable_edit_is_corruption_naming_file_and_offset() {
     assert!(read_back(&files, 1).is_err(), "not all of it is padding");
 }
 
+/// Without the note, the last edit looked as one that a crash had cut off, and was dropped without a word.
+#[test]
+fn a_flipped_byte_in_the_last_edit_is_corruption_once_its_sync_was_noted() {
+    let (faults, manifest) = fresh();
+    manifest.commit(&[note("a", b"1")]).unwrap();
+    manifest.note_synced().unwrap();
+    manifest.note_synced().unwrap();
+    drop(manifest);
+    let offsets = record_offsets(&faults.files, &manifest_name(1));
+    assert_eq!(offsets.len(), 5, "features, snapshot, the edit, one note of its sync, the end");
+
+    flip(&faults.files, &manifest_name(1), offsets[2] as usize + 40);
+
+    let error = read_back(&faults.files, 1).unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(offsets[2])));
+}
+
 #[test]
 fn every_byte_of_header_and_snapshot_counts_and_no_older_manifest_takes_over() {
     let files = MemFs::new();

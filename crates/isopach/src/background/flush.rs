@@ -47,12 +47,9 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     result?;
     super::compact::note_shape(space);
     state.jobs.compact(space.id);
+    state.jobs.wake_keeper();
     if space.tree.memtables().1 > 0 {
         state.jobs.flush(space.id);
-    }
-    if state.is_memory_tight() {
-        // Writers may all wait by now, so none of them would do it.
-        state.rotate_largest(&state.commits.order());
     }
     free_log(state)
 }
@@ -61,7 +58,7 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`flush`].
+/// As [`flush`]; what was sealed is then flushed in the background.
 pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     {
         let order = state.commits.order();
@@ -69,6 +66,7 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     }
     flush(state, space).map_err(|error| {
         state.tell_poison(&error);
+        state.jobs.flush(space.id);
         state.locate(error)
     })
 }

@@ -34,6 +34,7 @@ pub(super) fn keep(state: &State) {
             if is_quiet {
                 // A failure shows at the next commit.
                 let _ = state.commits.wal.append_void_if_idle();
+                let _ = state.store.note_synced();
             }
             let has_failed = state.jobs.last_error().is_some() && state.commits.poisoned().is_none();
             if has_failed && since_retry.elapsed() >= RETRY {

@@ -1,146 +1,107 @@
-//! Memory of a process that writes and reads more than its budget, watched from outside.
-//!
-//! `ISOPACH_RECORDS=1000000 cargo test --release -p isopach --test it memory -- --nocapture` is the long version.
+//! Memory stays inside its bounds, and writers that wait for it always go on.
 
-use isopach::Db;
+use crate::support::{SOON, env_of, small, tiny_tables, wait_until};
+use isopach::{Db, env::MemFs};
 use std::{
-    collections::hash_map::DefaultHasher,
-    env, fs,
-    hash::{Hash, Hasher},
-    path::Path,
-    process::{Command, Stdio},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
-    time::{Duration, Instant},
 };
-use testkit::TempDir;
+use testkit::{Step, StepFs};
 
-/// Set for the child: the directory it works in.
-const CHILD: &str = "ISOPACH_MEMORY_CHILD";
-const BUDGET: u64 = 48 << 20;
-/// What a process may have beside the budget: code, stacks, buffers of flush and compaction.
-const BESIDE: u64 = 64 << 20;
-
-fn records() -> u64 {
-    env::var("ISOPACH_RECORDS").map_or(150_000, |text| text.parse().expect("ISOPACH_RECORDS is a number"))
-}
-
-fn mixed(n: u64) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    n.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn key(n: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&mixed(n).to_be_bytes());
-    key[8..].copy_from_slice(&n.to_be_bytes());
-    key
-}
-
-fn value(n: u64) -> [u8; 100] {
-    let mut value = [0; 100];
-    for (word, chunk) in value.chunks_mut(8).enumerate() {
-        chunk.copy_from_slice(&mixed(n ^ (word as u64) << 40).to_le_bytes()[..chunk.len()]);
+/// A flush and a drop of one keyspace both gave its memory back: the count fell below zero, and every writer
+/// waited for ever.
+#[test]
+fn a_keyspace_that_is_dropped_while_it_is_flushed_gives_its_memory_back_once() {
+    let db = small(MemFs::new()).open().unwrap();
+    for round in 0..200 {
+        let ks = db.keyspace_with("k", tiny_tables()).unwrap();
+        for n in 0..40 + round % 7 {
+            ks.insert([n as u8], [0; 400]).unwrap();
+        }
+        assert!(db.drop_keyspace("k").unwrap());
+        assert!(db.stats().memory.memtables < 1 << 20, "{:?}", db.stats().memory);
     }
-    value
+    db.wait_idle(SOON).unwrap();
+    assert_eq!(db.stats().memory.memtables, 0);
+}
+
+/// While another keyspace was flushed, a batch larger than the budget was written; nobody sealed its memtable
+/// afterwards, and the next writer waited for ever.
+#[test]
+fn a_batch_that_fills_the_memory_during_a_flush_is_flushed_next() {
+    let fs = StepFs::new(Arc::new(MemFs::new()));
+    let builder = Db::builder("db").env(env_of(fs.clone())).threads(2).cache_bytes(0);
+    let db = builder.memory_budget(128 << 10).open().unwrap();
+    let (a, b) = (db.keyspace("a").unwrap(), db.keyspace("b").unwrap());
+    let (arrive, arrived) = mpsc::channel();
+    let (go, gone) = mpsc::channel::<()>();
+    let (is_first, gone) = (AtomicBool::new(true), std::sync::Mutex::new(gone));
+    fs.watch(move |_, step| {
+        if matches!(step, Step::Create(name) if name.starts_with("tables/"))
+            && is_first.swap(false, Ordering::SeqCst)
+        {
+            arrive.send(()).unwrap();
+            gone.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    a.insert("k", vec![0; 100 << 10]).unwrap();
+    arrived.recv().unwrap(); // The flush of `a` is under way.
+
+    b.insert("k", vec![0; 300 << 10]).unwrap();
+    go.send(()).unwrap();
+
+    let (written, done) = mpsc::channel();
+    let handle = a.clone();
+    thread::spawn(move || written.send(handle.insert("l", "v")));
+    done.recv_timeout(SOON).expect("the next write goes on").unwrap();
 }
 
 #[test]
-fn memory_stays_within_the_budget() {
-    if let Ok(dir) = env::var(CHILD) {
-        work(Path::new(&dir));
-        return;
-    }
-    let dir = TempDir::new();
-    let mut child = Command::new(env::current_exe().unwrap())
-        .args(["memory_stays_within_the_budget", "--nocapture"])
-        .env(CHILD, dir.path().join("db"))
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut peak = 0;
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        peak = peak.max(anonymous_bytes(child.id()).unwrap_or(0));
-        thread::sleep(Duration::from_millis(10)); // How often the process is looked at, not what is waited for.
-    };
+fn memtables_stay_within_their_part_of_the_budget_under_many_writers() {
+    let db = small(MemFs::new()).write_buffer_bytes(64 << 20).memory_budget(1 << 20).open().unwrap();
+    let limit = (1 << 20) - (64 << 10);
+    let (threads, value_bytes) = (4, 4 << 10);
+    let most = AtomicU64::new(0);
+    let start = Barrier::new(threads);
 
-    eprintln!("peak of anonymous memory: {} MiB, budget {} MiB", peak >> 20, BUDGET >> 20);
-    assert!(status.success(), "no mismatch");
-    assert!(peak > 4 << 20, "the process was watched");
-    assert!(peak <= BUDGET + BESIDE, "{peak} bytes of anonymous memory");
-}
-
-fn anonymous_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib << 10)
-}
-
-/// Writes, and reads what was written at random and in both directions while flush and compaction run.
-fn work(dir: &Path) {
-    let records = records();
-    let start = Instant::now();
-    let db = Db::builder(dir)
-        .write_buffer_bytes(8 << 20)
-        .cache_bytes(8 << 20)
-        .memory_budget(BUDGET)
-        .open()
-        .unwrap();
-    let ks = db.keyspace("k").unwrap();
-    let (written, is_done) = (AtomicU64::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
-        scope.spawn(|| {
-            for n in 0..records {
-                ks.insert(key(n), value(n)).unwrap();
-                written.store(n + 1, Ordering::Release);
-            }
-            eprintln!("written in {:?}", start.elapsed());
-            is_done.store(true, Ordering::Release);
-        });
-        scope.spawn(|| {
-            let mut reads = 0_u64;
-            while !is_done.load(Ordering::Acquire) {
-                let upto = written.load(Ordering::Acquire);
-                if upto > 0 {
-                    let n = mixed(reads) % upto;
-                    assert_eq!(ks.get(key(n)).unwrap().unwrap(), &value(n), "record {n}");
-                    reads += 1;
+        for thread in 0..threads {
+            let (db, most, start) = (&db, &most, &start);
+            scope.spawn(move || {
+                let ks = db.keyspace_with(&format!("k{}", thread % 3), tiny_tables()).unwrap();
+                start.wait();
+                for n in 0..400_u32 {
+                    ks.insert([&[thread as u8][..], &n.to_be_bytes()].concat(), vec![0; value_bytes])
+                        .unwrap();
+                    most.fetch_max(db.stats().memory.memtables, Ordering::Relaxed);
                 }
-            }
-            eprintln!("{reads} reads beside the writer");
-        });
-        scope.spawn(|| {
-            let mut is_reversed = false;
-            while !is_done.load(Ordering::Acquire) {
-                let least = written.load(Ordering::Acquire);
-                let seen = if is_reversed { check(ks.iter().rev()) } else { check(ks.iter()) };
-                assert!(seen >= least, "a scan misses records: {seen} of {least}");
-                is_reversed = !is_reversed;
-            }
-        });
+            });
+        }
     });
-    for n in 0..records {
-        assert_eq!(ks.get(key(n)).unwrap().unwrap(), &value(n), "record {n}");
-    }
-    db.wait_idle(Duration::from_secs(120)).unwrap();
-    assert_eq!(check(ks.iter()), records);
-    assert_eq!(check(ks.iter().rev()), records);
-    eprintln!("{}\ndone in {:?}", db.stats(), start.elapsed());
-    db.close().unwrap();
+
+    // A writer looks before it writes: each may be over by its own write.
+    let most = most.load(Ordering::Relaxed);
+    assert!(most <= limit + (threads * (value_bytes + 512)) as u64, "{most} bytes of {limit}");
+    assert!(most > limit / 2, "the budget was put to use: {most} bytes");
+    db.wait_idle(SOON).unwrap();
+    wait_until("all but the last memtables are flushed", || db.stats().memory.memtables <= limit);
 }
 
-fn check(entries: impl Iterator<Item = isopach::Result<(isopach::Slice, isopach::Slice)>>) -> u64 {
-    let mut seen = 0;
-    for entry in entries {
-        let (found, value_found) = entry.unwrap();
-        let n = u64::from_be_bytes(found[8..].try_into().unwrap());
-        assert_eq!(found, &key(n));
-        assert_eq!(value_found, &value(n), "record {n}");
-        seen += 1;
+#[test]
+fn a_single_write_above_the_whole_budget_goes_through() {
+    let db = small(MemFs::new()).memory_budget(256 << 10).open().unwrap();
+    let ks = db.keyspace_with("k", tiny_tables()).unwrap();
+
+    for n in 0..10_u8 {
+        ks.insert([n], vec![n; 1 << 20]).unwrap();
     }
-    seen
+
+    for n in 0..10_u8 {
+        assert_eq!(ks.get([n]).unwrap().unwrap(), &vec![n; 1 << 20][..]);
+    }
 }

@@ -1,0 +1,500 @@
+//! A database and its oracle, side by side.
+
+use super::scans::{Held, check_scan};
+use crate::support::{SOON, contents, entries};
+use isopach::{
+    Builder, Compression, Db, Durability, ErrorKind, FilterPolicy, Keyspace, KeyspaceOptions, PerLevel,
+    Readable, Seqno, Slice, Snapshot, VerifyOptions, WriteOptions, env::Env,
+};
+use std::{collections::BTreeMap, ops::Bound};
+use testkit::{
+    Op, Oracle, Rng, SpaceId,
+    inputs::{self, Bounds},
+};
+
+/// Options that a run is made under.
+#[derive(Clone, Debug)]
+pub(crate) struct OptionSet {
+    pub(crate) threads: usize,
+    pub(crate) cache_bytes: u64,
+    pub(crate) write_buffer_bytes: u64,
+    pub(crate) max_open_files: usize,
+    pub(crate) durability: Durability,
+    pub(crate) block_bytes: u32,
+    pub(crate) table_bytes: u64,
+    pub(crate) filters: FilterPolicy,
+    pub(crate) compression: Compression,
+    pub(crate) per_level: Option<(PerLevel<Compression>, PerLevel<u32>)>,
+}
+
+impl Default for OptionSet {
+    fn default() -> OptionSet {
+        OptionSet {
+            threads: 2,
+            cache_bytes: 32 << 10,
+            write_buffer_bytes: 16 << 10,
+            max_open_files: 64,
+            durability: Durability::Buffered,
+            block_bytes: 4 << 10,
+            table_bytes: 64 << 10,
+            filters: FilterPolicy::BitsPerKey(10.0),
+            compression: Compression::Lz4,
+            per_level: None,
+        }
+    }
+}
+
+impl OptionSet {
+    fn builder(&self, env: &Env) -> Builder {
+        Db::builder("db")
+            .env(env.clone())
+            .threads(self.threads)
+            .cache_bytes(self.cache_bytes)
+            .memory_budget(self.cache_bytes + (2 << 20))
+            .write_buffer_bytes(self.write_buffer_bytes)
+            .max_open_files(self.max_open_files)
+            .max_wal_bytes(1 << 20)
+            .durability(self.durability)
+    }
+
+    fn keyspace(&self) -> KeyspaceOptions {
+        let options = KeyspaceOptions::new()
+            .table_bytes(self.table_bytes)
+            .filters(self.filters)
+            .block_bytes(self.block_bytes)
+            .compression(self.compression);
+        match &self.per_level {
+            None => options,
+            Some((compression, block_bytes)) => {
+                options.compression(compression.clone()).block_bytes(block_bytes.clone())
+            }
+        }
+    }
+}
+
+/// Names of keyspaces.
+const NAMES: [&str; 4] = ["a", "b", "a longer name", "ü"];
+
+/// Runs operations on both and compares.
+pub(crate) struct Driver {
+    rng: Rng,
+    options: OptionSet,
+    env: Env,
+    db: Option<Db>,
+    oracle: Oracle,
+    /// By number of the commit.
+    seqnos: Vec<Seqno>,
+    /// Handles, of dropped keyspaces too.
+    handles: BTreeMap<SpaceId, Keyspace>,
+    snapshots: Vec<(Snapshot, usize)>,
+    scans: Vec<Held>,
+    /// Values read long ago.
+    slices: Vec<(Slice, Vec<u8>)>,
+    /// Thousands of keys rather than hundreds, written in bulk now and then.
+    is_wide: bool,
+    /// Several tables were seen in one level below the first.
+    has_deep_tables: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(rng: Rng, options: OptionSet, env: Env) -> Driver {
+        let db = options.builder(&env).open().expect("a new database");
+        Driver {
+            rng,
+            options,
+            env,
+            db: Some(db),
+            oracle: Oracle::new(),
+            seqnos: vec![Seqno::ZERO],
+            handles: BTreeMap::new(),
+            snapshots: Vec::new(),
+            scans: Vec::new(),
+            slices: Vec::new(),
+            is_wide: false,
+            has_deep_tables: false,
+        }
+    }
+
+    /// More data, so that it spreads over tables and levels.
+    pub(crate) fn wide(mut self) -> Driver {
+        self.is_wide = true;
+        self
+    }
+
+    /// Runs operations, looks at everything, and closes.
+    pub(crate) fn run(mut self, operations: usize) {
+        for _ in 0..operations {
+            self.step();
+        }
+        self.check_everything();
+        assert!(!self.is_wide || self.has_deep_tables, "the lower levels are reached: {}", self.db().stats());
+        self.reopen();
+        self.check_everything();
+        for (slice, expected) in &self.slices {
+            assert_eq!(&slice[..], &expected[..], "a slice outlives its database");
+        }
+    }
+
+    fn step(&mut self) {
+        match self.rng.below(1000) {
+            0..400 => self.write_one(),
+            400..520 => self.write_batch(),
+            520..540 => self.create_or_open(),
+            540..546 if self.is_wide && self.rng.one_in(2) => {}
+            540..546 => self.drop_keyspace(),
+            546..570 => self.snapshots.push((self.db().snapshot(), self.oracle.last())),
+            570..595 => self.release_snapshot(),
+            595..730 => self.read(),
+            730..800 => self.scan(),
+            800..830 => self.hold_scan(),
+            830..950 => self.use_held_scan(),
+            950..962 => self.db().flush().unwrap(),
+            962..967 => self.compact(),
+            967..970 => self.db().wait_idle(SOON).unwrap(),
+            970..985 => self.sync(),
+            985..990 => self.check_everything(),
+            990..993 => self.reopen(),
+            993..995 => self.look_while_closed(),
+            _ => self.check_refused(),
+        }
+    }
+
+    fn db(&self) -> &Db {
+        self.db.as_ref().expect("open between steps")
+    }
+
+    /// A keyspace that is there; makes one if none is.
+    fn any_space(&mut self) -> SpaceId {
+        let alive = self.oracle.alive();
+        if alive.is_empty() {
+            self.create("a");
+            return self.any_space();
+        }
+        *self.rng.pick(&alive)
+    }
+
+    fn handle(&mut self, space: SpaceId) -> Keyspace {
+        let db = self.db.as_ref().expect("open");
+        let name = self.oracle.name(space);
+        let open = || db.get_keyspace(name).unwrap().expect("the oracle has it");
+        self.handles.entry(space).or_insert_with(open).clone()
+    }
+
+    /// What the database said about a commit that the oracle has carried out too.
+    fn committed(&mut self, seqno: Seqno) {
+        assert!(seqno > *self.seqnos.last().unwrap(), "numbers of commits rise");
+        assert_eq!(self.db().seqno(), seqno, "the last commit is visible");
+        self.seqnos.push(seqno);
+        assert_eq!(self.seqnos.len(), self.oracle.last() + 1);
+    }
+
+    fn durability(&mut self) -> WriteOptions {
+        match self.rng.below(12) {
+            0 => WriteOptions::new().durability(Durability::Volatile),
+            1 => WriteOptions::new().durability(Durability::Sync),
+            2 => WriteOptions::new().durability(Durability::Buffered),
+            _ => WriteOptions::new(),
+        }
+    }
+
+    // ----- inputs -----
+
+    fn key(&mut self) -> Vec<u8> {
+        if self.is_wide && !self.rng.one_in(8) {
+            inputs::wide_key(&mut self.rng)
+        } else {
+            inputs::key(&mut self.rng)
+        }
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        if self.is_wide && !self.rng.one_in(8) { self.rng.bytes(300) } else { inputs::value(&mut self.rng) }
+    }
+
+    fn bounds(&mut self) -> Bounds {
+        if !self.is_wide {
+            return inputs::bounds(&mut self.rng);
+        }
+        let (a, b) = (self.key(), self.key());
+        let (low, high) = if a < b || self.rng.one_in(8) { (a, b) } else { (b, a) };
+        (Bound::Included(low), if self.rng.one_in(2) { Bound::Excluded(high) } else { Bound::Included(high) })
+    }
+
+    // ----- writing -----
+
+    fn write_one(&mut self) {
+        let space = self.any_space();
+        let (handle, options) = (self.handle(space), self.durability());
+        let key = self.key();
+        let seqno = if self.rng.one_in(4) {
+            let seqno = handle.remove_with(&key, options).unwrap();
+            self.oracle.commit(vec![Op::Remove(space, key)]);
+            seqno
+        } else {
+            let value = self.value();
+            let seqno = handle.insert_with(&key, &value, options).unwrap();
+            self.oracle.commit(vec![Op::Put(space, key, value)]);
+            seqno
+        };
+        self.committed(seqno);
+        if options.durability == Some(Durability::Sync) {
+            assert!(self.db().durable_seqno() >= seqno, "a synced write is durable");
+        }
+    }
+
+    fn write_batch(&mut self) {
+        let mut batch = self.db().batch();
+        let mut ops = Vec::new();
+        let most = if self.is_wide && self.rng.one_in(4) { 300 } else { 12 };
+        for _ in 0..self.rng.below(most) {
+            let space = self.any_space();
+            let handle = self.handle(space);
+            let key = self.key();
+            if self.rng.one_in(4) {
+                batch.remove(&handle, &key);
+                ops.push(Op::Remove(space, key));
+            } else {
+                let value = self.value();
+                batch.insert(&handle, &key, &value);
+                ops.push(Op::Put(space, key, value));
+            }
+        }
+        assert_eq!((batch.len(), batch.is_empty()), (ops.len(), ops.is_empty()));
+        let options = self.durability();
+        let seqno = self.db().write_with(batch, options).unwrap();
+        if ops.is_empty() {
+            assert_eq!(seqno, *self.seqnos.last().unwrap(), "an empty batch is the present position");
+            return;
+        }
+        self.oracle.commit(ops);
+        self.committed(seqno);
+    }
+
+    fn create_or_open(&mut self) {
+        let name = *self.rng.pick(&NAMES);
+        match self.oracle.find(name) {
+            None if self.rng.one_in(3) => assert!(self.db().get_keyspace(name).unwrap().is_none()),
+            None => self.create(name),
+            Some(space) => {
+                let handle = self.db().keyspace(name).unwrap();
+                assert_eq!(handle.id(), self.handle(space).id());
+                assert_eq!(handle.options(), self.options.keyspace(), "options are those of the creation");
+            }
+        }
+        let mut names: Vec<String> = self.db().keyspaces().into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        assert_eq!(names, self.oracle.names());
+    }
+
+    fn create(&mut self, name: &str) {
+        let handle = self.db().keyspace_with(name, self.options.keyspace()).unwrap();
+        assert!(handle.is_empty().unwrap());
+        self.oracle.commit(vec![Op::Create(name.into())]);
+        let space = self.oracle.find(name).expect("just made");
+        assert!(self.handles.values().all(|other| other.id() != handle.id()), "ids are never used again");
+        self.handles.insert(space, handle);
+        self.committed(self.db().seqno());
+    }
+
+    fn drop_keyspace(&mut self) {
+        let name = *self.rng.pick(&NAMES);
+        let space = self.oracle.find(name);
+        if let Some(space) = space {
+            drop(self.handle(space)); // So that there is a handle of a dropped keyspace.
+        }
+        assert_eq!(self.db().drop_keyspace(name).unwrap(), space.is_some());
+        if let Some(space) = space {
+            self.oracle.commit(vec![Op::Drop(space)]);
+            self.committed(self.db().seqno());
+        }
+    }
+
+    fn release_snapshot(&mut self) {
+        if !self.snapshots.is_empty() {
+            let at = self.rng.below(self.snapshots.len());
+            self.snapshots.swap_remove(at);
+        }
+        assert_eq!(self.db().stats().open_snapshots, self.snapshots.len() as u64);
+    }
+
+    // ----- reading -----
+
+    fn read(&mut self) {
+        let space = self.any_space();
+        let handle = self.handle(space);
+        self.check_reads(space, &handle, self.oracle.last());
+        let mut rng = self.rng.fork();
+        let known: Vec<SpaceId> = self.handles.keys().copied().collect();
+        if let (false, Some((snapshot, at))) = (self.snapshots.is_empty(), self.any_snapshot()) {
+            let space = *rng.pick(&known);
+            let old = self.handles[&space].at(&snapshot);
+            assert_eq!(old.seqno(), self.seqnos[at]);
+            if self.is_seen(space, at) {
+                self.check_reads(space, &old, at);
+            } else {
+                assert_eq!(old.get("k").unwrap_err().kind(), ErrorKind::KeyspaceDropped);
+            }
+        }
+    }
+
+    fn any_snapshot(&mut self) -> Option<(Snapshot, usize)> {
+        if self.snapshots.is_empty() { None } else { Some(self.rng.pick(&self.snapshots).clone()) }
+    }
+
+    /// Whether a keyspace can be read behind commit `at`: it is alive, or was dropped later.
+    fn is_seen(&self, space: SpaceId, at: usize) -> bool {
+        self.oracle.dropped_at(space).is_none_or(|dropped| at < dropped)
+    }
+
+    fn check_reads(&mut self, space: SpaceId, from: &impl Readable, at: usize) {
+        let keys: Vec<Vec<u8>> = (0..8).map(|_| self.key()).collect();
+        let expected: Vec<Option<&[u8]>> = keys.iter().map(|key| self.oracle.get(space, key, at)).collect();
+        let many = from.get_many(&keys).unwrap();
+        for ((key, expected), many) in keys.iter().zip(expected).zip(many) {
+            let found = from.get(key).unwrap();
+            assert_eq!(found.as_deref(), expected, "key {key:?} behind commit {at}");
+            assert_eq!(many.as_deref(), expected);
+            assert_eq!(from.contains(key).unwrap(), expected.is_some());
+            if self.rng.one_in(500) {
+                self.slices.extend(found.map(|slice| (slice.clone(), slice.to_vec())));
+            }
+        }
+        let range = self.bounds();
+        let expected = self.oracle.range(space, &range, at);
+        assert_eq!(from.count(range).unwrap(), expected.len() as u64);
+        if self.rng.one_in(4) {
+            let all = self.oracle.range(space, &(Bound::Unbounded, Bound::Unbounded), at);
+            let pair =
+                |entry: Option<(Slice, Slice)>| entry.map(|(key, value)| (key.to_vec(), value.to_vec()));
+            assert_eq!(pair(from.first().unwrap()).as_ref(), all.first());
+            assert_eq!(pair(from.last().unwrap()).as_ref(), all.last());
+            assert_eq!(from.is_empty().unwrap(), all.is_empty());
+        }
+    }
+
+    fn scan(&mut self) {
+        let space = self.any_space();
+        let handle = self.handle(space);
+        check_scan(&mut self.rng, &self.oracle, space, &handle, self.oracle.last());
+        if let Some((snapshot, at)) = self.any_snapshot()
+            && self.is_seen(space, at)
+        {
+            check_scan(&mut self.rng, &self.oracle, space, &handle.at(&snapshot), at);
+        }
+    }
+
+    fn hold_scan(&mut self) {
+        let space = self.any_space();
+        let range = self.bounds();
+        let scan = self.handle(space).range(range.clone());
+        let expected = self.oracle.range(space, &range, self.oracle.last());
+        self.scans.push(Held::new(scan, expected));
+        if self.scans.len() > 6 {
+            let at = self.rng.below(self.scans.len());
+            self.scans.swap_remove(at);
+        }
+    }
+
+    fn use_held_scan(&mut self) {
+        if !self.scans.is_empty() {
+            let at = self.rng.below(self.scans.len());
+            self.scans[at].step(&mut self.rng);
+        }
+    }
+
+    // ----- maintenance -----
+
+    fn compact(&mut self) {
+        let space = self.any_space();
+        let handle = self.handle(space);
+        if self.rng.one_in(2) {
+            handle.compact_range(..).unwrap();
+        } else {
+            handle.compact_range(self.bounds()).unwrap();
+        }
+    }
+
+    fn sync(&mut self) {
+        let at = self.rng.below(self.seqnos.len());
+        let seqno = self.seqnos[at];
+        self.db().wait_durable(seqno).unwrap();
+        assert!(self.db().durable_seqno() >= seqno);
+        if self.rng.one_in(2) {
+            let last = *self.seqnos.last().unwrap();
+            assert_eq!(self.db().sync().unwrap(), last);
+            assert_eq!(self.db().durable_seqno(), last);
+        }
+    }
+
+    fn close(&mut self) {
+        self.scans.clear();
+        self.snapshots.clear();
+        let db = self.db.take().expect("open");
+        if self.rng.one_in(3) {
+            self.handles.clear();
+            drop(db); // The last handle closes too.
+        } else {
+            db.close().unwrap();
+            self.handles.clear();
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.close();
+        let db = self.options.builder(&self.env).open().unwrap();
+        assert!(db.recovery().is_clean);
+        assert_eq!((db.recovery().discarded, db.recovery().orphans_removed), (None, 0));
+        assert_eq!(db.seqno(), *self.seqnos.last().unwrap());
+        assert_eq!(db.durable_seqno(), db.seqno(), "a clean close makes everything durable");
+        self.db = Some(db);
+    }
+
+    /// Opens for reading, and checks, between two openings for writing.
+    fn look_while_closed(&mut self) {
+        self.close();
+        let at = self.oracle.last();
+        let read = self.options.builder(&self.env).open_read_only().unwrap();
+        assert_eq!(read.seqno(), *self.seqnos.last().unwrap());
+        for space in self.oracle.alive() {
+            let keyspace = read.keyspace(self.oracle.name(space)).unwrap();
+            assert_eq!(entries(&keyspace), self.oracle.contents(at)[self.oracle.name(space)]);
+            self.check_reads(space, &keyspace, at);
+        }
+        drop(read);
+        let report = self.options.builder(&self.env).verify(VerifyOptions::new()).unwrap();
+        assert!(report.found.is_empty(), "{:?}", report.found);
+        self.db = Some(self.options.builder(&self.env).open().unwrap());
+    }
+
+    fn check_everything(&mut self) {
+        assert_eq!(contents(self.db()), self.oracle.contents(self.oracle.last()));
+        for (snapshot, at) in &self.snapshots {
+            for (&space, handle) in self.handles.iter().filter(|(space, _)| self.is_seen(**space, *at)) {
+                let all = (Bound::Unbounded, Bound::Unbounded);
+                let expected = self.oracle.range(space, &all, *at).into_iter().collect();
+                assert_eq!(entries(&handle.at(snapshot)), expected, "behind commit {at}");
+            }
+        }
+        let report = self.db().verify(VerifyOptions::new()).unwrap();
+        assert!(report.found.is_empty(), "{:?}", report.found);
+        let levels = self.db().stats().keyspaces.into_iter().flat_map(|keyspace| keyspace.tree.levels);
+        self.has_deep_tables |= levels.into_iter().any(|(level, stats)| level.0 > 0 && stats.tables > 3);
+        assert!(self.db().health().background_error.is_none());
+    }
+
+    /// Calls that must change nothing.
+    fn check_refused(&mut self) {
+        let gone = self.handles.iter().find(|(space, _)| !self.oracle.is_alive(**space));
+        if let Some((_, handle)) = gone {
+            assert_eq!(handle.insert("k", "v").unwrap_err().kind(), ErrorKind::KeyspaceDropped);
+            assert_eq!(handle.get("k").unwrap_err().kind(), ErrorKind::KeyspaceDropped);
+            let mut batch = self.db().batch();
+            let alive = self.handles.iter().find(|(space, _)| self.oracle.is_alive(**space));
+            alive.map(|(_, alive)| batch.insert(alive, "refused", "v"));
+            batch.remove(handle, "k");
+            assert_eq!(self.db().write(batch).unwrap_err().kind(), ErrorKind::KeyspaceDropped);
+        }
+        assert_eq!(self.db().keyspace("").unwrap_err().kind(), ErrorKind::InvalidArgument);
+        assert_eq!(self.db().seqno(), *self.seqnos.last().unwrap());
+    }
+}
