@@ -67,7 +67,7 @@ impl WriteOptions {
 pub struct DbOptions {
     /// Blocks kept in memory, and indexes and filters of open tables. Default 64 MiB.
     pub cache_bytes: u64,
-    /// Cache, memtables, filters and table handles together. Default 256 MiB, least 256 KiB.
+    /// Cache, memtables, filters and table handles together. Default 256 MiB, least 128 KiB.
     pub memory_budget: u64,
     /// Size at which a memtable is sealed. Default 64 MiB, least 16 KiB.
     pub write_buffer_bytes: u64,
@@ -183,7 +183,7 @@ impl SetOptions {
             }
             _ => Ok(()),
         };
-        check("memory_budget", self.memory_budget, 256 << 10, u64::MAX)?;
+        check("memory_budget", self.memory_budget, 128 << 10, u64::MAX)?;
         check("write_buffer_bytes", self.write_buffer_bytes, 16 << 10, u64::MAX)?;
         check("max_wal_bytes", self.max_wal_bytes, 1 << 20, 1 << 50)?;
         check("threads", self.threads, 1, 256)?;

@@ -114,6 +114,12 @@ impl State {
         }
     }
 
+    /// Length at which the log is shortened: what is appended until the flushes are done has room below the bound
+    /// that was set.
+    pub(crate) fn log_bound(&self) -> u64 {
+        self.options.max_wal_bytes / 16 * 15
+    }
+
     /// Seals the largest memtables once three quarters of the memory are in use: one if nothing is on its way out,
     /// and as many as it takes for what is not sealed to stay below that. So whoever waits for memory gets it when
     /// the flushes end, whatever was written during them. Returns whether any was sealed.
