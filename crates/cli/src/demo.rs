@@ -2,8 +2,8 @@
 //!
 //! Four parts, each of which fails loudly if an answer is wrong: load the Unicode characters ([`records`]),
 //! read them back in every way ([`records`]), kill a writer and see that what it was told is kept is there
-//! ([`crash`]), and check every file. The demo works in a directory that was missing or empty, so that removing
-//! what it made removes nothing else.
+//! ([`crash`]), and check every file. The demo works in a directory that was missing or empty, so that
+//! removing what it made removes nothing else.
 
 pub(crate) mod child;
 mod crash;

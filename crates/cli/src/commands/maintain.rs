@@ -86,7 +86,7 @@ pub(super) fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(),
     if facts.findings.is_empty() {
         return Ok(());
     }
-    let found = text::counted(facts.findings.len() as u64, "damage", "damages");
+    let found = text::counted(facts.findings.len() as u64, "damaged place", "damaged places");
     Err(Failure::new(exit::CORRUPTION, format!("verify {}", args.db.display()), format!("{found} found"))
         .with_hint("keep a copy of the directory before any repair"))
 }
@@ -127,7 +127,7 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
                 text::counted(facts.log_records, "log record", "log records"),
                 match facts.findings.len() {
                     0 => "no damage".to_owned(),
-                    found => text::counted(found as u64, "damage", "damages"),
+                    found => text::counted(found as u64, "damaged place", "damaged places"),
                 },
             )?;
             if !facts.findings.is_empty() {
@@ -180,7 +180,7 @@ mod tests {
         let object: serde_json::Value = serde_json::from_str(&printed(&facts, Output::Jsonl)).unwrap();
 
         assert!(
-            table.starts_with("3 tables, 10 B, 1 entry and 2 log records checked; 1 damage\n"),
+            table.starts_with("3 tables, 10 B, 1 entry and 2 log records checked; 1 damaged place\n"),
             "{table}"
         );
         assert!(table.contains("tables/1.table      64  crc"), "{table}");
