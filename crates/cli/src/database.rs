@@ -1,6 +1,6 @@
 //! The one module that opens databases and turns their state into plain facts.
 //!
-//! Two doors: [`read`] for commands that look, which writes nothing, and [`write`] for those that change.
+//! Two doors: [`read`] for commands that look, which writes nothing, and [`write()`] for those that change.
 //! What commands show of a database comes from here as strings and numbers, so that a change of the
 //! database's types ends here.
 
@@ -9,8 +9,8 @@ use crate::{
     exit::{self, Doing, Failure},
 };
 use isopach::{
-    Compaction, Compression, Db, EccScheme, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
-    KeyspaceOptions, PerLevel, ReadDb, VerifyOptions, WriteOptions,
+    Db, ErrorKind, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb,
+    VerifyOptions, WriteOptions, engine::codec::FORMAT_VERSION,
 };
 use std::{ops::RangeFull, path::Path};
 
@@ -38,7 +38,7 @@ pub(crate) fn write(path: &Path, missing: Missing) -> Result<Db, Failure> {
     Db::builder(path).create_if_missing(missing == Missing::Create).open().doing(&opening(path))
 }
 
-/// As [`write`], making a missing one, with memtables of `write_buffer_bytes`: small ones make flushes and
+/// As [`write()`], making a missing one, with memtables of `write_buffer_bytes`: small ones make flushes and
 /// compactions frequent.
 pub(crate) fn write_with_buffer(path: &Path, write_buffer_bytes: u64) -> Result<Db, Failure> {
     Db::builder(path).write_buffer_bytes(write_buffer_bytes).open().doing(&opening(path))
@@ -85,6 +85,9 @@ fn opening(path: &Path) -> String {
 /// What a database is and in what state.
 pub(crate) struct DatabaseFacts {
     pub(crate) path: String,
+    pub(crate) uuid: String,
+    /// Of its files: a database of another version does not open.
+    pub(crate) format: u16,
     /// Position of the last commit.
     pub(crate) seqno: u64,
     pub(crate) log_bytes: u64,
@@ -99,12 +102,18 @@ pub(crate) struct OpeningFacts {
     pub(crate) log_records: u64,
     /// Their bytes.
     pub(crate) log_bytes: u64,
-    /// Bytes of a torn log end that were dropped.
-    pub(crate) discarded_bytes: u64,
-    /// File and offset where they begin.
-    pub(crate) discarded_at: Option<(String, u64)>,
-    /// Whether the database was closed in order.
+    /// The torn end of the log that was dropped.
+    pub(crate) discarded: Option<DiscardedEnd>,
+    /// Whether the database was closed in order, or is new.
     pub(crate) is_clean: bool,
+}
+
+/// The torn end of a log.
+pub(crate) struct DiscardedEnd {
+    /// Relative to the database.
+    pub(crate) file: String,
+    pub(crate) offset: u64,
+    pub(crate) bytes: u64,
 }
 
 /// The levels of a keyspace.
@@ -142,6 +151,8 @@ pub(crate) fn facts(db: &ReadDb) -> DatabaseFacts {
     let found = db.recovery();
     DatabaseFacts {
         path: db.path().display().to_string(),
+        uuid: db.uuid().to_string(),
+        format: FORMAT_VERSION,
         seqno: db.seqno().raw(),
         log_bytes: stats.wal_bytes,
         log_segments: stats.wal_segments,
@@ -149,9 +160,12 @@ pub(crate) fn facts(db: &ReadDb) -> DatabaseFacts {
         opening: OpeningFacts {
             log_records: found.log_records,
             log_bytes: found.log_bytes,
-            discarded_bytes: found.discarded_bytes,
-            discarded_at: found.discarded_at,
-            is_clean: found.clean,
+            discarded: found.discarded.map(|end| DiscardedEnd {
+                file: end.file,
+                offset: end.offset,
+                bytes: end.bytes,
+            }),
+            is_clean: found.is_clean,
         },
     }
 }
@@ -167,7 +181,7 @@ pub(crate) fn shape(keyspace: &Keyspace) -> ShapeFacts {
 }
 
 fn shape_facts(stats: &isopach::KeyspaceStats) -> ShapeFacts {
-    let level = |&(level, of): &(isopach::engine::Level, isopach::engine::LevelStats)| LevelFacts {
+    let level = |&(level, of): &(Level, LevelStats)| LevelFacts {
         level: level.0,
         runs: of.runs,
         tables: of.tables,
@@ -198,17 +212,13 @@ pub(crate) fn keyspaces(db: &ReadDb) -> Vec<KeyspaceFacts> {
 }
 
 fn option_facts(options: &KeyspaceOptions) -> Vec<(&'static str, String)> {
-    let or = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
+    let durability = options.durability.map(|durability| lower_case(&durability));
     vec![
-        ("compaction", compaction(&options.compaction)),
-        ("compression", per_level(&options.compression, compression)),
+        ("compression", per_level(&options.compression, lower_case)),
         ("block_bytes", per_level(&options.block_bytes, u32::to_string)),
         ("filters", per_level(&options.filters, filter)),
-        ("blobs_from_bytes", or(options.blobs_from_bytes.map(|bytes| bytes.to_string()), "never")),
-        ("durability", or(options.durability.map(|durability| lower_case(&durability)), "database's")),
-        ("ttl", or(options.ttl.map(|ttl| format!("{ttl:?}")), "none")),
-        ("keep_versions", keep_versions(options.keep_versions)),
-        ("parity", parity(options.parity)),
+        ("table_bytes", options.table_bytes.to_string()),
+        ("durability", durability.unwrap_or_else(|| "database's".to_owned())),
     ]
 }
 
@@ -217,46 +227,10 @@ fn per_level<T>(levels: &PerLevel<T>, show: impl Fn(&T) -> String) -> String {
     levels.0.iter().map(show).collect::<Vec<_>>().join(",")
 }
 
-fn compression(compression: &Compression) -> String {
-    match compression {
-        Compression::Zstd { level } => format!("zstd:{level}"),
-        Compression::ZstdDict { level, dict_bytes } => format!("zstd:{level}:dict:{dict_bytes}"),
-        other => lower_case(other),
-    }
-}
-
 fn filter(filter: &FilterPolicy) -> String {
     match filter {
         FilterPolicy::BitsPerKey(bits) => format!("bits:{bits}"),
-        FilterPolicy::Monkey { average_bits } => format!("monkey:{average_bits}"),
         other => lower_case(other),
-    }
-}
-
-fn compaction(compaction: &Compaction) -> String {
-    match compaction {
-        Compaction::Leveled { ratio } => format!("leveled:{ratio}"),
-        Compaction::Tiered { runs } => format!("tiered:{runs}"),
-        Compaction::LazyLeveled { ratio, runs } => format!("lazy-leveled:{ratio}:{runs}"),
-        Compaction::Fifo { max_bytes, max_age: None } => format!("fifo:{max_bytes}"),
-        Compaction::Fifo { max_bytes, max_age: Some(age) } => format!("fifo:{max_bytes}:{age:?}"),
-        Compaction::Custom { name } => format!("custom:{name}"),
-        other => lower_case(other),
-    }
-}
-
-fn keep_versions(keep: KeepVersions) -> String {
-    match keep {
-        KeepVersions::For(time) => format!("for:{time:?}"),
-        other => lower_case(&other),
-    }
-}
-
-fn parity(scheme: EccScheme) -> String {
-    match scheme {
-        EccScheme::Xor { data } => format!("xor:{data}"),
-        EccScheme::ReedSolomon { data, parity } => format!("reed-solomon:{data}:{parity}"),
-        other => lower_case(&other),
     }
 }
 
@@ -272,7 +246,8 @@ pub(crate) struct VerifyFacts {
     pub(crate) files: u64,
     pub(crate) bytes: u64,
     pub(crate) entries: u64,
-    pub(crate) corrected: u64,
+    /// Records of the log.
+    pub(crate) log_records: u64,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -287,7 +262,7 @@ pub(crate) struct Finding {
 /// How far a check goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Depth {
-    /// Sizes, headers and footers.
+    /// Sizes, headers, indexes and filters; the log in whole.
     Quick,
     /// Every entry.
     Entries,
@@ -295,49 +270,61 @@ pub(crate) enum Depth {
 
 /// Checks a database that is not open. Writes nothing.
 pub(crate) fn verify(path: &Path, depth: Depth) -> Result<VerifyFacts, Failure> {
-    let mut options = VerifyOptions::default();
-    options.quick = depth == Depth::Quick;
-    options.entries = depth == Depth::Entries;
-
     let report = Db::builder(path)
         .create_if_missing(false)
-        .verify(options)
-        .doing(&format!("verify {}", path.display()))?;
-    let finding = |found: isopach::engine::Found| Finding {
+        .verify(VerifyOptions::new().quick(depth == Depth::Quick))
+        .map_err(|error| cannot_check(path, &error))?;
+    let finding = |found: isopach::Finding| Finding {
+        message: without_place(&found).to_owned(),
         file: found.file,
         offset: found.offset,
-        message: found.message,
     };
     Ok(VerifyFacts {
         files: report.files,
         bytes: report.bytes,
         entries: report.entries,
-        corrected: report.corrected,
+        log_records: report.log_records,
         findings: report.found.into_iter().map(finding).collect(),
     })
+}
+
+/// The hint of a damaged database, to verify it, is no help here.
+fn cannot_check(path: &Path, error: &isopach::Error) -> Failure {
+    let failure = Failure::database(format!("verify {}", path.display()), error);
+    match error.kind() {
+        ErrorKind::Corruption => failure.with_hint(
+            "nothing behind this damage can be checked; keep a copy of \
+             the directory before any repair",
+        ),
+        _ => failure,
+    }
+}
+
+/// The message of a finding, which is shown beside its file and offset, without them.
+fn without_place(found: &isopach::Finding) -> &str {
+    let places = [
+        found.offset.map(|offset| format!("{} at byte {offset}: ", found.file)),
+        Some(format!("{}: ", found.file)),
+    ];
+    let message = places.iter().flatten().find_map(|place| found.message.strip_prefix(place.as_str()));
+    message.unwrap_or(&found.message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use isopach::Compression;
 
     #[test]
     fn options_read_as_one_word() {
-        assert_eq!(compression(&Compression::Lz4), "lz4");
-        assert_eq!(compression(&Compression::Zstd { level: 3 }), "zstd:3");
         assert_eq!(filter(&FilterPolicy::BitsPerKey(10.0)), "bits:10");
         assert_eq!(filter(&FilterPolicy::None), "none");
-        assert_eq!(compaction(&Compaction::Leveled { ratio: 10 }), "leveled:10");
-        assert_eq!(compaction(&Compaction::Fifo { max_bytes: 9, max_age: None }), "fifo:9");
-        assert_eq!(keep_versions(KeepVersions::Needed), "needed");
-        assert_eq!(keep_versions(KeepVersions::For(Duration::from_secs(60))), "for:60s");
-        assert_eq!(parity(EccScheme::ReedSolomon { data: 10, parity: 4 }), "reed-solomon:10:4");
+        assert_eq!(lower_case(&Compression::Lz4), "lz4");
     }
 
     #[test]
     fn levels_are_listed_from_the_top() {
         let levels = PerLevel(vec![Compression::None, Compression::Lz4]);
-        assert_eq!(per_level(&levels, compression), "none,lz4");
+        assert_eq!(per_level(&levels, lower_case), "none,lz4");
     }
 }

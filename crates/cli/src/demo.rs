@@ -1,9 +1,9 @@
 //! `demo`: what the database does, shown on real data, and checked.
 //!
-//! Three parts, each of which fails loudly if an answer is wrong: load the Unicode characters
-//! ([`records`]), read them back in every way ([`records`]), and kill a writer and see that what it was told
-//! is kept is there ([`crash`]). The demo works in a directory that was missing or empty, so that removing
-//! what it made removes nothing else.
+//! Four parts, each of which fails loudly if an answer is wrong: load the Unicode characters ([`records`]),
+//! read them back in every way ([`records`]), kill a writer and see that what it was told is kept is there
+//! ([`crash`]), and check every file. The demo works in a directory that was missing or empty, so that
+//! removing what it made removes nothing else.
 
 pub(crate) mod child;
 mod crash;
@@ -13,8 +13,10 @@ mod records;
 
 use crate::{
     args::DemoArgs,
+    database::{self, Depth},
     exit::{self, Failure},
     output::Console,
+    text,
 };
 use random::Random;
 use std::{
@@ -36,7 +38,7 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console<'_>) -> Result<(), Fail
     match result {
         Ok(()) => {
             let seconds = started.elapsed().as_secs_f64();
-            writeln!(console.out(), "All checks passed in {seconds:.1} s.")?;
+            writeln!(console.out(), "\nAll checks passed in {seconds:.1} s.")?;
             if args.keep { Ok(()) } else { directory.remove() }
         }
         // Whoever reads the output has gone: nobody asks for the directory any more.
@@ -48,13 +50,39 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console<'_>) -> Result<(), Fail
 fn parts(args: &DemoArgs, dir: &Path, random: &mut Random, console: &mut Console<'_>) -> Result<(), Failure> {
     records::load(dir, console)?;
     records::read_back(dir, random, console)?;
-    crash::run(dir, args.rounds, args.seconds, random, console)
+    crash::run(dir, args.rounds, args.seconds, random, console)?;
+    check_files(dir, console)
 }
+
+/// Part 4: `isopach verify` of what the demo wrote.
+fn check_files(dir: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+    say(console, "\n4. Check every byte of every file")?;
+    let started = Instant::now();
+    let facts = database::verify(dir, Depth::Entries)?;
+    if let Some(found) = facts.findings.first() {
+        let message = format!("{}: {}", found.file, found.message);
+        return Err(Failure::new(exit::CORRUPTION, "demo: verify", message).with_hint(REPORT));
+    }
+    let tables = format!(
+        "{} in {}, {} entries, {}",
+        text::size(facts.bytes),
+        text::counted(facts.files, "table", "tables"),
+        text::grouped(facts.entries),
+        text::counted(facts.log_records, "log record", "log records"),
+    );
+    say(console, &measured(&tables, &format!("{:.2} s", started.elapsed().as_secs_f64())))
+}
+
+const REPORT: &str = "this is a bug of isopach or a fault of this machine; please report it with the output";
 
 /// A check that did not hold. Never the user's fault.
 fn wrong(what: &str, message: impl Into<String>) -> Failure {
-    Failure::new(exit::FAILURE, format!("demo: {what}"), message)
-        .with_hint("this is a bug of isopach or a fault of this machine; please report it with the output")
+    Failure::new(exit::FAILURE, format!("demo: {what}"), message).with_hint(REPORT)
+}
+
+/// What was done, and in a column behind it what that took.
+fn measured(done: &str, took: &str) -> String {
+    format!("   {done:<64}{took}")
 }
 
 /// Prints a line at once, so that the demo can be watched.

@@ -111,7 +111,10 @@ impl Failure {
             Failure::ReaderGone => ExitCode::from(OK),
             Failure::Report { code, what, message, hint } => {
                 // There is nowhere left to say that stderr is closed; the code still tells.
-                let _ = writeln!(stderr, "isopach: {what}: {message}");
+                let _ = match message.starts_with("cannot ") {
+                    true => writeln!(stderr, "isopach: {message}"), // It says itself what was being done.
+                    false => writeln!(stderr, "isopach: {what}: {message}"),
+                };
                 if let Some(hint) = hint {
                     let _ = writeln!(stderr, "hint: {hint}");
                 }
@@ -145,19 +148,13 @@ impl<T> Doing<T> for Result<T, isopach::Error> {
 
 fn code(kind: ErrorKind) -> u8 {
     match kind {
-        ErrorKind::Corruption | ErrorKind::MixedDatabase | ErrorKind::MissingDictionary => CORRUPTION,
+        ErrorKind::Corruption | ErrorKind::MixedDatabase => CORRUPTION,
         ErrorKind::NotFound | ErrorKind::KeyspaceMissing | ErrorKind::KeyspaceDropped => NOT_FOUND,
         ErrorKind::Locked => LOCKED,
-        ErrorKind::UnsupportedFormat
-        | ErrorKind::UnsupportedFeature
-        | ErrorKind::MissingKey
-        | ErrorKind::MissingRoute
-        | ErrorKind::MissingMergeOperator
-        | ErrorKind::MissingComparator
-        | ErrorKind::MissingPrefixExtractor
-        | ErrorKind::MissingCompactionFilter
-        | ErrorKind::MissingCompactionStrategy => UNSUPPORTED,
-        ErrorKind::Stalled | ErrorKind::OutOfSpace => NO_ROOM,
+        ErrorKind::UnsupportedFormat | ErrorKind::UnsupportedFeature | ErrorKind::MissingComparator => {
+            UNSUPPORTED
+        }
+        ErrorKind::OutOfSpace => NO_ROOM,
         ErrorKind::Cancelled => INTERRUPTED,
         _ => FAILURE,
     }
@@ -165,7 +162,7 @@ fn code(kind: ErrorKind) -> u8 {
 
 fn hint(kind: ErrorKind) -> Option<&'static str> {
     Some(match kind {
-        ErrorKind::Corruption | ErrorKind::MissingDictionary => {
+        ErrorKind::Corruption => {
             "`isopach verify DB` lists what is damaged; keep a copy of the directory before any repair"
         }
         ErrorKind::MixedDatabase => {
@@ -176,19 +173,14 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Locked => "close the program that has the database open, then try again",
         ErrorKind::UnsupportedFormat => "check the path, or use the version of isopach that wrote it",
         ErrorKind::UnsupportedFeature => "use a build of isopach with this feature",
-        ErrorKind::MissingMergeOperator
-        | ErrorKind::MissingComparator
-        | ErrorKind::MissingPrefixExtractor
-        | ErrorKind::MissingCompactionFilter
-        | ErrorKind::MissingCompactionStrategy
-        | ErrorKind::MissingRoute
-        | ErrorKind::MissingKey => "only the program that writes this database has what it needs to open it",
-        ErrorKind::Stalled | ErrorKind::Busy => "wait until background work has caught up, then try again",
+        ErrorKind::MissingComparator => {
+            "only the program that writes this database has what it needs to open it"
+        }
+        ErrorKind::Busy => "wait until background work has caught up, then try again",
         ErrorKind::OutOfSpace => "free some space, then try again",
         ErrorKind::Poisoned => "what was acknowledged before is kept; check the disk, then try again",
         ErrorKind::Io => "the operating system failed; check the disk and the permissions",
-        ErrorKind::KeyTooLarge => "keys have at most 65535 bytes",
-        ErrorKind::ValueTooLarge | ErrorKind::BatchTooLarge => "values and batches have less than 4 GiB",
+        ErrorKind::BatchTooLarge => "`load --batch` takes fewer records at a time",
         _ => return None,
     })
 }
@@ -208,7 +200,6 @@ mod tests {
             (ErrorKind::Locked, 5),
             (ErrorKind::UnsupportedFormat, 6),
             (ErrorKind::MissingComparator, 6),
-            (ErrorKind::Stalled, 7),
             (ErrorKind::OutOfSpace, 7),
             (ErrorKind::Cancelled, 130),
         ];
@@ -235,6 +226,15 @@ mod tests {
 
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(OK)));
         assert!(stderr.is_empty());
+    }
+
+    #[test]
+    fn message_that_says_what_was_done_is_not_told_twice() {
+        let mut stderr = Vec::new();
+
+        Failure::new(NOT_FOUND, "open x", "cannot open x: no such directory").report(&mut stderr);
+
+        assert_eq!(String::from_utf8(stderr).unwrap(), "isopach: cannot open x: no such directory\n");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) enum Format {
 }
 
 /// One entry to put.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Record {
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
@@ -48,8 +48,9 @@ pub(crate) enum ReadError {
 
 /// The records of a file, in its order.
 pub(crate) trait Records {
-    /// The next record; `None` at the end. Not called again after an error.
-    fn next(&mut self) -> Result<Option<Record>, ReadError>;
+    /// Replaces `record` by the next one, in the same memory; `false` at the end. Not called again after an
+    /// error.
+    fn next(&mut self, record: &mut Record) -> Result<bool, ReadError>;
 
     /// Bytes read so far.
     fn read_bytes(&self) -> u64;
@@ -72,10 +73,13 @@ fn malformed(line: u64, reason: impl Into<String>) -> ReadError {
 #[cfg(test)]
 fn read_all(mut records: impl Records) -> Result<Vec<(String, Vec<u8>)>, String> {
     let mut all = Vec::new();
+    let mut record = Record::default();
     loop {
-        match records.next() {
-            Ok(Some(record)) => all.push((String::from_utf8_lossy(&record.key).into_owned(), record.value)),
-            Ok(None) => return Ok(all),
+        match records.next(&mut record) {
+            Ok(true) => {
+                all.push((String::from_utf8_lossy(&record.key).into_owned(), record.value.clone()));
+            }
+            Ok(false) => return Ok(all),
             Err(ReadError::Malformed { line, reason }) => return Err(format!("{line}: {reason}")),
             Err(ReadError::Io(error)) => panic!("reading from memory failed: {error}"),
         }

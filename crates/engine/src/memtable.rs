@@ -263,3 +263,6 @@ impl Cursor for MemtableCursor {
         self.copied.get(self.at).map_or(Slice::EMPTY, |(_, _, value)| value.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

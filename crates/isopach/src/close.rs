@@ -1,10 +1,12 @@
 //! The end of an open database: background, log, lock, in this order.
 
 use crate::{
-    background::{Threads, flush, is_background_thread},
+    background::{Threads, flush_now, is_background_thread},
     error::{Error, ErrorKind, Result},
+    events::Event,
     notes::{CLEAN_END, CleanClose},
     recovery::Recovery,
+    space::Space,
     state::State,
 };
 use isopach_engine::{types::Seqno, version::Note};
@@ -55,13 +57,28 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// What the last sync said; `Busy` if readers remain.
+    /// What the last sync said; `Busy` if readers remain, or if this is a background thread: the closing then
+    /// goes on in a thread of its own.
     pub(crate) fn close(&self, limit: Duration) -> Result<()> {
-        let deadline = Instant::now() + limit;
-        if let Some(threads) = self.threads.lock().take() {
+        let deadline = Instant::now().checked_add(limit);
+        let threads = self.threads.lock().take();
+        if is_background_thread() {
+            threads.into_iter().for_each(|threads| self.close_apart(threads));
+            let message =
+                "the database is being closed; background work, listeners too, cannot wait for its end";
+            return Err(self.state.locate(Error::new(ErrorKind::Busy, message)));
+        }
+        if let Some(threads) = threads {
             close_once(&self.state, threads).map_err(|error| self.state.locate(error))?;
         }
         wait_until_free(&self.state, deadline)
+    }
+
+    /// Closes in a thread of its own: one that does background work cannot wait for its own end.
+    fn close_apart(&self, threads: Threads) {
+        let state = Arc::clone(&self.state);
+        let close = move || close_and_tell(&state, threads);
+        drop(thread::Builder::new().name("isopach-close".into()).spawn(close));
     }
 }
 
@@ -70,18 +87,17 @@ impl Drop for Handle {
         let Some(threads) = self.threads.get_mut().take() else {
             return;
         };
-        let state = Arc::clone(&self.state);
-        let close = move || {
-            if let Err(error) = close_once(&state, threads) {
-                state.listeners.tell(&crate::events::Event::BackgroundError { error: &error });
-            }
-        };
         if is_background_thread() {
-            // A thread cannot wait for its own end.
-            drop(thread::Builder::new().name("isopach-close".into()).spawn(close));
+            self.close_apart(threads);
         } else {
-            close();
+            close_and_tell(&self.state, threads);
         }
+    }
+}
+
+fn close_and_tell(state: &State, threads: Threads) {
+    if let Err(error) = close_once(state, threads) {
+        state.listeners.tell(&Event::BackgroundError { error: &state.locate(error) });
     }
 }
 
@@ -104,26 +120,35 @@ fn close_once(state: &State, threads: Threads) -> Result<()> {
     result
 }
 
+/// Flushes what the log does not hold, and notes where the log ends.
 fn end_log(state: &State) -> Result<()> {
-    let order = state.commits.order(); // Who comes later finds the log closed.
-    if let Some(error) = state.commits.poisoned() {
-        return Err(error);
-    }
-    for space in state.spaces.all() {
-        let last = space.last_volatile.load(Ordering::Relaxed);
-        if Seqno::from_raw(last).is_some_and(|last| last > space.tree.replay_point()) {
-            space.tree.rotate(order.visible())?;
-            flush(state, &space)?;
+    loop {
+        // Alone in the order of commits: who comes later finds the log closed.
+        let order = state.commits.order();
+        if let Some(error) = state.commits.poisoned() {
+            return Err(error);
+        }
+        let is_volatile = |space: &Arc<Space>| {
+            let last = Seqno::from_raw(space.last_volatile.load(Ordering::Relaxed));
+            last.is_some_and(|last| last > space.tree.replay_point())
+        };
+        let volatile: Vec<_> = state.spaces.all().into_iter().filter(is_volatile).collect();
+        if volatile.is_empty() {
+            let end = state.commits.wal.close()?.end;
+            let (last_used, last_time) = order.last_used();
+            let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
+            state.store.commit(&[note])?;
+            state.store.note_synced()?;
+            return Ok(());
+        }
+        drop(order); // A flush may want to be alone itself.
+        for space in volatile {
+            flush_now(state, &space)?;
         }
     }
-    let end = state.commits.wal.close()?.end;
-    let (last_used, last_time) = order.last_used();
-    let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
-    state.store.commit(&[note])?;
-    Ok(())
 }
 
-fn wait_until_free(state: &State, deadline: Instant) -> Result<()> {
+fn wait_until_free(state: &State, deadline: Option<Instant>) -> Result<()> {
     let free = Arc::new((Mutex::new(FREE, false), Condvar::new()));
     let told = Arc::clone(&free);
     state.store.at_end(move || {
@@ -132,13 +157,13 @@ fn wait_until_free(state: &State, deadline: Instant) -> Result<()> {
     });
     let mut is_free = free.0.lock();
     while !*is_free {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             let message =
                 "the database is closed, but readers still use its files; the lock is held until they end";
             return Err(state.locate(Error::new(ErrorKind::Busy, message)));
         }
-        is_free = free.1.wait_timeout(is_free, left).0;
+        is_free = free.1.wait_timeout(is_free, left.min(Duration::from_secs(3600))).0;
     }
     Ok(())
 }

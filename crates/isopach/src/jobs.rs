@@ -163,19 +163,13 @@ impl Jobs {
         self.for_waiters.notify_all();
     }
 
-    /// Jobs that failed go back into the queue. Returns whether there were any.
-    pub(crate) fn retry_failed(&self) -> bool {
+    /// Jobs that failed go back into the queue.
+    pub(crate) fn retry_failed(&self) {
         let mut queue = self.queue.lock();
-        let failed = std::mem::take(&mut queue.failed);
-        let any = !failed.is_empty();
-        for job in failed {
+        for job in std::mem::take(&mut queue.failed) {
             queue.push(job);
         }
-        drop(queue);
-        if any {
-            self.for_workers.notify_all();
-        }
-        any
+        self.for_workers.notify_all();
     }
 
     /// The last failure that is still being retried.

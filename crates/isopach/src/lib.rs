@@ -72,3 +72,8 @@ pub use isopach_engine::{
     version::DeletionPause,
 };
 pub use isopach_env as env;
+
+/// The README's example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -67,7 +67,7 @@ impl WriteOptions {
 pub struct DbOptions {
     /// Blocks kept in memory, and indexes and filters of open tables. Default 64 MiB.
     pub cache_bytes: u64,
-    /// Cache, memtables, filters and table handles together. Default 256 MiB.
+    /// Cache, memtables, filters and table handles together. Default 256 MiB, least 128 KiB.
     pub memory_budget: u64,
     /// Size at which a memtable is sealed. Default 64 MiB, least 16 KiB.
     pub write_buffer_bytes: u64,
@@ -137,49 +137,65 @@ impl SetOptions {
         }
     }
 
-    /// The options in force.
+    /// The options in force. Cache and budget make room for each other where only one of them is set.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` naming the option that is out of bounds.
+    /// As [`SetOptions::validate`].
     pub(crate) fn resolve(&self) -> Result<DbOptions> {
+        self.validate()?;
         let default = DbOptions::default();
         let count = |set: Option<u64>, default: usize| {
             set.map_or(default, |count| usize::try_from(count).unwrap_or(usize::MAX))
         };
-        let options = DbOptions {
-            cache_bytes: self.cache_bytes.unwrap_or(default.cache_bytes),
-            memory_budget: self.memory_budget.unwrap_or(default.memory_budget),
+        let cache_beside = |budget: u64| default.cache_bytes.min(budget / 4);
+        let budget_around =
+            |cache: u64| default.memory_budget.max(cache.saturating_add(3 * default.cache_bytes));
+        let (cache_bytes, memory_budget) = match (self.cache_bytes, self.memory_budget) {
+            (Some(cache), Some(budget)) => (cache, budget),
+            (Some(cache), None) => (cache, budget_around(cache)),
+            (None, Some(budget)) => (cache_beside(budget), budget),
+            (None, None) => (default.cache_bytes, default.memory_budget),
+        };
+        Ok(DbOptions {
+            cache_bytes,
+            memory_budget,
             write_buffer_bytes: self.write_buffer_bytes.unwrap_or(default.write_buffer_bytes),
             max_wal_bytes: self.max_wal_bytes.unwrap_or(default.max_wal_bytes),
             threads: count(self.threads, default.threads),
             max_open_files: count(self.max_open_files, default.max_open_files),
             durability: self.durability.unwrap_or(default.durability),
             sync_every: self.sync_every.filter(|time| !time.is_zero()),
+        })
+    }
+
+    /// Checks what is set.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` naming the option that is out of bounds.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let check = |name: &str, set: Option<u64>, least: u64, most: u64| match set {
+            Some(value) if value < least || value > most => {
+                let bound =
+                    if value < least { format!("less than {least}") } else { format!("more than {most}") };
+                Err(Error::new(ErrorKind::InvalidArgument, format!("{name} is {value}, {bound}")))
+            }
+            _ => Ok(()),
         };
-        let invalid = |message: String| Err(Error::new(ErrorKind::InvalidArgument, message));
-        if options.write_buffer_bytes < 16 << 10 {
-            return invalid(format!(
-                "write_buffer_bytes is {}, less than 16 KiB",
-                options.write_buffer_bytes
-            ));
+        check("memory_budget", self.memory_budget, 128 << 10, u64::MAX)?;
+        check("write_buffer_bytes", self.write_buffer_bytes, 16 << 10, u64::MAX)?;
+        check("max_wal_bytes", self.max_wal_bytes, 1 << 20, 1 << 50)?;
+        check("threads", self.threads, 1, 256)?;
+        check("max_open_files", self.max_open_files, 16, u64::MAX)?;
+        match (self.cache_bytes, self.memory_budget) {
+            (Some(cache), Some(budget)) if budget < cache.saturating_add(64 << 10) => {
+                let message =
+                    format!("memory_budget ({budget}) leaves less than 64 KiB beside cache_bytes ({cache})");
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+            _ => Ok(()),
         }
-        if options.max_wal_bytes < 1 << 20 {
-            return invalid(format!("max_wal_bytes is {}, less than 1 MiB", options.max_wal_bytes));
-        }
-        if options.threads == 0 || options.threads > 256 {
-            return invalid(format!("threads is {}, not 1 to 256", options.threads));
-        }
-        if options.max_open_files < 16 {
-            return invalid(format!("max_open_files is {}, less than 16", options.max_open_files));
-        }
-        if options.memory_budget < options.cache_bytes + (64 << 10) {
-            let (budget, cache) = (options.memory_budget, options.cache_bytes);
-            return invalid(format!(
-                "memory_budget ({budget}) leaves less than 64 KiB beside the cache ({cache})"
-            ));
-        }
-        Ok(options)
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

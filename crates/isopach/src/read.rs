@@ -23,6 +23,12 @@ pub trait Readable {
     /// Whether the key has a value.
     fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool>;
 
+    /// Whether any key starts with `prefix`.
+    fn contains_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<bool>;
+
+    /// Size of the value in bytes.
+    fn value_len(&self, key: impl AsRef<[u8]>) -> Result<Option<u32>>;
+
     /// Whether there is no entry. Stops at the first.
     fn is_empty(&self) -> Result<bool>;
 
@@ -35,6 +41,9 @@ pub trait Readable {
     /// The entries of a range.
     fn range(&self, range: impl KeyRange) -> Iter;
 
+    /// The entries of many ranges of one state, one iterator each.
+    fn ranges<R: KeyRange>(&self, ranges: impl IntoIterator<Item = R>) -> Vec<Iter>;
+
     /// The entries whose keys start with `prefix`.
     fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter;
 
@@ -43,9 +52,16 @@ pub trait Readable {
 
     /// The entry with the greatest key.
     fn last(&self) -> Result<Option<(Slice, Slice)>>;
+
+    /// The entry with the greatest key `<= key`.
+    fn floor(&self, key: impl AsRef<[u8]>) -> Result<Option<(Slice, Slice)>>;
+
+    /// The entry with the least key `>= key`.
+    fn ceil(&self, key: impl AsRef<[u8]>) -> Result<Option<(Slice, Slice)>>;
 }
 
 /// One state of a keyspace, to read from: what the methods of [`Readable`] are made of.
+#[derive(Clone)]
 pub(crate) struct Pinned {
     pub(crate) reader: Reader,
     pub(crate) at: View,
@@ -110,6 +126,17 @@ macro_rules! readable {
                 self.get(key).map(|value| value.is_some())
             }
 
+            /// Whether any key starts with `prefix`.
+            pub fn contains_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<bool> {
+                self.prefix(prefix).keys().next().transpose().map(|key| key.is_some())
+            }
+
+            /// Size of the value in bytes.
+            pub fn value_len(&self, key: impl AsRef<[u8]>) -> Result<Option<u32>> {
+                let bytes = |value: Slice| u32::try_from(value.len()).expect("a value is at most 4 GiB - 1");
+                self.get(key).map(|value| value.map(bytes))
+            }
+
             /// Whether there is no entry. Stops at the first.
             pub fn is_empty(&self) -> Result<bool> {
                 self.iter().keys().next().transpose().map(|key| key.is_none())
@@ -130,6 +157,16 @@ macro_rules! readable {
                 self.pin().map_or_else(Iter::failed, |pinned| pinned.range(range))
             }
 
+            /// The entries of many ranges of one state, one iterator each.
+            pub fn ranges<R: KeyRange>(&self, ranges: impl IntoIterator<Item = R>) -> Vec<Iter> {
+                let pinned = self.pin();
+                let scan = |range| match &pinned {
+                    Ok(pinned) => pinned.clone().range(range),
+                    Err(error) => Iter::failed(error.clone()),
+                };
+                ranges.into_iter().map(scan).collect()
+            }
+
             /// The entries whose keys start with `prefix`.
             pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
                 self.pin().map_or_else(Iter::failed, |pinned| pinned.prefix(prefix.as_ref()))
@@ -143,6 +180,16 @@ macro_rules! readable {
             /// The entry with the greatest key.
             pub fn last(&self) -> Result<Option<(Slice, Slice)>> {
                 self.iter().next_back().transpose()
+            }
+
+            /// The entry with the greatest key `<= key`.
+            pub fn floor(&self, key: impl AsRef<[u8]>) -> Result<Option<(Slice, Slice)>> {
+                self.range(..=key).next_back().transpose()
+            }
+
+            /// The entry with the least key `>= key`.
+            pub fn ceil(&self, key: impl AsRef<[u8]>) -> Result<Option<(Slice, Slice)>> {
+                self.range(key..).next().transpose()
             }
         }
 
@@ -162,6 +209,14 @@ macro_rules! readable {
                 <$type>::contains(self, key)
             }
 
+            fn contains_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<bool> {
+                <$type>::contains_prefix(self, prefix)
+            }
+
+            fn value_len(&self, key: impl AsRef<[u8]>) -> Result<Option<u32>> {
+                <$type>::value_len(self, key)
+            }
+
             fn is_empty(&self) -> Result<bool> {
                 <$type>::is_empty(self)
             }
@@ -178,6 +233,10 @@ macro_rules! readable {
                 <$type>::range(self, range)
             }
 
+            fn ranges<R: KeyRange>(&self, ranges: impl IntoIterator<Item = R>) -> Vec<Iter> {
+                <$type>::ranges(self, ranges)
+            }
+
             fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
                 <$type>::prefix(self, prefix)
             }
@@ -188,6 +247,14 @@ macro_rules! readable {
 
             fn last(&self) -> Result<Option<(Slice, Slice)>> {
                 <$type>::last(self)
+            }
+
+            fn floor(&self, key: impl AsRef<[u8]>) -> Result<Option<(Slice, Slice)>> {
+                <$type>::floor(self, key)
+            }
+
+            fn ceil(&self, key: impl AsRef<[u8]>) -> Result<Option<(Slice, Slice)>> {
+                <$type>::ceil(self, key)
             }
         }
     };

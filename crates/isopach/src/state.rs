@@ -109,9 +109,15 @@ impl State {
             // So that the flush syncs finished segments only. For want of space the log goes on where it is.
             let _ = self.commits.wal.rotate_segment();
         }
-        if self.commits.wal.bytes() > self.options.max_wal_bytes {
+        if self.commits.note_log(self.log_bound()) && !self.jobs.is_flushing() {
             self.jobs.bound_log();
         }
+    }
+
+    /// Length at which the log is shortened: what is appended until the flushes are done has room below the bound
+    /// that was set.
+    pub(crate) fn log_bound(&self) -> u64 {
+        self.options.max_wal_bytes / 16 * 15
     }
 
     /// Seals the largest memtables once three quarters of the memory are in use: one if nothing is on its way out,

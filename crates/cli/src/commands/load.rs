@@ -78,7 +78,7 @@ fn report(loaded: &Loaded, took: Duration, console: &mut Console<'_>) -> Result<
                 .map(|keys| format!(", {}", text::counted(keys as u64, "distinct key", "distinct keys")));
             writeln!(
                 console.out(),
-                "{}{}, {} in {} and {:.2} s",
+                "{}{}, {} in {} and {:.3} s",
                 loaded.records_text(),
                 keys.unwrap_or_default(),
                 text::size(loaded.bytes),
@@ -153,15 +153,15 @@ fn pump(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), Failure> {
     let (mut pending, mut pending_bytes) = (0, 0);
+    let mut record = Record::default();
     loop {
-        let record = records.next().map_err(|error| read_failure(what, error))?;
-        let at_end = record.is_none();
-        if let Some(record) = record {
+        let at_end = !records.next(&mut record).map_err(|error| read_failure(what, error))?;
+        if !at_end {
             sink.add(&record);
             pending += 1;
             pending_bytes += record.key.len() as u64 + record.value.len() as u64;
             if let Some(names) = &mut loaded.names {
-                names.insert(record.key);
+                names.insert(record.key.clone());
             }
         }
 

@@ -86,7 +86,7 @@ pub(super) fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(),
     if facts.findings.is_empty() {
         return Ok(());
     }
-    let found = text::counted(facts.findings.len() as u64, "damage", "damages");
+    let found = text::counted(facts.findings.len() as u64, "damaged place", "damaged places");
     Err(Failure::new(exit::CORRUPTION, format!("verify {}", args.db.display()), format!("{found} found"))
         .with_hint("keep a copy of the directory before any repair"))
 }
@@ -120,12 +120,15 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
         Output::Table => {
             writeln!(
                 console.out(),
-                "{}, {}, {} checked; {} corrected, {} damaged",
-                text::counted(facts.files, "file", "files"),
+                "{}, {}, {} and {} checked; {}",
+                text::counted(facts.files, "table", "tables"),
                 text::size(facts.bytes),
                 text::counted(facts.entries, "entry", "entries"),
-                facts.corrected,
-                facts.findings.len(),
+                text::counted(facts.log_records, "log record", "log records"),
+                match facts.findings.len() {
+                    0 => "no damage".to_owned(),
+                    found => text::counted(found as u64, "damaged place", "damaged places"),
+                },
             )?;
             if !facts.findings.is_empty() {
                 let mut table = Table::new(&[("file", Left), ("offset", Right), ("damage", Left)]);
@@ -144,7 +147,7 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
                 "files": facts.files,
                 "bytes": facts.bytes,
                 "entries": facts.entries,
-                "corrected": facts.corrected,
+                "log_records": facts.log_records,
                 "findings": findings.collect::<Vec<_>>(),
             });
             console.object("verify", fields)?;
@@ -171,12 +174,15 @@ mod tests {
     fn findings_are_listed_with_their_place() {
         let found =
             Finding { file: "tables/1.table".to_owned(), offset: Some(64), message: "crc".to_owned() };
-        let facts = VerifyFacts { files: 3, bytes: 10, entries: 1, corrected: 0, findings: vec![found] };
+        let facts = VerifyFacts { files: 3, bytes: 10, entries: 1, log_records: 2, findings: vec![found] };
 
         let table = printed(&facts, Output::Table);
         let object: serde_json::Value = serde_json::from_str(&printed(&facts, Output::Jsonl)).unwrap();
 
-        assert!(table.starts_with("3 files, 10 B, 1 entry checked; 0 corrected, 1 damaged\n"), "{table}");
+        assert!(
+            table.starts_with("3 tables, 10 B, 1 entry and 2 log records checked; 1 damaged place\n"),
+            "{table}"
+        );
         assert!(table.contains("tables/1.table      64  crc"), "{table}");
         assert_eq!(object["schema"], "isopach.verify/1");
         assert_eq!(object["findings"][0]["offset"], 64);

@@ -1,7 +1,7 @@
 //! `ls`, `info`, `levels`: what a database is. They write nothing.
 
 use crate::{
-    database::{self, DatabaseFacts, OpeningFacts, ShapeFacts},
+    database::{self, DatabaseFacts, DiscardedEnd, OpeningFacts, ShapeFacts},
     exit::Failure,
     output::{
         Align::{Left, Right},
@@ -93,19 +93,29 @@ fn info_lines(facts: &DatabaseFacts) -> Vec<(&'static str, String)> {
         text::counted(facts.log_segments, "segment", "segments")
     );
 
-    let mut lines = vec![("path", facts.path.clone()), ("seqno", facts.seqno.to_string()), ("log", log)];
-    lines.push(("recovery", opening_text(&facts.opening)));
-    lines.push(("keyspaces", facts.keyspaces.len().to_string()));
+    let mut lines = vec![
+        ("path", facts.path.clone()),
+        ("uuid", facts.uuid.clone()),
+        ("format", format!("{:#06x}", facts.format)),
+        ("seqno", facts.seqno.to_string()),
+        ("log", log),
+        ("recovery", opening_text(&facts.opening)),
+        ("keyspaces", facts.keyspaces.len().to_string()),
+    ];
     lines.extend(keyspaces.map(|keyspace| ("", keyspace)));
     lines
 }
 
 fn info_object(facts: &DatabaseFacts) -> Value {
     let opening = &facts.opening;
-    let discarded_at =
-        opening.discarded_at.as_ref().map(|(file, offset)| json!({ "file": file, "offset": offset }));
+    let discarded = opening
+        .discarded
+        .as_ref()
+        .map(|end| json!({ "file": end.file, "offset": end.offset, "bytes": end.bytes }));
     json!({
         "path": facts.path,
+        "uuid": facts.uuid,
+        "format": facts.format,
         "seqno": facts.seqno,
         "log_bytes": facts.log_bytes,
         "log_segments": facts.log_segments,
@@ -119,8 +129,7 @@ fn info_object(facts: &DatabaseFacts) -> Value {
             "clean": opening.is_clean,
             "log_records": opening.log_records,
             "log_bytes": opening.log_bytes,
-            "discarded_bytes": opening.discarded_bytes,
-            "discarded_at": discarded_at,
+            "discarded": discarded,
         },
     })
 }
@@ -132,13 +141,12 @@ fn opening_text(opening: &OpeningFacts) -> String {
         text::counted(opening.log_records, "record", "records"),
         text::size(opening.log_bytes),
     );
-    let end = match (&opening.discarded_at, opening.discarded_bytes) {
-        (None, 0) if opening.is_clean => "closed in order".to_owned(),
-        (None, 0) => "not closed in order, nothing torn".to_owned(),
-        (Some((file, offset)), bytes) => {
-            format!("a torn log end of {bytes} bytes dropped at {file}:{offset}")
+    let end = match &opening.discarded {
+        None if opening.is_clean => "closed in order".to_owned(),
+        None => "not closed in order, nothing torn".to_owned(),
+        Some(DiscardedEnd { file, offset, bytes }) => {
+            format!("not closed in order, a torn log end of {bytes} bytes dropped at {file}:{offset}")
         }
-        (None, bytes) => format!("a torn log end of {bytes} bytes dropped"),
     };
     format!("{replayed}; {end}")
 }
@@ -190,13 +198,11 @@ mod tests {
     use crate::database::LevelFacts;
 
     fn opening() -> OpeningFacts {
-        OpeningFacts {
-            log_records: 2,
-            log_bytes: 100,
-            discarded_bytes: 0,
-            discarded_at: None,
-            is_clean: true,
-        }
+        OpeningFacts { log_records: 2, log_bytes: 100, discarded: None, is_clean: true }
+    }
+
+    fn torn_end() -> DiscardedEnd {
+        DiscardedEnd { file: "wal/3.wal".to_owned(), offset: 4096, bytes: 17 }
     }
 
     fn shape() -> ShapeFacts {
@@ -208,13 +214,8 @@ mod tests {
     fn torn_log_end_is_said_with_its_place() {
         assert_eq!(opening_text(&opening()), "2 records (100 B) read from the log; closed in order");
 
-        let torn = OpeningFacts {
-            discarded_bytes: 17,
-            discarded_at: Some(("wal/3.wal".to_owned(), 4096)),
-            is_clean: false,
-            ..opening()
-        };
-        assert!(opening_text(&torn).ends_with("; a torn log end of 17 bytes dropped at wal/3.wal:4096"));
+        let torn = OpeningFacts { discarded: Some(torn_end()), is_clean: false, ..opening() };
+        assert!(opening_text(&torn).ends_with(", a torn log end of 17 bytes dropped at wal/3.wal:4096"));
 
         let killed = OpeningFacts { is_clean: false, ..opening() };
         assert!(opening_text(&killed).ends_with("; not closed in order, nothing torn"));
@@ -224,18 +225,21 @@ mod tests {
     fn info_object_has_bytes_as_integers() {
         let facts = DatabaseFacts {
             path: "/db".to_owned(),
+            uuid: "0-1".to_owned(),
+            format: 1,
             seqno: 9,
             log_bytes: 4096,
             log_segments: 1,
             keyspaces: vec![shape()],
-            opening: OpeningFacts { discarded_at: Some(("wal/3.wal".to_owned(), 7)), ..opening() },
+            opening: OpeningFacts { discarded: Some(torn_end()), ..opening() },
         };
 
         let object = info_object(&facts);
 
         assert_eq!(object["log_bytes"], 4096);
         assert_eq!(object["keyspaces"][0]["table_bytes"], 2048);
-        assert_eq!(object["recovery"]["discarded_at"], json!({ "file": "wal/3.wal", "offset": 7 }));
+        let discarded = json!({ "file": "wal/3.wal", "offset": 4096, "bytes": 17 });
+        assert_eq!(object["recovery"]["discarded"], discarded);
     }
 
     #[test]

@@ -35,7 +35,11 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     say(
         console,
-        &format!("3. Kill a writer {rounds} times: what was acknowledged must be there, in whole batches"),
+        &format!(
+            "\n3. Kill a writer {rounds} times: what was acknowledged must be there, in whole batches\n   \
+             {:>5}  {:>7}  {:>12}  {:>4}  {:>4}  {:>15}  {:>7}  log end",
+            "round", "lived", "acknowledged", "lost", "more", "entries checked", "in"
+        ),
     )?;
     let mut before = 0;
     for round in 1..=rounds {
@@ -45,19 +49,19 @@ pub(super) fn run(
         let acknowledged = before + one_life(dir, before, life)?;
 
         let started = Instant::now();
-        let (entries, torn) = reopened(dir)?;
+        let (entries, end) = reopened(dir)?;
         let batches = check(entries, acknowledged).map_err(|why| wrong("crash", why))?;
         let took = started.elapsed().as_secs_f64();
 
         say(
             console,
             &format!(
-                "   Round {round}: killed after {:.2} s and {} acknowledged batches. All {acknowledged} \
-                 so far are there, and {} more; {} entries checked in {took:.2} s; {torn}",
+                "   {round:>5}  {:>5.2} s  {:>12}  {:>4}  {:>4}  {:>15}  {took:>5.2} s  {end}",
                 life.as_secs_f64(),
-                acknowledged - before,
+                text::grouped(acknowledged - before),
+                0, // Else the check fails.
                 batches - acknowledged,
-                batches * u64::from(BATCH_RECORDS),
+                text::grouped(batches * u64::from(BATCH_RECORDS)),
             ),
         )?;
         before = batches;
@@ -149,11 +153,11 @@ type Entry = Result<(Slice, Slice), isopach::Error>;
 fn reopened(dir: &Path) -> Result<(impl Iterator<Item = Entry>, String), Failure> {
     let db = database::read(dir)?;
     let keyspace = database::keyspace_to_read(&db, child::KEYSPACE)?;
-    let torn = match database::facts(&db).opening.discarded_bytes {
-        0 => "nothing torn".to_owned(),
-        bytes => format!("a torn log end of {} dropped", text::size(bytes)),
+    let end = match database::facts(&db).opening.discarded {
+        None => "whole".to_owned(),
+        Some(end) => format!("{} torn", text::size(end.bytes)),
     };
-    Ok((keyspace.iter(), torn))
+    Ok((keyspace.iter(), end))
 }
 
 /// Checks every entry, and returns the number of batches: `acknowledged`, or one more.

@@ -5,6 +5,7 @@
 
 use super::{
     dataset::{self, Point},
+    measured,
     random::Random,
     say, wrong,
 };
@@ -36,7 +37,7 @@ type Expected = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Part 1: loads the characters into a new database.
 pub(super) fn load(dir: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
-    say(console, "1. Load the Unicode characters: code point -> data, and name -> code point")?;
+    say(console, "\n1. Load the Unicode characters: code point -> data, name -> code point")?;
     let db = database::write(dir, Missing::Create)?;
     let points = database::keyspace_to_write(&db, POINTS, Missing::Create)?;
     let names = database::keyspace_to_write(&db, NAMES, Missing::Create)?;
@@ -60,21 +61,20 @@ pub(super) fn load(dir: &Path, console: &mut Console<'_>) -> Result<(), Failure>
     database::close(db)?;
     let flushed = started.elapsed().as_secs_f64();
 
-    say(
-        console,
-        &format!(
-            "   {} entries ({}) in {} batches: {written:.2} s, {} entries/s; as tables: {flushed:.2} s",
-            all.len() * 2,
-            text::size(bytes as u64),
-            all.len().div_ceil(BATCH_POINTS),
-            per_second(all.len() * 2, written),
-        ),
-    )
+    let entries = all.len() as u64 * 2;
+    let batches = all.len().div_ceil(BATCH_POINTS);
+    let done = format!(
+        "{} entries ({}) in {batches} atomic batches",
+        text::grouped(entries),
+        text::size(bytes as u64)
+    );
+    say(console, &measured(&done, &rate(entries, written)))?;
+    say(console, &measured("written as tables and closed", &format!("{flushed:.2} s")))
 }
 
 /// Part 2: opens the database for reading and compares what it says with the file.
 pub(super) fn read_back(dir: &Path, random: &mut Random, console: &mut Console<'_>) -> Result<(), Failure> {
-    say(console, "2. Read them back, and compare with the file")?;
+    say(console, "\n2. Read them back and compare with the file")?;
     let db = database::read(dir)?;
     let points = database::keyspace_to_read(&db, POINTS)?;
     let names = database::keyspace_to_read(&db, NAMES)?;
@@ -109,7 +109,7 @@ fn look_up(
             return Err(wrong("look-up", format!("{} has the wrong data", point.name)));
         }
         if shown.len() < SHOWN as usize {
-            shown.push(format!("   {} is U+{}", point.name, point.code));
+            shown.push(format!("     {} is U+{}", point.name, point.code));
         }
     }
     let took = started.elapsed().as_secs_f64();
@@ -118,10 +118,9 @@ fn look_up(
     }
 
     let each_us = took * 1e6 / f64::from(LOOK_UPS * 2);
-    say(
-        console,
-        &format!("   {LOOK_UPS} random characters by name, then by code point: {each_us:.1} us a look-up"),
-    )?;
+    let done =
+        format!("{} look-ups: random names, then their code points", text::grouped(u64::from(LOOK_UPS) * 2));
+    say(console, &measured(&done, &format!("{each_us:.1} us each")))?;
     shown.iter().try_for_each(|line| say(console, line))
 }
 
@@ -143,7 +142,7 @@ fn scan_prefix(all: &[Point], names: &KeyspaceAt, console: &mut Console<'_>) -> 
         ));
     }
     let took_ms = started.elapsed().as_secs_f64() * 1e3;
-    say(console, &format!("   {found} names begin with {PREFIX:?}: {took_ms:.2} ms"))
+    say(console, &measured(&format!("{found} names begin with {PREFIX:?}"), &format!("{took_ms:.2} ms")))
 }
 
 /// The last names, from the end.
@@ -157,8 +156,8 @@ fn scan_backwards(all: &[Point], names: &KeyspaceAt, console: &mut Console<'_>) 
     if !found.iter().map(|key| &**key).eq(expected.iter().copied()) {
         return Err(wrong("backward scan", "the last names are not those of the file"));
     }
-    let last = found.iter().map(|name| text::plain(name)).collect::<Vec<_>>().join(", ");
-    say(console, &format!("   The last names, backwards: {last}"))
+    say(console, "   the last names, backwards")?;
+    found.iter().try_for_each(|name| say(console, &format!("     {}", text::plain(name))))
 }
 
 /// Every entry, in both directions.
@@ -172,14 +171,9 @@ fn scan_everything(
     compare(name, keyspace.iter(), expected.iter())?;
     compare(name, keyspace.iter().rev(), expected.iter().rev())?;
     let took = started.elapsed().as_secs_f64();
-    say(
-        console,
-        &format!(
-            "   All {} entries of {name}, forwards and backwards: {took:.2} s, {} entries/s",
-            expected.len(),
-            per_second(expected.len() * 2, took),
-        ),
-    )
+    let entries = expected.len() as u64;
+    let done = format!("all {} entries of {name}, forwards and backwards", text::grouped(entries));
+    say(console, &measured(&done, &rate(entries * 2, took)))
 }
 
 fn compare<'a>(
@@ -201,8 +195,11 @@ fn compare<'a>(
     }
 }
 
-fn per_second(count: usize, seconds: f64) -> u64 {
-    (count as f64 / seconds.max(1e-6)) as u64
+/// How long a number of entries took, and how many that is in a second, to three digits.
+fn rate(entries: u64, seconds: f64) -> String {
+    let per_s = entries as f64 / seconds.max(1e-6);
+    let step = 10_f64.powf(per_s.max(100.0).log10().floor() - 2.0);
+    format!("{seconds:.2} s, {}/s", text::grouped(((per_s / step).round() * step) as u64))
 }
 
 #[cfg(test)]
@@ -216,6 +213,12 @@ mod tests {
     fn compared(found: &[(&str, &str)]) -> Result<(), Failure> {
         let found = found.iter().map(|&(key, value)| Ok((Slice::from(key), Slice::from(value))));
         compare("k", found, expected().iter())
+    }
+
+    #[test]
+    fn rates_have_three_digits() {
+        assert_eq!(rate(1_234_567, 1.0), "1.00 s, 1,230,000/s");
+        assert_eq!(rate(5, 0.5), "0.50 s, 10/s");
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl<R: BufRead> Stanzas<R> {
 }
 
 impl<R: BufRead> Records for Stanzas<R> {
-    fn next(&mut self) -> Result<Option<Record>, ReadError> {
+    fn next(&mut self, record: &mut Record) -> Result<bool, ReadError> {
         let mut stanza: Option<Stanza> = None;
         while let Some(line) = self.lines.next()? {
             if !line.is_blank() {
@@ -35,7 +35,11 @@ impl<R: BufRead> Records for Stanzas<R> {
                 break;
             }
         }
-        stanza.map(Stanza::finish).transpose()
+        let Some(stanza) = stanza else {
+            return Ok(false);
+        };
+        *record = stanza.finish()?;
+        Ok(true)
     }
 
     fn read_bytes(&self) -> u64 {

@@ -1,7 +1,8 @@
 //! Writers that are killed, logs that are torn.
 
 use crate::support::{Scene, files};
-use std::fs;
+use serde_json::Value;
+use std::{fs, path::PathBuf};
 
 #[test]
 fn killed_writer_leaves_whole_batches() {
@@ -17,24 +18,49 @@ fn killed_writer_leaves_whole_batches() {
 #[test]
 fn torn_log_end_is_dropped_and_said() {
     let scene = Scene::new("torn");
-    scene.ok(["put", "db", "k", "first", "1"]);
-    scene.ok(["put", "db", "k", "second", "a value that is torn"]);
-    let (log, bytes) = files(&scene.path("db"))
-        .into_iter()
-        .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "wal"))
-        .find(|(_, bytes)| bytes.windows(6).any(|window| window == b"second"))
-        .expect("the log has the second key");
-    let at = bytes.windows(6).position(|window| window == b"second").unwrap();
-    fs::write(log, &bytes[..at + 3]).unwrap();
+    scene.writer().kill();
+    let count = scene.objects(["count", "db", "crash"])[0]["count"].clone();
+    // A segment is longer than its records: behind them are zeros, here also half of what was under way.
+    let (log, mut bytes) = logs(&scene).pop().expect("the writer has a log");
+    let written = bytes.iter().rposition(|&byte| byte != 0).expect("every segment has a header") + 1;
+    bytes.truncate(written);
+    bytes.resize(written + 100, 0);
+    bytes.extend_from_slice(b"half a record");
+    fs::write(&log, bytes).unwrap();
 
     let info = &scene.objects(["info", "db"])[0];
     let screen = String::from_utf8(scene.ok(["info", "db", "--output", "table"])).unwrap();
 
-    assert!(info["recovery"]["discarded_bytes"].as_u64().unwrap() > 0, "{info}");
-    assert!(info["recovery"]["discarded_at"]["file"].as_str().unwrap().ends_with(".wal"), "{info}");
+    let torn = &info["recovery"]["discarded"];
+    assert!(torn["bytes"].as_u64().unwrap() >= 13, "{info}");
+    assert!(torn["offset"].as_u64().unwrap() >= 64, "{info}");
+    assert!(log.ends_with(torn["file"].as_str().unwrap()), "{info}");
     assert!(screen.contains("a torn log end of "), "{screen}");
-    assert_eq!(scene.objects(["count", "db", "k"])[0]["count"], 1);
-    scene.fails(4, ["get", "db", "k", "second"]);
+    assert_eq!(scene.objects(["count", "db", "crash"])[0]["count"], count, "what came before is kept");
+    scene.ok(["put", "db", "crash", "more", "1"]);
+    assert_eq!(scene.objects(["info", "db"])[0]["recovery"]["discarded"], Value::Null, "it is gone");
+}
+
+#[test]
+fn log_that_was_closed_and_is_cut_is_damage() {
+    let scene = Scene::new("cut");
+    scene.ok(["put", "db", "k", "key", "a value that is cut"]);
+    let (log, bytes) = logs(&scene).pop().expect("the value is in the log");
+    let at = bytes.windows(7).position(|window| window == b"a value").expect("the value is in the log");
+    fs::write(&log, &bytes[..at]).unwrap();
+
+    let said = scene.fails(3, ["get", "db", "k", "key"]);
+    let report = scene.run(["verify", "db"]);
+
+    assert!(said.contains(&format!("wal/{}", log.file_name().unwrap().to_str().unwrap())), "{said}");
+    assert_eq!(report.status.code(), Some(3), "{report:?}");
+    scene.fails(3, ["put", "db", "k", "key", "v"]);
+    assert_eq!(fs::read(&log).unwrap(), &bytes[..at], "nothing is repaired silently");
+}
+
+/// The log of `db`, in order.
+fn logs(scene: &Scene) -> Vec<(PathBuf, Vec<u8>)> {
+    files(&scene.path("db/wal"))
 }
 
 #[test]

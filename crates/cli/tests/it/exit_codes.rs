@@ -1,7 +1,13 @@
 //! The documented exit codes, and that a failure changes nothing.
 
-use crate::support::{PACKAGES, Scene};
-use std::fs;
+use crate::support::{PACKAGES, Scene, files};
+use std::{fs, path::PathBuf};
+
+/// A header of version 0x8002: magic, kind, checksum id, version, two uuids, zeros, checksum.
+const NEWER_IDENTITY: [u8; 64] = *b"ISOP\x01\x01\x02\x80\
+    \x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\
+    \x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x20\
+    \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xa8\x71\xed\x24";
 
 #[test]
 fn malformed_line_is_1_and_batches_before_it_stay() {
@@ -27,7 +33,7 @@ fn malformed_stanza_is_1() {
 
     let said = scene.fails(1, ["load", "db", "--keyspace", "k", "--format", "deb822", "in"]);
 
-    assert!(said.contains("line 14: no Package field"), "{said}");
+    assert!(said.contains("line 15: no Package field"), "{said}");
     assert!(said.contains("0 stanzas before it applied"), "{said}");
 }
 
@@ -67,8 +73,29 @@ fn damage_is_3() {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
 
     assert_eq!(output.status.code(), Some(3), "{output:?}");
-    assert!(report["findings"][0]["file"].as_str().unwrap().contains("tables/"), "{report}");
-    scene.fails(3, ["scan", "db", "packages"]);
+    let findings = report["findings"].as_array().unwrap();
+    assert!(findings.iter().all(|found| table.ends_with(found["file"].as_str().unwrap())), "{report}");
+    assert!(findings.iter().any(|found| found["offset"] == 64), "{report}");
+    let said = scene.fails(3, ["scan", "db", "packages"]);
+    assert!(said.contains(".table at byte 64: "), "{said}");
+}
+
+#[test]
+fn damaged_manifest_is_3_and_stays_as_it_is() {
+    let scene = Scene::with_packages("manifest");
+    let is_manifest = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("MANIFEST-");
+    let (manifest, mut bytes) =
+        files(&scene.path("db")).into_iter().rfind(|(path, _)| is_manifest(path)).expect("there is one");
+    bytes[100] ^= 1;
+    fs::write(&manifest, &bytes).unwrap();
+    let before = files(&scene.path("db"));
+
+    for args in [&["info", "db"][..], &["verify", "db"], &["put", "db", "packages", "key", "value"]] {
+        let said = scene.fails(3, args);
+        assert!(said.contains("MANIFEST-") && said.contains(" at byte "), "{said}");
+    }
+
+    assert_eq!(files(&scene.path("db")), before);
 }
 
 #[test]
@@ -105,12 +132,60 @@ fn locked_is_5() {
 }
 
 #[test]
-fn not_a_database_is_6() {
-    let scene = Scene::new("not-a-database");
+fn empty_directory_is_4_to_read_and_a_new_database_to_write() {
+    let scene = Scene::new("empty");
     fs::create_dir(scene.path("db")).unwrap();
-    scene
-        .file("db/IDENTITY", "something else altogether, and long enough to be a header of 64 bytes or more");
 
-    scene.fails(6, ["info", "db"]);
-    scene.fails(6, ["put", "db", "k", "key", "value"]);
+    scene.fails(4, ["info", "db"]);
+    scene.fails(4, ["verify", "db"]);
+    assert_eq!(files(&scene.path("db")), []);
+
+    scene.ok(["put", "db", "k", "key", "value"]);
+}
+
+#[test]
+fn not_a_database_is_6_and_untouched() {
+    let scene = Scene::new("not-a-database");
+    scene.file("file", "a file");
+    fs::create_dir(scene.path("home")).unwrap();
+    scene.file("home/letter", "dear");
+    // As RocksDB has it.
+    fs::create_dir(scene.path("rocks")).unwrap();
+    scene.file("rocks/CURRENT", "MANIFEST-000005\n");
+    scene.file("rocks/IDENTITY", "6a3d2f0e-0d4b-4c0b-9d0f-5f1f6c1d2e3f");
+    scene.file("rocks/MANIFEST-000005", "edits");
+    let before = files(&scene.path(""));
+
+    for db in ["file", "home", "rocks"] {
+        for args in [&["info", db][..], &["verify", db], &["put", db, "k", "key", "value"]] {
+            scene.fails(6, args);
+        }
+    }
+
+    assert_eq!(files(&scene.path("")), before);
+}
+
+#[test]
+fn newer_format_is_6_and_untouched() {
+    let scene = Scene::with_packages("newer");
+    scene.file("db/IDENTITY", NEWER_IDENTITY);
+    let before = files(&scene.path("db"));
+
+    for args in [&["info", "db"][..], &["verify", "db"], &["put", "db", "packages", "key", "value"]] {
+        let said = scene.fails(6, args);
+        assert!(said.contains("IDENTITY: format version 0x8002"), "{said}");
+    }
+
+    assert_eq!(files(&scene.path("db")), before);
+}
+
+#[test]
+fn key_that_is_too_long_is_1() {
+    let scene = Scene::new("long-key");
+
+    let said = scene.fails(1, ["put", "db", "k", &"k".repeat(65_536), ""]);
+    assert!(said.contains("65536") && said.contains("65535"), "{said}");
+
+    scene.ok(["put", "db", "k", &"k".repeat(65_535), ""]);
+    assert_eq!(scene.objects(["count", "db", "k"])[0]["count"], 1);
 }

@@ -1,7 +1,7 @@
 //! The contract of cursors over versions, and what is built on it: merging, visibility, bounds.
 //!
-//! A cursor stands on one version of one key, or on none. Cursors of all sources (memtables, tables, runs) keep
-//! one contract, so that merges and scans need not know what lies below.
+//! A cursor stands on one version of one key, or on none. Cursors of all sources (memtables, tables, runs)
+//! keep one contract, so that merges and scans need not know what lies below.
 
 mod merge;
 mod visible;
@@ -45,8 +45,8 @@ impl Entry<'_> {
 ///
 /// # Errors
 ///
-/// After an error the cursor stands on nothing. [`Error::keys`](crate::error::Error::keys) says which keys could
-/// not be read; seeking behind them goes on.
+/// After an error the cursor stands on nothing. [`Error::keys`](crate::error::Error::keys) says which keys
+/// could not be read; seeking behind them goes on.
 pub trait Cursor: Send {
     /// To the first entry.
     fn seek_first(&mut self) -> Result<()>;

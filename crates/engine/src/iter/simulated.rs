@@ -1,4 +1,5 @@
-//! Cursors for tests: sorted versions in blocks, any of which may be damaged as a block of a table is. And dice.
+//! Cursors for tests: sorted versions in blocks, any of which may be damaged as a block of a table is. And
+//! dice.
 
 use super::{Cursor, Entry};
 use crate::{

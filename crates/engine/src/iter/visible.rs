@@ -14,9 +14,9 @@ const MAX_STEPS: usize = 8;
 
 /// Entries that a view sees, in key order, from both ends; they meet without repeating.
 ///
-/// The two ends have a cursor each, made when the end is first used. An error stands for a range of keys: it is
-/// given out once, and the end goes on behind that range in all sources, so that no older value shows. Errors of
-/// keys that are not asked for, or not any more, are not given out.
+/// The two ends have a cursor each, made when the end is first used. An error stands for a range of keys: it
+/// is given out once, and the end goes on behind that range in all sources, so that no older value shows.
+/// Errors of keys that are not asked for, or not any more, are not given out.
 pub struct VisibleScan<M> {
     make: M,
     at: Seqno,
@@ -277,7 +277,8 @@ fn place_back(cursor: &mut dyn Cursor, high: &Bound<Vec<u8>>) -> Result<()> {
     match high {
         Bound::Unbounded => cursor.seek_last(),
         Bound::Included(key) => cursor.seek_back(InternalKey::last_of(key)),
-        // A key that ends with a zero has another right before it: no block is touched that begins behind that.
+        // A key that ends with a zero has another right before it: no block is touched that begins behind
+        // that.
         Bound::Excluded(key) if key.last() == Some(&0) => {
             cursor.seek_back(InternalKey::last_of(&key[..key.len() - 1]))
         }

@@ -93,7 +93,8 @@ impl Store {
         self.0.context.file_ids.next_tree(self.0.context.manifest()?)
     }
 
-    /// Creates a tree with an id reserved for it. Durable on return, `notes` with it. Callers give rising `at`.
+    /// Creates a tree with an id reserved for it. Durable on return, `notes` with it. Callers give rising
+    /// `at`.
     ///
     /// A store opened for reading has the tree in memory only: for who replays a log there.
     ///
@@ -173,6 +174,16 @@ impl Store {
         self.0.context.manifest()?.commit(&changes)
     }
 
+    /// Writes down how far the manifest is durable, if it does not say so yet. For when nothing was committed for
+    /// a while, and before the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub fn note_synced(&self) -> Result<()> {
+        self.0.context.manifest()?.note_synced()
+    }
+
     // ----- files -----
 
     /// The uuid of the store.
@@ -219,9 +230,9 @@ impl Store {
 
     // ----- the end -----
 
-    /// Refuses new calls from now on (`Closed`). The directory is free, and its lock released, when every reader
-    /// and scan has ended: [`Store::at_end`]. The caller has ended its jobs before. Dropping the last handle of a
-    /// store and its trees closes it too.
+    /// Refuses new calls from now on (`Closed`). The directory is free, and its lock released, when every
+    /// reader and scan has ended: [`Store::at_end`]. The caller has ended its jobs before. Dropping the last
+    /// handle of a store and its trees closes it too.
     pub fn close(&self) {
         self.0.context.tables.life.close();
     }

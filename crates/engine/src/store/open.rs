@@ -89,7 +89,8 @@ fn create(
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let draw = uuid_source(&env);
     let fs = Arc::clone(&env.fs);
-    // Of a creation that was interrupted a manifest may be there: another database's, which nothing belongs to.
+    // Of a creation that was interrupted a manifest may be there: another database's, which nothing belongs
+    // to.
     let number = next_number(survey.manifests.last().copied().unwrap_or(0))?;
     let manifest = Manifest::start(fs, registry.clone(), database, draw, number, Catalog::default())?;
     write_identity(&*env.fs, new_uuid(&*env.entropy)?, database)?;
@@ -108,6 +109,12 @@ fn open_to_write(
 ) -> Result<Store> {
     let database = read_identity(&*env.fs)?;
     let catalog = replay(&*env.fs, number, database)?.catalog;
+    for directory in survey.missing_directories() {
+        // Lost while empty, by a copy for one: what is created in it needs its name to be durable.
+        let made =
+            env.fs.create_dir(directory).and_then(|()| env.fs.sync_dir("", SyncSite("open.directory")));
+        made.map_err(|error| Error::io(error, "create the directory", directory))?;
+    }
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let next = next_number(number)?;
     let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));
@@ -120,8 +127,8 @@ fn next_number(manifest: u32) -> Result<u32> {
     manifest.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Corruption, "manifests are used up"))
 }
 
-/// Gives everything that `current` has replaced to the deleter. Temporary names of later manifests stay: those
-/// are written anew when it is their turn.
+/// Gives everything that `current` has replaced to the deleter. Temporary names of later manifests stay:
+/// those are written anew when it is their turn.
 fn discard_old_manifests(registry: &FileRegistry, survey: &Survey, current: u32) {
     for &old in &survey.manifests {
         registry.register(FileKind::Manifest, &manifest_name(old), 0, None).remove();
@@ -179,8 +186,8 @@ fn uuid_source(env: &Env) -> NewUuid {
     Box::new(move || new_uuid(&*entropy))
 }
 
-/// Takes the directory's lock without waiting; nothing on backends without locks, or for a reader of a directory
-/// that has no lock file.
+/// Takes the directory's lock without waiting; nothing on backends without locks, or for a reader of a
+/// directory that has no lock file.
 fn take_lock(env: &Env, mode: LockMode) -> Result<Option<Box<dyn FileLock>>> {
     match env.fs.lock(LOCK, mode) {
         Ok(lock) => Ok(Some(lock)),

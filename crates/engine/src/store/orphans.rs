@@ -11,16 +11,16 @@ use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use isopach_env::OpenMode;
 
 impl Store {
-    /// Gives table files that are surely this store's own, and that nothing names, to the deleter. For after the
-    /// caller's replay. Returns how many.
+    /// Gives table files that are surely this store's own, and that nothing names, to the deleter. For after
+    /// the caller's replay. Returns how many.
     ///
     /// Surely its own: named as a table, numbered below the mark, and either with this store's uuid in its
     /// header or without a whole header, as a crash right after the creation or inside the first write leaves it.
     ///
     /// # Errors
     ///
-    /// `ReadOnly`; `Closed`; `Poisoned`, for then tables may be named that look like orphans. `Corruption` if a
-    /// table is numbered above the mark: the manifest is older than the directory, and nothing is removed.
+    /// `ReadOnly`; `Closed`; `Poisoned`, for then tables may be named that look like orphans. `Corruption` if
+    /// a table is numbered above the mark: the manifest is older than the directory, and nothing is removed.
     pub fn remove_orphans(&self) -> Result<u64> {
         let _lease = self.0.context.enter()?;
         let manifest = self.0.context.manifest()?;
@@ -44,8 +44,8 @@ impl Store {
             };
             if id.0 >= mark {
                 let message = format!(
-                    "numbered above {mark}, the last number that the manifest reserved: the manifest is older than \
-                     the directory"
+                    "numbered above {mark}, the last number that the manifest reserved: the manifest is older \
+                     than the directory"
                 );
                 return Err(Error::new(ErrorKind::Corruption, message).in_file(name));
             }

@@ -72,8 +72,8 @@ impl Finding {
 }
 
 impl Store {
-    /// Checks every table. `progress` is called with bytes done and bytes in all after each; its error ends the
-    /// check.
+    /// Checks every table. `progress` is called with bytes done and bytes in all after each; its error ends
+    /// the check.
     ///
     /// # Errors
     ///

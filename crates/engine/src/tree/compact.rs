@@ -74,13 +74,14 @@ impl Tree {
         TreeShape::new(levels.collect(), now).with_pending(pending.collect())
     }
 
-    /// Carries a plan out. `proceed` is called with bytes about to be written, now and then; its error ends the
-    /// job.
+    /// Carries a plan out. `proceed` is called with bytes about to be written, now and then; its error ends
+    /// the job.
     ///
     /// # Errors
     ///
     /// `Busy` if another job holds an input, `Corruption` of an input, what `proceed` said: the tree is as
-    /// before, and outputs go. `Poisoned` after a failed sync of the manifest or a directory; `Closed`; `ReadOnly`.
+    /// before, and outputs go. `Poisoned` after a failed sync of the manifest or a directory; `Closed`;
+    /// `ReadOnly`.
     pub fn compact(
         &self,
         plan: &Plan,
@@ -143,7 +144,7 @@ impl Tree {
             replay_point: state.replay_point,
         };
         let mut cutter = Cutter::for_plan(self.0.options.table_bytes, &self.shape(state, &[]), plan);
-        let sources = inputs.into_iter().map(|(_, run)| RunCursor::new(Arc::from(run))).collect();
+        let sources = inputs.into_iter().map(|(_, run)| RunCursor::past_cache(Arc::from(run))).collect();
         let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), plan.older.clone());
         let written = self.write_tables(&mut survivors, &mut cutter, &target, proceed)?;
 

@@ -34,17 +34,18 @@ pub struct FlushReport {
 }
 
 impl Tree {
-    /// Writes sealed memtables whose boundary is `<= barrier` as one run of level 0 and raises the replay point
-    /// to the last boundary.
+    /// Writes sealed memtables whose boundary is `<= barrier` as one run of level 0 and raises the replay
+    /// point to the last boundary.
     ///
-    /// `notes` go into the same edit. With nothing unflushed `<= barrier` the replay point rises to `barrier` in
-    /// memory: no edit, no notes. The caller promises that everything `<= barrier` was applied and, if it was
-    /// logged, is durable in the log (INV-WAL-6).
+    /// `notes` go into the same edit. With nothing unflushed `<= barrier` the replay point rises to `barrier`
+    /// in memory: no edit, no notes. The caller promises that everything `<= barrier` was applied and, if it
+    /// was logged, is durable in the log (INV-WAL-6).
     ///
     /// # Errors
     ///
     /// A failed table write leaves the tree as it was; its files go. `Poisoned` after a failed sync of the
-    /// manifest or a directory: whether the edit survived is known only after reopening. `Closed`; `ReadOnly`.
+    /// manifest or a directory: whether the edit survived is known only after reopening. `Closed`;
+    /// `ReadOnly`.
     pub fn flush(&self, barrier: Seqno, views: &Views, notes: &[Note]) -> Result<FlushReport> {
         let _lease = self.0.context.enter()?;
         check_names(notes)?;
@@ -111,11 +112,11 @@ impl Tree {
 }
 
 impl TreeState {
-    /// Remembers which views read right although a job that was told of `views` dropped something. Called while
-    /// the floor is still that of the jobs before.
+    /// Remembers which views read right although a job that was told of `views` dropped something. Called
+    /// while the floor is still that of the jobs before.
     ///
-    /// A view is harmed by a job if it lies below what was visible at the job's start and the job did not know
-    /// of it.
+    /// A view is harmed by a job if it lies below what was visible at the job's start and the job did not
+    /// know of it.
     pub(super) fn protect(&mut self, views: &Views, has_dropped: bool) {
         if !has_dropped {
             return;

@@ -1,8 +1,8 @@
 //! One LSM tree: the paths, a file each.
 //!
 //! [`apply`](Tree::apply) -> [`rotate`](Tree::rotate) -> [`flush`](Tree::flush) -> [`compact`](Tree::compact)
-//! move operations from the memtable to level 0 and down; [`Reader`] reads one state of it. The caller numbers
-//! operations, decides when to do what, and on which threads.
+//! move operations from the memtable to level 0 and down; [`Reader`] reads one state of it. The caller
+//! numbers operations, decides when to do what, and on which threads.
 
 mod apply;
 mod compact;
@@ -185,8 +185,8 @@ impl Tree {
         state.memtables().filter_map(|memtable| memtable.first_seqno()).min()
     }
 
-    /// Greatest number that is used up: of operations applied, in tables, flushed and dropped since, or visible
-    /// to a job. After open: start above it.
+    /// Greatest number that is used up: of operations applied, in tables, flushed and dropped since, or
+    /// visible to a job. After open: start above it.
     pub fn highest_seqno(&self) -> Seqno {
         let state = self.0.state.load();
         let applied = state.memtables().map(|memtable| memtable.last_seqno()).max().unwrap_or(Seqno::ZERO);
@@ -221,8 +221,9 @@ impl Tree {
         *self.0.dropped.lock() = Some(DroppedTree { at, state: Arc::downgrade(&old) });
         self.0.is_dropped.store(true, Ordering::SeqCst);
         drop(self.0.state.store(Arc::new(TreeState::empty(at)))); // `old` keeps it.
-        for (.., table) in old.levels.tables() {
-            table.mark_obsolete();
+        // In a store opened for reading the manifest names them still.
+        if self.0.context.manifest.is_some() {
+            old.levels.tables().for_each(|(.., table)| table.mark_obsolete());
         }
         Ok(OldState::new(self.0.id, at, old))
     }

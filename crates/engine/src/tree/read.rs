@@ -46,8 +46,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// `SnapshotTooOld` below [`Tree::read_floor`]; `Corruption` and `Io` naming the file. If the newest source
-    /// that may hold the key is damaged, an error, never an older value.
+    /// `SnapshotTooOld` below [`Tree::read_floor`]; `Corruption` and `Io` naming the file. If the newest
+    /// source that may hold the key is damaged, an error, never an older value.
     pub fn get(&self, key: &[u8], at: View) -> Result<Option<Slice>> {
         self.reader_at(at.seqno)?.get(key, at)
     }
@@ -180,8 +180,8 @@ impl Sources {
 
 /// Entries in key order, from both ends; they meet without repeating.
 ///
-/// An error stands for a range of keys ([`Error::keys`]); the scan goes on behind it in all sources, so no older
-/// value shows in its place.
+/// An error stands for a range of keys ([`Error::keys`]); the scan goes on behind it in all sources, so no
+/// older value shows in its place.
 pub struct Scan {
     scan: VisibleScan<MakeCursor>,
     tree: TreeId,

@@ -8,7 +8,8 @@ use crate::{
 use alloc::{format, sync::Arc};
 
 impl Tree {
-    /// Seals the memtable: operations `<= boundary` belong to it, later ones to the next, whenever they arrive.
+    /// Seals the memtable: operations `<= boundary` belong to it, later ones to the next, whenever they
+    /// arrive.
     ///
     /// `false` if nothing was applied since the last boundary: the replay point stays.
     ///

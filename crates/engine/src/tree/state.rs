@@ -82,8 +82,8 @@ pub(super) struct DroppedTree {
     pub(super) state: Weak<TreeState>,
 }
 
-/// A tree's state before it was dropped. While it is held, views below [`OldState::at`] read on through handles
-/// of the tree; without it they get `TreeDropped`.
+/// A tree's state before it was dropped. While it is held, views below [`OldState::at`] read on through
+/// handles of the tree; without it they get `TreeDropped`.
 pub struct OldState {
     tree: TreeId,
     at: Seqno,

@@ -93,8 +93,8 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// They contradict what is there: of a manifest that is damage, of our own edit a bug. The catalog is of no
-    /// use afterwards.
+    /// They contradict what is there: of a manifest that is damage, of our own edit a bug. The catalog is of
+    /// no use afterwards.
     pub fn apply(&mut self, changes: &[Change]) -> Result<(), Corruption> {
         changes.iter().try_for_each(|change| self.apply_one(change))
     }
@@ -137,7 +137,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Checks what no single edit shows: numbers lie below their marks (INV-MAN-4), and a table is in one tree.
+    /// Checks what no single edit shows: numbers lie below their marks (INV-MAN-4), and a table is in one
+    /// tree.
     ///
     /// # Errors
     ///
@@ -197,3 +198,6 @@ impl Catalog {
         changes
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,6 @@ impl<T: Borrow<TableMeta> + Clone> Levels<T> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! How long a directory is in use: the lock is held, and the end is told, until the last user after the close.
+//! How long a directory is in use: the lock is held, and the end is told, until the last user after the
+//! close.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +17,8 @@ const CLOSED: u64 = 1 << 63;
 /// Whether a directory is in use, and by how many.
 ///
 /// Users (readers, scans, jobs) hold a [`Lease`]. After [`Life::close`] no new ones come, and the last one
-/// releases the lock and runs what waits for the end. Handles that are not leases, such as open trees and slices,
-/// do not keep the directory.
+/// releases the lock and runs what waits for the end. Handles that are not leases, such as open trees and
+/// slices, do not keep the directory.
 pub struct Life {
     /// Number of leases, and [`CLOSED`]. Whoever brings it to `CLOSED` alone ends the life.
     users: AtomicU64,

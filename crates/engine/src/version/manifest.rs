@@ -1,4 +1,5 @@
-//! The manifest: an append-only log of edits for all trees, rotated into a snapshot. Layout: `docs/format.md` §5.
+//! The manifest: an append-only log of edits for all trees, rotated into a snapshot. Layout: `docs/format.md`
+//! §5.
 //!
 //! `MANIFEST-<n>`; the highest number is the manifest. An edit is installed after its record is durable
 //! (INV-MAN-1). Concurrent edits share a sync.
@@ -29,8 +30,8 @@ const LOG: Rank = Rank { level: 40, name: "manifest.log" };
 /// Of the sticky error.
 const POISON: Rank = Rank { level: 41, name: "manifest.poison" };
 
-/// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated. The space
-/// is reserved when it is started, so that an append on a full disk does not fail.
+/// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated. The
+/// space is reserved when it is started, so that an append on a full disk does not fail.
 const ROTATE_BYTES: u64 = 1 << 20;
 
 const PREFIX: &str = "MANIFEST-";
@@ -212,6 +213,8 @@ struct Log {
     snapshot_end: u64,
     /// Known durable; what records carry.
     synced: LogPosition,
+    /// The greatest that a record carries.
+    carried: LogPosition,
     catalog: Catalog,
 }
 
@@ -226,8 +229,8 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// Before the rename: the directory is as before but for a temporary file. From the rename on: whether the
-    /// new manifest counts is known after reopening.
+    /// Before the rename: the directory is as before but for a temporary file. From the rename on: whether
+    /// the new manifest counts is known after reopening.
     pub fn start(
         fs: Arc<dyn Fs>,
         registry: FileRegistry,
@@ -274,7 +277,8 @@ impl Manifest {
         }
         let payload = encode_edit(changes);
         if let Err(error) = append_record(&mut log, RECORD_EDIT, &payload) {
-            // Part of the record may lie in the file: no byte of it is written again. A new manifest takes over.
+            // Part of the record may lie in the file: no byte of it is written again. A new manifest takes
+            // over.
             let poison = |error: Error| self.poison_by(&error, "append an edit");
             self.rotate(&mut log).map_err(poison)?;
             if error.kind() == ErrorKind::OutOfSpace {
@@ -284,6 +288,20 @@ impl Manifest {
         }
         log.catalog.apply(changes).expect("INV-MAN-3: an edit fits what is there");
         Ok(log.position())
+    }
+
+    /// Writes down how far the manifest is durable, if no record says it yet: an edit without changes, unsynced.
+    /// Damage to the last edit is then told from an edit that a crash cut off.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manifest::commit`].
+    pub fn note_synced(&self) -> Result<()> {
+        let is_noted = {
+            let log = self.log.lock();
+            log.carried >= log.synced
+        };
+        if is_noted { Ok(()) } else { self.append(&[]).map(drop) }
     }
 
     fn sync_through(&self, position: LogPosition) -> Result<()> {
@@ -362,12 +380,13 @@ fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
     let name = manifest_name(log.number);
     log.file.write_at(log.end, &bytes).map_err(|error| Error::io(error, "append to the manifest", name))?;
     log.end += bytes.len() as u64;
+    log.carried = log.synced;
     log.hold.set_bytes(log.end);
     Ok(())
 }
 
-/// Writes a whole manifest under a temporary name and gives it its own. On an error gives the catalog back, and
-/// says whether the new name may be there.
+/// Writes a whole manifest under a temporary name and gives it its own. On an error gives the catalog back,
+/// and says whether the new name may be there.
 fn write_snapshot(
     fs: &Arc<dyn Fs>,
     registry: &FileRegistry,
@@ -417,5 +436,5 @@ fn write_snapshot(
     }
     let synced = LogPosition { file: number, offset: end };
     let hold = registry.register(FileKind::Manifest, &name, end, None);
-    Ok(Log { file, hold, header, number, end, snapshot_end: end, synced, catalog })
+    Ok(Log { file, hold, header, number, end, snapshot_end: end, synced, carried: synced, catalog })
 }

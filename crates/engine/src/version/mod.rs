@@ -1,7 +1,7 @@
 //! What exists: the shape of trees, the log of edits that leads to it, and the lives of files.
 //!
-//! Pure: [`Levels`], [`Catalog`], [`Change`]. Effects: [`Manifest`] makes edits durable, [`FileRegistry`] alone
-//! removes files, [`TableRef`] is the counted handle of a table.
+//! Pure: [`Levels`], [`Catalog`], [`Change`]. Effects: [`Manifest`] makes edits durable, [`FileRegistry`]
+//! alone removes files, [`TableRef`] is the counted handle of a table.
 
 mod catalog;
 mod edit;

@@ -17,12 +17,18 @@ pub struct RunCursor {
     /// Place of the table that `cursor` is over.
     at: usize,
     cursor: Option<TableCursor>,
+    fills_cache: bool,
 }
 
 impl RunCursor {
     /// Over tables with disjoint ranges, in key order. Keeps them from being removed.
     pub fn new(tables: Arc<[TableRef]>) -> RunCursor {
-        RunCursor { tables, at: 0, cursor: None }
+        RunCursor { tables, at: 0, cursor: None, fills_cache: true }
+    }
+
+    /// As [`RunCursor::new`]; blocks that it reads are not kept. For who reads everything once.
+    pub fn past_cache(tables: Arc<[TableRef]>) -> RunCursor {
+        RunCursor { fills_cache: false, ..RunCursor::new(tables) }
     }
 
     /// Places the cursor in table `at` by `place`; nowhere if there is no such table.
@@ -33,7 +39,8 @@ impl RunCursor {
         };
         if self.cursor.is_none() || self.at != at {
             self.cursor = None;
-            self.cursor = Some(table.open().map_err(|error| over_table(error, table))?.cursor());
+            let open = table.open().map_err(|error| over_table(error, table))?;
+            self.cursor = Some(if self.fills_cache { open.cursor() } else { open.cursor_past_cache() });
             self.at = at;
         }
         let cursor = self.cursor.as_mut().expect("just made");
@@ -97,8 +104,8 @@ impl Cursor for RunCursor {
     }
 
     fn seek_back(&mut self, target: InternalKey<'_>) -> Result<()> {
-        // A table that begins with the key of the target is looked into only if it may hold a version that is not
-        // behind the target: a scan that goes on before a damaged table does not touch it again.
+        // A table that begins with the key of the target is looked into only if it may hold a version that is
+        // not behind the target: a scan that goes on before a damaged table does not touch it again.
         let behind = self.tables.partition_point(|table| match table.first_key[..].cmp(target.key) {
             Ordering::Less => true,
             Ordering::Equal => table.last_seqno >= target.seqno,

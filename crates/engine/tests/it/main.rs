@@ -1,5 +1,10 @@
 //! Stores and trees through their public surface.
 
+mod dice;
 mod faults;
+mod harness;
 mod lifecycle;
 mod manifest;
+mod model;
+mod store;
+mod tree;

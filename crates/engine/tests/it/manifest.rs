@@ -188,6 +188,23 @@ fn a_flipped_byte_in_a_durable_edit_is_corruption_naming_file_and_offset() {
     assert!(read_back(&files, 1).is_err(), "not all of it is padding");
 }
 
+/// Without the note, the last edit looked as one that a crash had cut off, and was dropped without a word.
+#[test]
+fn a_flipped_byte_in_the_last_edit_is_corruption_once_its_sync_was_noted() {
+    let (faults, manifest) = fresh();
+    manifest.commit(&[note("a", b"1")]).unwrap();
+    manifest.note_synced().unwrap();
+    manifest.note_synced().unwrap();
+    drop(manifest);
+    let offsets = record_offsets(&faults.files, &manifest_name(1));
+    assert_eq!(offsets.len(), 5, "features, snapshot, the edit, one note of its sync, the end");
+
+    flip(&faults.files, &manifest_name(1), offsets[2] as usize + 40);
+
+    let error = read_back(&faults.files, 1).unwrap_err();
+    assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(offsets[2])));
+}
+
 #[test]
 fn every_byte_of_header_and_snapshot_counts_and_no_older_manifest_takes_over() {
     let files = MemFs::new();
@@ -377,7 +394,8 @@ fn a_rotation_that_fails_before_its_rename_goes_on_with_the_old_one() {
     assert_eq!(read_back(&faults.files, 1).unwrap().catalog.notes["large"][0], 19);
 }
 
-/// The new name may be on disk although the call failed: edits in the old file would be lost with the next open.
+/// The new name may be on disk although the call failed: edits in the old file would be lost with the next
+/// open.
 #[test]
 fn a_rename_that_failed_but_happened_poisons() {
     let (faults, manifest) = fresh();
@@ -401,7 +419,8 @@ fn a_directory_that_cannot_be_synced_after_the_rename_poisons() {
 
 // ----- failures -----
 
-/// Files keep the name that they were created under, here the temporary one; so appends are told by their number.
+/// Files keep the name that they were created under, here the temporary one; so appends are told by their
+/// number.
 fn fail_appends(faults: &Faults, fail: Fail) {
     faults.take_done();
     let mut is_snapshot = false;

@@ -61,6 +61,7 @@ pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange)
     loop {
         state.check_open()?;
         let Some(plan) = space.tree.with_shape(|shape| next_range_plan(shape, range, &progress)) else {
+            state.jobs.compact(space.id);
             return Ok(());
         };
         match carry_out(state, space, &plan) {

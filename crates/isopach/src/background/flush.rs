@@ -7,7 +7,7 @@ use crate::{
     space::Space,
     state::State,
 };
-use isopach_engine::version::Note;
+use isopach_engine::{types::Seqno, version::Note};
 use isopach_env::sync::{Mutex, Rank};
 
 /// Of the first live segment: the edit that names it and the removal below it are one step.
@@ -47,6 +47,7 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     result?;
     super::compact::note_shape(space);
     state.jobs.compact(space.id);
+    state.jobs.wake_keeper();
     if space.tree.memtables().1 > 0 {
         state.jobs.flush(space.id);
     }
@@ -74,8 +75,9 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
 pub(crate) fn free_log(state: &State) -> Result<()> {
     let wal = &state.commits.wal;
     let first_needed = || {
-        // The order matters: what is appended after this reading lies in the last segment or behind it.
-        let last = wal.segments().last().map_or_else(|| wal.oldest(), |segment| segment.number);
+        // The order matters: what is appended after this reading lies in that segment or behind it. Of a log that
+        // nothing was appended to since it was recovered all segments may go.
+        let last = wal.segment_of(Seqno::MAX);
         state.spaces.first_unflushed().map_or(last, |seqno| wal.segment_of(seqno)).min(last)
     };
     if first_needed() <= wal.oldest() {
@@ -90,30 +92,23 @@ pub(crate) fn free_log(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Flushes the keyspaces that hold the oldest segment, idle ones included, until the log is within its bound.
+/// Seals the memtables that hold the oldest segments, idle keyspaces included, until what is left of the log is
+/// within its bound; their flushes free the segments.
 pub(crate) fn bound_log(state: &State) -> Result<()> {
-    let wal = &state.commits.wal;
-    while wal.bytes() > state.options.max_wal_bytes && !state.jobs.is_stopping() {
-        free_log(state)?;
-        let segments = wal.segments();
-        let Some(behind) = segments.iter().skip(1).find_map(|segment| segment.first_seqno) else {
-            return Ok(());
-        };
-        let mut holders = Vec::new();
-        {
-            let order = state.commits.order();
-            for space in state.spaces.all() {
-                if space.tree.first_unflushed().is_some_and(|first| first < behind) {
-                    state.rotate(&order, &space);
-                    holders.push(space);
-                }
-            }
-        }
-        if holders.is_empty() && wal.oldest() == segments[0].number {
-            return free_log(state);
-        }
-        for space in holders {
-            flush(state, &space)?;
+    free_log(state)?;
+    let segments = state.commits.wal.segments();
+    let mut left = segments.iter().map(|segment| segment.bytes).sum::<u64>();
+    let mut kept = segments.iter();
+    while left > state.log_bound() {
+        left -= kept.next().map_or(left, |oldest| oldest.bytes);
+    }
+    let Some(behind) = kept.find_map(|segment| segment.first_seqno) else {
+        return Ok(());
+    };
+    let order = state.commits.order();
+    for space in state.spaces.all() {
+        if space.tree.first_unflushed().is_some_and(|first| first < behind) && !state.rotate(&order, &space) {
+            state.jobs.flush(space.id);
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ mod flush;
 mod keeper;
 
 pub(crate) use compact::{compact_range, note_shape};
-pub(crate) use flush::{flush, flush_now};
+pub(crate) use flush::flush_now;
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -97,6 +97,9 @@ fn work(state: &State) {
 }
 
 fn run(state: &State, job: Job) -> Result<()> {
+    if let Some(error) = state.commits.poisoned() {
+        return Err(error);
+    }
     match job {
         Job::Flush(id) => state.spaces.by_id(id).map_or(Ok(()), |space| flush::flush(state, &space)),
         Job::Compact(id) => state.spaces.by_id(id).map_or(Ok(()), |space| compact::compact(state, &space)),

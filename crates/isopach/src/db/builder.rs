@@ -53,7 +53,7 @@ impl Builder {
         self
     }
 
-    /// One budget for cache, memtables, filters and table handles. Default 256 MiB.
+    /// One budget for cache, memtables, filters and table handles. Default 256 MiB, least 128 KiB.
     pub fn memory_budget(mut self, bytes: u64) -> Builder {
         self.set.memory_budget = Some(bytes);
         self

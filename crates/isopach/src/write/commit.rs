@@ -3,21 +3,18 @@
 //! One writer at a time leads: it takes everybody who waits as its group. The order of commits is the order in
 //! which leaders take them. Reads top-down: [`Commits::commit`] is the whole story.
 
-use super::{Debt, Throttle, operations::decode_operations, rate};
+use super::{Order, Throttle};
 use crate::{
-    error::{Error, ErrorKind, Result},
-    notes::RESERVED,
+    error::{Error, Result},
     options::Durability,
     space::Space,
     views::LiveViews,
-    wal::{AppendRecord, RecordKind, Wal},
+    wal::Wal,
 };
 use isopach_engine::{
     codec::LogPosition,
-    memtable::Operation,
     store::Store,
-    types::{Seqno, SharedBytes, TreeId, UnixUs},
-    version::Note,
+    types::{Seqno, SharedBytes, UnixUs},
 };
 use isopach_env::{
     Clock,
@@ -29,7 +26,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 /// Of who leads and who waits. Held for moments.
@@ -47,9 +43,6 @@ const MEMORY: Rank = Rank::new(28, "commit.memory");
 
 /// Most bytes of a group; a single larger request is a group of its own.
 const MAX_GROUP_BYTES: usize = 1 << 20;
-
-/// Numbers reserved at once: they are lost at an unclean end.
-const SEQNO_BLOCK: u64 = 1 << 20;
 
 /// A write under way.
 pub(crate) struct Request {
@@ -75,13 +68,13 @@ pub(crate) enum Change {
 }
 
 /// A place in the queue: of a request, or of somebody who wants to be alone in the order of commits.
-struct Waiter {
-    request: Option<Request>,
-    outcome: Mutex<Outcome>,
-    changed: Condvar,
+pub(super) struct Waiter {
+    pub(super) request: Option<Request>,
+    pub(super) outcome: Mutex<Outcome>,
+    pub(super) changed: Condvar,
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     Waiting,
     /// The writer that waits leads the next group.
     Leads,
@@ -93,25 +86,27 @@ pub(crate) struct Commits {
     pub(crate) wal: Wal,
     pub(crate) views: Arc<LiveViews>,
     pub(crate) throttle: Throttle,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    queue: Mutex<Queue>,
-    numbering: Mutex<Numbering>,
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) queue: Mutex<Queue>,
+    pub(super) numbering: Mutex<Numbering>,
     /// End of the last group in the log, and its last operation. A sync that starts now covers both.
-    tail: Mutex<(LogPosition, Seqno)>,
+    pub(super) tail: Mutex<(LogPosition, Seqno)>,
     /// Everything up to here is on the medium. Written under `durable_wait`, read without.
     durable: AtomicU64,
     durable_wait: Mutex<()>,
     became_durable: Condvar,
     /// Bytes of all memtables.
-    memtable_bytes: AtomicU64,
-    memtable_limit: u64,
-    memory_wait: Mutex<()>,
-    memory_freed: Condvar,
+    pub(super) memtable_bytes: AtomicU64,
+    pub(super) memtable_limit: u64,
+    pub(super) memory_wait: Mutex<()>,
+    pub(super) memory_freed: Condvar,
     /// Bytes of keys and values that callers wrote.
-    accepted_bytes: AtomicU64,
+    pub(super) accepted_bytes: AtomicU64,
     /// The last group found no room for the log.
-    is_out_of_space: AtomicBool,
+    pub(super) is_out_of_space: AtomicBool,
+    /// How far the log is between the length at which it is shortened and its bound, in 1024ths.
+    pub(super) log_excess: AtomicU64,
 }
 
 impl Waiter {
@@ -121,17 +116,17 @@ impl Waiter {
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Arc<Waiter>>,
-    has_leader: bool,
+pub(super) struct Queue {
+    pub(super) waiting: VecDeque<Arc<Waiter>>,
+    pub(super) has_leader: bool,
 }
 
-struct Numbering {
-    next: Seqno,
+pub(super) struct Numbering {
+    pub(super) next: Seqno,
     /// Numbers up to here may be given out: the edit that says so is durable.
-    reserved: Seqno,
+    pub(super) reserved: Seqno,
     /// Greatest commit time so far; times never go back.
-    last_time: UnixUs,
+    pub(super) last_time: UnixUs,
 }
 
 /// Where the pipeline starts.
@@ -140,11 +135,6 @@ pub(crate) struct Start {
     pub(crate) last_used: Seqno,
     pub(crate) last_time: UnixUs,
     pub(crate) memtable_limit: u64,
-}
-
-/// Alone in the order of commits: nobody appends or applies while it is held.
-pub(crate) struct Order<'c> {
-    commits: &'c Commits,
 }
 
 impl Commits {
@@ -173,6 +163,7 @@ impl Commits {
             memory_freed: Condvar::new(),
             accepted_bytes: AtomicU64::new(0),
             is_out_of_space: AtomicBool::new(false),
+            log_excess: AtomicU64::new(0),
         }
     }
 
@@ -304,230 +295,5 @@ impl Commits {
             self.sync()?;
         }
         Ok(())
-    }
-
-    // ----- memory -----
-
-    /// Memory of all memtables.
-    pub(crate) fn memtable_bytes(&self) -> u64 {
-        self.memtable_bytes.load(Ordering::Relaxed)
-    }
-
-    /// What [`Commits::memtable_bytes`] should stay within.
-    pub(crate) fn memtable_limit(&self) -> u64 {
-        self.memtable_limit
-    }
-
-    /// Memtables of recovery count too.
-    pub(crate) fn add_memory(&self, bytes: u64) {
-        self.memtable_bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Memtables became tables.
-    pub(crate) fn free_memory(&self, bytes: u64) {
-        self.memtable_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.wake_writers();
-    }
-
-    /// Those who wait for memory look again: there is more, or they should give up.
-    pub(crate) fn wake_writers(&self) {
-        let _wait = self.memory_wait.lock();
-        self.memory_freed.notify_all();
-    }
-
-    /// Slows a writer by what is owed to the background, and holds it while memtables fill their part of the
-    /// budget. `gives_up` says why waiting makes no sense any more.
-    ///
-    /// # Errors
-    ///
-    /// What `gives_up` said.
-    pub(crate) fn admit(
-        &self,
-        bytes: u64,
-        spaces: &[Arc<Space>],
-        gives_up: &dyn Fn() -> Option<Error>,
-    ) -> Result<()> {
-        if let Some((_, bytes_per_s)) = rate(self.debt(spaces)) {
-            self.throttle.wait(&*self.clock, bytes, bytes_per_s);
-        }
-        if self.memtable_bytes() < self.memtable_limit {
-            return Ok(());
-        }
-        let since = self.clock.monotonic();
-        let mut wait = self.memory_wait.lock();
-        while self.memtable_bytes() >= self.memtable_limit {
-            if let Some(error) = gives_up() {
-                return Err(error);
-            }
-            // The limit of the wait only guards against a wake-up lost with its thread.
-            wait = self.memory_freed.wait_timeout(wait, Duration::from_millis(200)).0;
-        }
-        drop(wait);
-        self.throttle.note_wait(self.clock.monotonic().saturating_sub(since));
-        Ok(())
-    }
-
-    /// What the background owes to writers of these keyspaces.
-    pub(crate) fn debt(&self, spaces: &[Arc<Space>]) -> Debt {
-        let most = |of: fn(&Space) -> &AtomicU64| {
-            spaces.iter().map(|space| of(space).load(Ordering::Relaxed)).max().unwrap_or(0)
-        };
-        Debt {
-            l0_runs: most(|space| &space.l0_runs),
-            compaction_bytes: most(|space| &space.debt_bytes),
-            memtable_bytes: self.memtable_bytes(),
-            memtable_limit: self.memtable_limit,
-        }
-    }
-
-    /// Whether the last group found no room for the log.
-    pub(crate) fn is_out_of_space(&self) -> bool {
-        self.is_out_of_space.load(Ordering::Relaxed)
-    }
-
-    /// Bytes that callers wrote.
-    pub(crate) fn accepted_bytes(&self) -> u64 {
-        self.accepted_bytes.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Order<'_> {
-    /// The next who waits leads, if there is one.
-    fn drop(&mut self) {
-        let mut queue = self.commits.queue.lock();
-        match queue.waiting.front() {
-            Some(next) => {
-                *next.outcome.lock() = Outcome::Leads;
-                next.changed.notify_one();
-            }
-            None => queue.has_leader = false,
-        }
-    }
-}
-
-impl Order<'_> {
-    /// The newest commit: everything up to it is applied.
-    pub(crate) fn visible(&self) -> Seqno {
-        self.commits.views.visible()
-    }
-
-    /// The last number given out, and the time of its commit: the next commit's are above.
-    pub(crate) fn last_used(&self) -> (Seqno, UnixUs) {
-        let numbering = self.commits.numbering.lock();
-        (numbering.next.before(), numbering.last_time)
-    }
-
-    /// Logs, applies and publishes a group. A result for each member.
-    fn carry_out(&self, group: &[&Request]) -> Vec<Result<Seqno>> {
-        let commits = self.commits;
-        if let Some(error) = commits.poisoned() {
-            return group.iter().map(|_| Err(error.clone())).collect();
-        }
-        let mut results: Vec<Result<Seqno>> = Vec::with_capacity(group.len());
-        let mut dropped_in_group: Vec<TreeId> = Vec::new();
-        for member in group {
-            let gone = |space: &&Arc<Space>| space.is_dropped() || dropped_in_group.contains(&space.id);
-            results.push(match member.spaces.iter().find(gone) {
-                Some(space) => Err(space.dropped_error()),
-                None => Ok(Seqno::ZERO),
-            });
-            if let (Change::Drop(space), Ok(_)) = (&member.change, &results[results.len() - 1]) {
-                dropped_in_group.push(space.id);
-            }
-        }
-
-        let total = group.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        let total: u64 = total.map(|(member, _)| u64::from(member.count)).sum();
-        if total == 0 {
-            return results;
-        }
-        let fail_all = |results: Vec<Result<Seqno>>, error: Error| {
-            results.into_iter().map(|result| result.and_then(|_| Err(error.clone()))).collect()
-        };
-        let (mut next, time) = match self.take_numbers(total) {
-            Ok(taken) => taken,
-            Err(error) => return fail_all(results, error),
-        };
-        let mut records = Vec::with_capacity(group.len());
-        let mut last = next.before();
-        for (member, result) in group.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
-            let Request { count, body, durability, change, .. } = *member;
-            let kind = if matches!(change, Change::Batch) { RecordKind::Batch } else { RecordKind::Keyspace };
-            if *durability != Durability::Volatile {
-                records.push(AppendRecord { kind, first_seqno: next, count: *count, time, body });
-            }
-            last = next.checked_add(u64::from(*count) - 1).expect("the numbers were taken");
-            *result = Ok(last);
-            next = last.checked_add(1).unwrap_or(Seqno::MAX);
-        }
-        let appended = if records.is_empty() { Ok(None) } else { commits.wal.append(&records).map(Some) };
-        match appended {
-            Ok(end) => {
-                let mut tail = commits.tail.lock();
-                *tail = (end.unwrap_or(tail.0), last);
-                commits.is_out_of_space.store(false, Ordering::Relaxed);
-            }
-            // The numbers stay void: nothing was applied under them.
-            Err(error) => {
-                let lacks_space = error.kind() == isopach_engine::error::ErrorKind::OutOfSpace;
-                commits.is_out_of_space.store(lacks_space, Ordering::Relaxed);
-                return fail_all(results, error.into());
-            }
-        }
-        for (member, result) in group.iter().zip(&results) {
-            if let Ok(last) = result {
-                self.apply(member, *last);
-            }
-        }
-        commits.views.publish(last); // Everything up to it is applied (INV-WAL-2).
-        results
-    }
-
-    /// Numbers for `count` operations, and the time of their commit.
-    fn take_numbers(&self, count: u64) -> Result<(Seqno, UnixUs)> {
-        let commits = self.commits;
-        let mut numbering = commits.numbering.lock();
-        let exhausted = || Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up");
-        let last = numbering.next.checked_add(count - 1).ok_or_else(exhausted)?;
-        if last > numbering.reserved {
-            let upto = last.checked_add(SEQNO_BLOCK).unwrap_or(Seqno::MAX);
-            let note = Note::new(RESERVED, upto.raw().to_le_bytes());
-            commits.store.commit(&[note])?;
-            numbering.reserved = upto;
-        }
-        let first = numbering.next;
-        numbering.next = last.checked_add(1).ok_or_else(exhausted)?;
-        numbering.last_time = numbering.last_time.max(UnixUs(commits.clock.unix_us()));
-        Ok((first, numbering.last_time))
-    }
-
-    /// Applies a request whose last operation is `last`.
-    fn apply(&self, request: &Request, last: Seqno) {
-        let commits = self.commits;
-        match &request.change {
-            Change::Create => {}
-            Change::Drop(space) => space.mark_dropped(),
-            Change::Batch => {
-                let first =
-                    Seqno::from_raw(last.raw() + 1 - u64::from(request.count)).expect("below the last");
-                let mut per_tree: Vec<Vec<Operation>> = request.spaces.iter().map(|_| Vec::new()).collect();
-                let place = |tree: TreeId, operation| {
-                    let at = request.spaces.iter().position(|space| space.id == tree);
-                    per_tree[at.expect("a batch names its keyspaces")].push(operation);
-                };
-                let body = 0..request.body.len();
-                decode_operations(&request.body, body, first, request.count, place)
-                    .expect("our own encoding");
-                for (space, operations) in request.spaces.iter().zip(per_tree) {
-                    if request.durability == Durability::Volatile {
-                        space.last_volatile.store(last.raw(), Ordering::Relaxed);
-                    }
-                    let applied = space.tree.apply_operations(operations);
-                    let applied = applied.expect("INV-WAL-4: numbers above every boundary are not flushed");
-                    commits.add_memory(applied.bytes);
-                }
-                commits.accepted_bytes.fetch_add(request.body.len() as u64, Ordering::Relaxed);
-            }
-        }
     }
 }

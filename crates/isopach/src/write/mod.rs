@@ -3,11 +3,14 @@
 //! [`Operations`] encodes a batch; [`Commits`] puts batches in order, logs, applies and publishes them;
 //! [`throttle`](throttle::rate) says how fast writers may be.
 
-mod commit;
 mod operations;
 mod throttle;
+mod commit;
+mod order;
+mod admission;
 
-pub(crate) use commit::{Change, Commits, Order, Request, Start};
+pub(crate) use commit::{Change, Commits, Request, Start};
 pub(crate) use operations::{Operations, decode_operations};
+pub(crate) use order::Order;
 pub use throttle::StallReason;
-pub(crate) use throttle::{Debt, Throttle, rate};
+pub(crate) use throttle::{Throttle, rate};

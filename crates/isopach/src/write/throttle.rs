@@ -16,6 +16,8 @@ pub enum StallReason {
     CompactionDebt,
     /// Memtables fill their part of the memory budget.
     MemoryBudget,
+    /// The log is near its bound, and flushes do not free it fast enough.
+    LogBytes,
 }
 
 /// What is owed to the background.
@@ -29,12 +31,15 @@ pub(crate) struct Debt {
     pub(crate) memtable_bytes: u64,
     /// What it may be.
     pub(crate) memtable_limit: u64,
+    /// How far the log is between the length at which it is shortened (0) and its bound (1024).
+    pub(crate) log_excess: u64,
 }
 
 /// Slowing begins at the first number and is at its strongest at the second.
 const L0_RUNS: (f64, f64) = (12.0, 40.0);
 const COMPACTION_BYTES: (f64, f64) = ((4_u64 << 30) as f64, (64_u64 << 30) as f64);
 const MEMORY_SHARE: (f64, f64) = (0.75, 1.0);
+const LOG_EXCESS: (f64, f64) = (0.0, 1024.0);
 
 /// The pace where slowing begins and where it ends: it never stops.
 const FASTEST_BYTES_PER_S: f64 = 512e6;
@@ -54,8 +59,9 @@ pub(crate) fn rate(debt: Debt) -> Option<(StallReason, u64)> {
         (StallReason::L0Runs, pressure(L0_RUNS, debt.l0_runs as f64)),
         (StallReason::CompactionDebt, pressure(COMPACTION_BYTES, debt.compaction_bytes as f64)),
         (StallReason::MemoryBudget, pressure(MEMORY_SHARE, share)),
+        (StallReason::LogBytes, pressure(LOG_EXCESS, debt.log_excess as f64)),
     ];
-    let (reason, worst) = pressures.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("there are three");
+    let (reason, worst) = pressures.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("there are four");
     if worst == 0.0 {
         return None;
     }

@@ -89,3 +89,24 @@ fn durable_is_what_was_synced() {
     db.wait_durable(last).unwrap();
     assert_eq!(db.durable_seqno(), last);
 }
+
+#[test]
+fn neighbours_and_prefixes_are_found() {
+    let db = Db::in_memory().unwrap();
+    let ks = db.keyspace("a").unwrap();
+    for key in ["a/1", "a/2", "b/1"] {
+        ks.insert(key, key.len().to_string()).unwrap();
+    }
+
+    let key =
+        |entry: isopach::Result<Option<(isopach::Slice, isopach::Slice)>>| entry.unwrap().map(|(key, _)| key);
+    assert_eq!(key(ks.floor("a/9")).unwrap(), b"a/2");
+    assert_eq!(key(ks.ceil("a/2")).unwrap(), b"a/2");
+    assert_eq!(key(ks.ceil("b/2")), None);
+    assert_eq!(key(ks.floor("a")), None);
+    assert!(ks.contains_prefix("b/").unwrap() && !ks.contains_prefix("c").unwrap());
+    assert_eq!((ks.value_len("a/1").unwrap(), ks.value_len("x").unwrap()), (Some(1), None));
+    let counts: Vec<usize> = ks.ranges(["a".."b", "b".."c"]).into_iter().map(Iterator::count).collect();
+    assert_eq!(counts, [2, 1]);
+    assert_eq!(ks.prefix("").count(), 3);
+}

@@ -3,7 +3,9 @@
 mod support;
 
 mod basics;
+mod budget;
 mod crash;
+mod idle;
 mod memory;
 mod model;
 mod power;

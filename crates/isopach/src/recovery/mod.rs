@@ -3,29 +3,31 @@
 //! Reads top-down: [`open`] is the story. IDENTITY and manifest are the engine's part; here the log is found,
 //! made durable, replayed above each tree's replay point, and numbering goes on where nothing was used.
 
+mod facts;
+mod replay;
+
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     events::{Event, Listeners},
     jobs::Jobs,
-    notes::{
-        CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, OPTIONS, RESERVED, bad_note, keyspace_options,
-    },
+    notes::{CLEAN_END, OPTIONS, RESERVED, keyspace_options},
     options::{DbOptions, KeyspaceOptions, SetOptions},
     space::{Space, Spaces},
-    state::{KeyspaceChange, State},
+    state::State,
     views::LiveViews,
-    wal::{Discarded, LogFacts, LogRecord, RecordKind, Recovered, Wal, WalOptions, recover},
-    write::{Commits, Start, decode_operations},
+    wal::{Discarded, Recovered, Wal, WalOptions, recover},
+    write::{Commits, Start},
 };
+use facts::Facts;
 use isopach_engine::{
-    codec::LogPosition,
-    error::{Error as EngineError, ErrorKind as EngineErrorKind},
-    memtable::Operation,
+    compaction::Views,
     store::{Store, StoreOptions},
-    types::{Seqno, TreeId, UnixUs},
+    tree::Tree,
+    types::{Seqno, TreeId},
     version::Note,
 };
 use isopach_env::Env;
+use replay::Replay;
 use std::{
     collections::BTreeMap,
     ops::ControlFlow,
@@ -110,12 +112,9 @@ pub(crate) struct ReadState {
 pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let path = opening.path.clone();
     let locate = |error: Error| error.in_directory(&path);
-    // Options are stored in the database, and decide how it is opened: those that size the cache are looked at
-    // first.
+    opening.set.validate()?; // Before anything is created.
     let mut store_options = StoreOptions::default();
     store_options.create_if_missing = opening.create_if_missing;
-    let early = opening.set.resolve()?;
-    (store_options.cache_bytes, store_options.max_open_files) = (early.cache_bytes, early.max_open_files);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
 
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
@@ -172,7 +171,7 @@ pub(crate) fn find_log(store: &Store) -> Result<isopach_engine::error::Result<Re
 /// Everything is replayed: the rest makes the state ready for handles.
 fn finish(
     state: State,
-    trees: BTreeMap<TreeId, isopach_engine::tree::Tree>,
+    trees: BTreeMap<TreeId, Tree>,
     recovered: &Recovered,
     is_clean: bool,
 ) -> Result<(State, Recovery)> {
@@ -194,7 +193,9 @@ fn finish(
             let order = state.commits.order();
             state.rotate(&order, &space);
         }
-        state.jobs.compact(space.id);
+        if space.l0_runs.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            state.jobs.compact(space.id);
+        }
     }
     state.jobs.delete();
     Ok((state, recovery))
@@ -204,11 +205,13 @@ fn finish(
 pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     let path = opening.path.clone();
     let locate = |error: Error| error.in_directory(&path);
-    let early = opening.set.resolve()?;
+    opening.set.validate()?;
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
-    (store_options.cache_bytes, store_options.max_open_files) = (early.cache_bytes, early.max_open_files);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
+    let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
+    let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;
+    store.set_cache(options.cache_bytes, options.max_open_files);
     let facts = Facts::read(&store).map_err(locate)?;
     let recovered =
         recover(&*store.env().fs, store.uuid(), facts.log()).map_err(|error| locate(error.into()))?;
@@ -242,203 +245,35 @@ fn recovery_of(recovered: &Recovered, is_clean: bool, orphans_removed: u64) -> R
     }
 }
 
-/// Segments are an eighth of the log's bound, 64 KiB to 64 MiB.
+/// Segments are a sixteenth of the log's bound, 64 KiB to 64 MiB.
 fn segment_bytes(options: &DbOptions) -> u64 {
-    (options.max_wal_bytes / 8).clamp(64 << 10, 64 << 20)
+    (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20)
 }
 
-/// The newest commit: of the log, or of the tables where the log is shorter.
+/// The newest commit: of the log, or of the tables where the log is shorter. Never below a read floor, which may
+/// lie above what survived of the log: nothing between was.
 fn last_visible(store: &Store, recovered: &Recovered) -> Seqno {
     let trees = store.trees().into_iter().filter_map(|tree| store.tree_by_id(tree.id).ok());
-    let flushed = trees.map(|tree| tree.replay_point().max(tree.highest_persisted_seqno())).max();
+    let flushed = trees.map(|tree| tree.highest_seqno()).max();
     recovered.last_seqno.max(flushed.unwrap_or(Seqno::ZERO)).max(store.applied_upto())
 }
 
-fn space_of(store: &Store, tree: isopach_engine::tree::Tree) -> Result<Arc<Space>> {
+fn space_of(store: &Store, tree: Tree) -> Result<Arc<Space>> {
     let note = store.note(&keyspace_options(tree.id())).unwrap_or_default();
     let options = KeyspaceOptions::from_stored(tree.options(), &note)
         .map_err(|error| error.in_keyspace(tree.name()))?;
     Ok(Space::new(tree, options))
 }
 
-/// What the manifest's notes say about log and numbering.
-struct Facts {
-    first_segment: u32,
-    clean: Option<CleanClose>,
-    reserved: Seqno,
-    log_synced: LogPosition,
-}
-
-impl Facts {
-    fn read(store: &Store) -> Result<Facts> {
-        let first_segment = match store.note(FIRST_SEGMENT) {
-            None => 1,
-            Some(note) => note[..].try_into().map(u32::from_le_bytes).map_err(|_| bad_note(FIRST_SEGMENT))?,
-        };
-        let clean = store.note(CLEAN_END).map_or(Ok(None), |note| CleanClose::decode(&note))?;
-        let reserved = match store.note(RESERVED) {
-            None => Seqno::ZERO,
-            Some(note) => {
-                let raw = note[..].try_into().map(u64::from_le_bytes).ok();
-                raw.and_then(Seqno::from_raw).ok_or_else(|| bad_note(RESERVED))?
-            }
-        };
-        let log_synced = match store.note(LOG_SYNCED) {
-            None => LogPosition::START,
-            Some(note) => {
-                let raw = note[..].try_into().map(u64::from_le_bytes);
-                LogPosition::from_raw(raw.map_err(|_| bad_note(LOG_SYNCED))?)
-            }
-        };
-        Ok(Facts { first_segment, clean, reserved, log_synced })
-    }
-
-    fn log(&self) -> LogFacts {
-        let clean_end = self.clean.map(|clean| clean.end);
-        LogFacts {
-            first_live: self.first_segment,
-            clean_end,
-            synced_upto: self.log_synced.max(clean_end.unwrap_or(LogPosition::START)),
-        }
-    }
-
-    fn is_clean(&self) -> bool {
-        self.clean.is_some() || self.reserved == Seqno::ZERO
-    }
-
-    /// The last number that may have been given out.
-    fn last_used(&self, recovered: &Recovered) -> Seqno {
-        let stored = self.clean.map_or(self.reserved, |clean| clean.last_used);
-        stored.max(recovered.last_seqno)
-    }
-
-    fn last_time(&self) -> UnixUs {
-        self.clean.map_or(UnixUs(0), |clean| clean.last_time)
-    }
-}
-
-/// Replay of a recovered log into the trees of a store.
-struct Replay<'a> {
-    store: Store,
-    recovered: &'a Recovered,
-    progress: Option<ProgressHook>,
-    trees: BTreeMap<TreeId, isopach_engine::tree::Tree>,
-    /// Position of the record that was applied last.
-    applied: Seqno,
-    done_bytes: u64,
-}
-
-impl<'a> Replay<'a> {
-    fn new(store: Store, recovered: &'a Recovered, progress: Option<ProgressHook>) -> Replay<'a> {
-        Replay { store, recovered, progress, trees: BTreeMap::new(), applied: Seqno::ZERO, done_bytes: 0 }
-    }
-
-    /// Trees that can be used. One that cannot stays closed; a log that holds its operations keeps the database
-    /// from opening.
-    fn open_trees(&mut self) -> Result<()> {
-        for info in self.store.trees() {
-            if let Ok(tree) = self.store.tree_by_id(info.id) {
-                self.trees.insert(info.id, tree);
-            }
-        }
-        Ok(())
-    }
-
-    /// Applies every record; `after` is called behind each.
-    fn run(&mut self, after: &mut dyn FnMut(&mut Replay<'a>) -> Result<()>) -> Result<()> {
-        let mut failure = None;
-        let fs = Arc::clone(&self.store.env().fs);
-        let recovered = self.recovered;
-        let result = recovered.replay(&*fs, &mut |record| {
-            let outcome = self.apply(&record).map_err(Error::from).and_then(|()| {
-                self.applied = record.last_seqno();
-                self.report(record.payload.len() as u64)?;
-                after(self)
-            });
-            outcome.map_err(|error| {
-                failure = Some(error);
-                EngineError::new(EngineErrorKind::Cancelled, "the replay was ended")
-            })
-        });
-        match (result, failure) {
-            (_, Some(failure)) => Err(failure),
-            (result, None) => Ok(result?),
-        }
-    }
-
-    fn report(&mut self, bytes: u64) -> Result<()> {
-        let before = self.done_bytes >> 20;
-        self.done_bytes += bytes;
-        if self.done_bytes >> 20 == before {
-            return Ok(());
-        }
-        let progress = Progress { phase: "replay", done: self.done_bytes, total: self.recovered.bytes };
-        match self.progress.as_mut().map(|hook| hook(&progress)) {
-            Some(ControlFlow::Break(())) => {
-                Err(Error::new(ErrorKind::Cancelled, "opening was ended by its progress hook"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn apply(&mut self, record: &LogRecord) -> isopach_engine::error::Result<()> {
-        match record.kind {
-            RecordKind::Batch => self.apply_batch(record),
-            RecordKind::Keyspace => self.redo(record),
-        }
-    }
-
-    /// Each operation goes to its tree, unless its tables hold it already.
-    fn apply_batch(&mut self, record: &LogRecord) -> isopach_engine::error::Result<()> {
-        let mut operations: BTreeMap<TreeId, Vec<Operation>> = BTreeMap::new();
-        let each = |id, operation| operations.entry(id).or_default().push(operation);
-        decode_operations(&record.payload, record.body.clone(), record.first_seqno, record.count, each)
-            .map_err(|why| corrupt(record, why))?;
-        for (id, mut operations) in operations {
-            match self.trees.get(&id) {
-                Some(tree) => {
-                    let replay_point = tree.replay_point();
-                    operations.retain(|operation| operation.seqno > replay_point);
-                    tree.apply_operations(operations)?;
-                }
-                None => match self.store.tree_by_id(id) {
-                    // Of a tree that was dropped later, in an edit that is there already.
-                    Err(error) if error.kind() == EngineErrorKind::NotFound => {
-                        if record.first_seqno > self.store.applied_upto() {
-                            return Err(corrupt(record, format_args!("keyspace {id} never was")));
-                        }
-                    }
-                    unusable => drop(unusable?),
-                },
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the edit that a record announces, unless it was made before the crash.
-    fn redo(&mut self, record: &LogRecord) -> isopach_engine::error::Result<()> {
-        let change = KeyspaceChange::decode(record.body()).map_err(|why| corrupt(record, why))?;
-        let at = record.last_seqno();
-        if at <= self.store.applied_upto() {
-            return Ok(());
-        }
-        let tree = change.redo(&self.store, at)?;
-        match (change, tree) {
-            (KeyspaceChange::Create { id, .. }, Some(tree)) => drop(self.trees.insert(id, tree)),
-            (KeyspaceChange::Drop { id }, _) => drop(self.trees.remove(&id)),
-            (KeyspaceChange::Create { .. }, None) => {}
-        }
-        Ok(())
-    }
-}
-
-fn corrupt(record: &LogRecord, why: impl std::fmt::Display) -> EngineError {
-    EngineError::corrupt(record.file_name(), record.position.offset, why)
-}
-
 /// Keeps memory within its bounds while a long log is replayed. The log is durable, so what was applied may be
 /// flushed.
 fn flush_if_large(state: &State, replay: &mut Replay<'_>) -> Result<()> {
+    // Looking at all trees behind every record would cost more than the replay.
+    let step = state.options.write_buffer_bytes.min(state.commits.memtable_limit()) / 8;
+    if replay.unchecked_bytes < step {
+        return Ok(());
+    }
+    replay.unchecked_bytes = 0;
     let sizes = replay.trees.values().map(|tree| tree.memtables().0);
     let (total, largest) = sizes.fold((0, 0), |(total, largest), bytes| (total + bytes, largest.max(bytes)));
     let limit = state.commits.memtable_limit();
@@ -449,7 +284,7 @@ fn flush_if_large(state: &State, replay: &mut Replay<'_>) -> Result<()> {
         let bytes = tree.memtables().0;
         if bytes >= state.options.write_buffer_bytes || (total >= limit && bytes == largest) {
             tree.rotate(replay.applied)?;
-            tree.flush(replay.applied, &isopach_engine::compaction::Views::keep_all(), &[])?;
+            tree.flush(replay.applied, &Views::keep_all(), &[])?;
         }
     }
     Ok(())

@@ -1,0 +1,68 @@
+//! What the manifest's notes say about the log and about numbers.
+
+use crate::{
+    error::Result,
+    notes::{CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, bad_note},
+    wal::{LogFacts, Recovered},
+};
+use isopach_engine::{
+    codec::LogPosition,
+    store::Store,
+    types::{Seqno, UnixUs},
+};
+
+/// What the manifest's notes say about log and numbering.
+pub(super) struct Facts {
+    first_segment: u32,
+    clean: Option<CleanClose>,
+    reserved: Seqno,
+    log_synced: LogPosition,
+}
+
+impl Facts {
+    pub(super) fn read(store: &Store) -> Result<Facts> {
+        let first_segment = match store.note(FIRST_SEGMENT) {
+            None => 1,
+            Some(note) => note[..].try_into().map(u32::from_le_bytes).map_err(|_| bad_note(FIRST_SEGMENT))?,
+        };
+        let clean = store.note(CLEAN_END).map_or(Ok(None), |note| CleanClose::decode(&note))?;
+        let reserved = match store.note(RESERVED) {
+            None => Seqno::ZERO,
+            Some(note) => {
+                let raw = note[..].try_into().map(u64::from_le_bytes).ok();
+                raw.and_then(Seqno::from_raw).ok_or_else(|| bad_note(RESERVED))?
+            }
+        };
+        let log_synced = match store.note(LOG_SYNCED) {
+            None => LogPosition::START,
+            Some(note) => {
+                let raw = note[..].try_into().map(u64::from_le_bytes);
+                LogPosition::from_raw(raw.map_err(|_| bad_note(LOG_SYNCED))?)
+            }
+        };
+        Ok(Facts { first_segment, clean, reserved, log_synced })
+    }
+
+    pub(super) fn log(&self) -> LogFacts {
+        let clean_end = self.clean.map(|clean| clean.end);
+        LogFacts {
+            first_live: self.first_segment,
+            clean_end,
+            synced_upto: self.log_synced.max(clean_end.unwrap_or(LogPosition::START)),
+        }
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.clean.is_some() || self.reserved == Seqno::ZERO
+    }
+
+    /// The last number that may have been given out.
+    pub(super) fn last_used(&self, recovered: &Recovered) -> Seqno {
+        let stored = self.clean.map_or(self.reserved, |clean| clean.last_used);
+        stored.max(recovered.last_seqno)
+    }
+
+    pub(super) fn last_time(&self) -> UnixUs {
+        self.clean.map_or(UnixUs(0), |clean| clean.last_time)
+    }
+}
