@@ -4,8 +4,11 @@ mod support;
 
 mod basics;
 mod budget;
+mod closing;
 mod crash;
 mod idle;
+mod lifetimes;
 mod memory;
 mod model;
 mod power;
+mod read_only;
