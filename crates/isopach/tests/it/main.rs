@@ -2,13 +2,16 @@
 
 mod support;
 
+mod arguments;
 mod basics;
 mod budget;
 mod closing;
 mod crash;
+mod events;
 mod idle;
 mod lifetimes;
 mod memory;
 mod model;
+mod options;
 mod power;
 mod read_only;
