@@ -1,0 +1,221 @@
+//! Bytes change on the disk: an error that names file and place, never a wrong value and never an empty database.
+
+use crate::support::{all_bytes, entries, small, synced, tiny_tables};
+use isopach::{
+    ErrorKind, VerifyOptions,
+    env::{File, Fs, MemFs, OpenMode},
+};
+use std::{panic::catch_unwind, sync::Arc};
+use testkit::{Entries, Rng, seeds};
+
+const KEYS: u16 = 400;
+
+fn key(n: u16) -> [u8; 2] {
+    n.to_be_bytes()
+}
+
+/// Several tables, a log behind them, closed or not; with what is in it.
+fn database(is_closed: bool) -> (MemFs, Entries) {
+    let files = MemFs::new();
+    let db = small(files.clone()).open().unwrap();
+    let ks = db.keyspace_with("k", tiny_tables()).unwrap();
+    for n in 0..KEYS {
+        ks.insert(key(n), Rng::new(u64::from(n)).bytes(200)).unwrap();
+    }
+    db.flush().unwrap();
+    ks.compact_range(..).unwrap();
+    for n in (0..KEYS).step_by(3) {
+        ks.insert_with(key(n), Rng::new(u64::from(n) + 1000).bytes(100), synced()).unwrap();
+    }
+    db.wait_idle(crate::support::SOON).unwrap();
+    let expected = entries(&ks);
+    let crashed = files.deep_clone();
+    drop(ks);
+    db.close().unwrap();
+    (if is_closed { files } else { crashed }, expected)
+}
+
+fn flip(fs: &dyn Fs, name: &str, offset: u64, mask: u8) {
+    let file: Arc<dyn File> = fs.open(name, OpenMode::ReadWrite).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(offset, &mut byte).unwrap();
+    file.write_at(offset, &[byte[0] ^ mask]).unwrap();
+}
+
+/// What an opening and reading of everything says: errors, or the right answers.
+fn look(files: &MemFs, expected: &Entries, is_any_prefix: bool, what: &str) {
+    let db = match small(files.clone()).open() {
+        Ok(db) => db,
+        Err(error) => {
+            let kinds = [ErrorKind::Corruption, ErrorKind::UnsupportedFormat, ErrorKind::MixedDatabase];
+            let kinds = [&kinds[..], &[ErrorKind::UnsupportedFeature]].concat();
+            assert!(kinds.contains(&error.kind()), "{what}: {error:?}");
+            assert!(error.path().is_some_and(|path| path != std::path::Path::new("db")), "{what}: {error:?}");
+            return;
+        }
+    };
+    let Some(ks) = db.get_keyspace("k").unwrap() else {
+        panic!("{what}: the database has become an empty one");
+    };
+    let (mut seen, mut failed) = (Entries::new(), Vec::new());
+    for entry in ks.iter() {
+        match entry {
+            Ok((key, value)) => drop(seen.insert(key.to_vec(), value.to_vec())),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Corruption, "{what}: {error}");
+                assert!(error.path().is_some() && error.offset().is_some(), "{what}: {error:?}");
+                failed.push(error.keys().expect("an iterator's error says which keys").clone());
+            }
+        }
+    }
+    for (key, value) in expected {
+        let is_passed_over = failed.iter().any(|keys| testkit::inputs::is_inside(key, keys));
+        match (seen.get(key), ks.get(key)) {
+            _ if is_any_prefix => {}
+            (None, Err(error)) if is_passed_over => assert_eq!(error.kind(), ErrorKind::Corruption),
+            (None, Ok(Some(found))) if is_passed_over => assert_eq!(&found, &&value[..], "{what}"),
+            (Some(scanned), Ok(Some(found))) => {
+                assert_eq!((scanned, &found[..]), (value, &value[..]), "{what}");
+            }
+            (Some(scanned), Err(error)) => {
+                assert_eq!(scanned, value, "{what}");
+                assert_eq!(error.kind(), ErrorKind::Corruption, "{what}: of a filter or an index");
+            }
+            (scanned, got) => {
+                panic!(
+                    "{what}: {key:?} is {:?} and {:?}",
+                    scanned.map(Vec::len),
+                    got.map(|it| it.map(|s| s.len()))
+                )
+            }
+        }
+    }
+    assert!(seen.keys().all(|key| expected.contains_key(key)), "{what}: nothing appears");
+    if failed.is_empty() && !is_any_prefix {
+        assert_eq!(&seen, expected, "{what}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_an_error_with_its_place_or_shows_in_no_answer() {
+    for seed in seeds(1) {
+        let mut rng = Rng::new(seed);
+        for is_closed in [true, false] {
+            let (files, expected) = database(is_closed);
+            let names: Vec<(String, usize)> =
+                all_bytes(&files).into_iter().map(|(name, bytes)| (name, bytes.len())).collect();
+            for (name, bytes) in names.iter().filter(|(_, bytes)| *bytes > 0) {
+                // Tables in whole, of the others the part that is in use.
+                let used = if name.starts_with("tables") { *bytes } else { (*bytes).min(4096) };
+                for _ in 0..120 {
+                    let (offset, mask) = (rng.below(used) as u64, 1 << rng.below(8));
+                    let image = files.deep_clone();
+                    flip(&image, name, offset, mask);
+                    let what =
+                        format!("ISOPACH_SEED={seed}: {name} at {offset} ^ {mask:#04x}, closed {is_closed}");
+                    // Of a log that was not closed, the end behind the last sync that is told may go.
+                    let is_any_prefix = !is_closed && name.starts_with("wal");
+                    let outcome = catch_unwind(|| look(&image, &expected, is_any_prefix, &what));
+                    assert!(outcome.is_ok(), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_a_block_is_found_by_verify_with_its_place() {
+    let (files, _) = database(true);
+    let (name, bytes) = all_bytes(&files)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("tables/"))
+        .max_by_key(|(_, b)| b.len())
+        .unwrap();
+    flip(&files, &name, bytes.len() as u64 / 2, 0xFF);
+
+    let closed = small(files.clone()).verify(VerifyOptions::new()).unwrap();
+    let db = small(files).open().unwrap();
+    let open = db.verify(VerifyOptions::new()).unwrap();
+
+    for report in [closed, open] {
+        let of_file: Vec<_> = report.found.iter().filter(|finding| finding.file == name).collect();
+        let is_of_block = |offset: u64| offset > 0 && offset <= bytes.len() as u64 / 2;
+        let found = of_file.iter().find(|finding| finding.offset.is_some_and(is_of_block));
+        let found = found.unwrap_or_else(|| panic!("the block is found: {of_file:?}"));
+        assert!(found.keys.is_some() && found.tree.is_some(), "{found:?}");
+    }
+}
+
+#[test]
+fn a_flipped_byte_in_the_manifest_is_corruption_with_its_place() {
+    let (files, _) = database(true);
+    let manifest = all_bytes(&files).into_iter().find(|(name, _)| name.starts_with("MANIFEST")).unwrap().0;
+
+    for offset in [70, 100, 200, 300] {
+        let image = files.deep_clone();
+        flip(&image, &manifest, offset, 0x10);
+        let before = all_bytes(&image);
+        let error = small(image.clone()).open().unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+        assert!(error.path().unwrap().ends_with(&manifest), "{error:?}");
+        assert!(error.offset().is_some_and(|at| at <= offset), "{error:?}");
+        assert_eq!(all_bytes(&image), before, "nothing is written");
+    }
+}
+
+#[test]
+fn a_missing_file_is_an_error_that_names_it() {
+    let (files, _) = database(true);
+    for (name, _) in all_bytes(&files).into_iter().filter(|(name, _)| name != "LOCK") {
+        let image = files.deep_clone();
+        image.remove_file(&name).unwrap();
+
+        let outcome = small(image.clone()).open().and_then(|db| {
+            let ks = db.get_keyspace("k")?.expect("never an empty database");
+            ks.iter().try_for_each(|entry| entry.map(drop))
+        });
+
+        let error = outcome.expect_err(&name);
+        assert!(
+            error.to_string().contains(&name)
+                || error.path().is_some_and(|path| path.ends_with(&name))
+                || name == "IDENTITY"
+                || name.starts_with("MANIFEST"),
+            "{name}: {error:?}"
+        );
+        assert!(matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Io), "{name}: {error:?}");
+    }
+}
+
+#[test]
+fn a_torn_log_end_is_dropped_and_said() {
+    let files = MemFs::new();
+    let db = small(files.clone()).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    for n in 0..10_u8 {
+        ks.insert([n], [n; 100]).unwrap();
+    }
+    let image = files.deep_clone();
+    let (name, bytes) =
+        all_bytes(&image).into_iter().filter(|(name, _)| name.starts_with("wal/")).next_back().unwrap();
+    let last = bytes.windows(100).position(|bytes| bytes == [9; 100]).expect("it is in the log");
+    let file = image.open(&name, OpenMode::ReadWrite).unwrap();
+    file.write_at(last as u64 + 50, &[0; 50]).unwrap(); // The rest was never written.
+
+    let read = small(image.clone()).open_read_only().unwrap().recovery();
+    let db = small(image.clone()).open().unwrap();
+
+    for recovery in [read, db.recovery()] {
+        let discarded = recovery.discarded.clone().expect("it is said");
+        assert_eq!(discarded.file, name);
+        assert!(discarded.offset < last as u64 && discarded.offset + 64 > last as u64, "{discarded:?}");
+        assert!(discarded.bytes > 0 && !recovery.is_clean);
+    }
+    let ks = db.keyspace("k").unwrap();
+    assert_eq!(ks.count(..).unwrap(), 9);
+    ks.insert("next", "1").unwrap();
+    drop((ks, db));
+    let db = small(image).open().unwrap();
+    assert_eq!((db.recovery().discarded, db.keyspace("k").unwrap().count(..).unwrap()), (None, 10));
+}

@@ -1,0 +1,188 @@
+//! The disk is full: writes fail or wait a bounded time, reads go on, and everything comes back with the space.
+
+use crate::support::{SOON, entries, small, tiny_tables, volatile, wait_until};
+use isopach::{
+    Db, ErrorKind, Keyspace, WriteState,
+    env::{Fs, MemFs},
+};
+use std::{sync::mpsc, thread};
+use testkit::Entries;
+
+/// A database on files that can be filled up, and what was acknowledged.
+struct Full {
+    files: MemFs,
+    db: Db,
+    ks: Keyspace,
+    written: Entries,
+    next: u32,
+}
+
+impl Full {
+    fn new() -> Full {
+        let files = MemFs::new();
+        let db = small(files.clone()).open().unwrap();
+        let ks = db.keyspace_with("k", tiny_tables()).unwrap();
+        Full { files, db, ks, written: Entries::new(), next: 0 }
+    }
+
+    /// Leaves this much.
+    fn leave(&self, bytes: u64) {
+        self.files.set_capacity(Some(u64::MAX / 2));
+        let used = u64::MAX / 2 - self.files.space_left().unwrap().expect("it is limited");
+        self.files.set_capacity(Some(used + bytes));
+    }
+
+    /// One write of another key each time.
+    fn write(&mut self) -> Result<(), ErrorKind> {
+        self.next += 1;
+        let (key, value) = (self.next.to_be_bytes().to_vec(), vec![self.next as u8; 500]);
+        self.ks.insert(&key, &value).map_err(|error| error.kind())?;
+        self.written.insert(key, value);
+        Ok(())
+    }
+
+    /// Writes until there is no space, at most so many times.
+    fn fill(&mut self, most: u32) {
+        for _ in 0..most {
+            match self.write() {
+                Ok(()) => {}
+                Err(kind) => {
+                    assert_eq!(kind, ErrorKind::OutOfSpace);
+                    return;
+                }
+            }
+        }
+        panic!("{most} writes went through");
+    }
+}
+
+#[test]
+fn without_space_writes_fail_reads_go_on_and_all_comes_back_with_the_space() {
+    let mut full = Full::new();
+    (0..200).for_each(|_| full.write().unwrap());
+    full.leave(300 << 10);
+
+    let (done, is_done) = mpsc::channel();
+    let worker = thread::spawn(move || {
+        full.fill(100_000);
+        done.send(()).unwrap();
+        full
+    });
+    is_done.recv_timeout(SOON).expect("writers do not wait for ever");
+    let mut full = worker.join().unwrap();
+
+    assert!(matches!(full.db.health().writes, WriteState::OutOfSpace), "{:?}", full.db.health());
+    assert_eq!(entries(&full.ks), full.written, "reads go on");
+    full.files.set_capacity(None);
+    wait_until("writes come back by themselves", || full.write().is_ok());
+    full.db.wait_idle(SOON).unwrap();
+    wait_until("and so does health", || matches!(full.db.health().writes, WriteState::Normal));
+    assert_eq!(entries(&full.ks), full.written);
+
+    let crashed = full.files.deep_clone();
+    let db = small(crashed).open().unwrap();
+    assert_eq!(entries(&db.keyspace("k").unwrap()), full.written, "nothing acknowledged is lost in a crash");
+    let Full { files, db, ks, written, .. } = full;
+    drop(ks);
+    db.close().unwrap();
+    let db = small(files).open().unwrap();
+    assert_eq!(entries(&db.keyspace("k").unwrap()), written);
+}
+
+/// The database dies while the disk is full: what failed may not come back after what was written later.
+#[test]
+fn a_crash_without_space_keeps_what_was_acknowledged() {
+    for left in [0, 1 << 10, 30 << 10, 140 << 10, 500 << 10] {
+        let mut full = Full::new();
+        (0..50).for_each(|_| full.write().unwrap());
+        full.leave(left);
+        full.fill(100_000);
+        let crashed = full.files.deep_clone();
+        crashed.set_capacity(None);
+
+        let db = small(crashed).open().unwrap();
+
+        let mut found = entries(&db.keyspace("k").unwrap());
+        // The write that failed last may be there, as the last of the log.
+        found.remove(&full.next.to_be_bytes()[..]);
+        assert_eq!(found, full.written, "{left} bytes were left");
+    }
+}
+
+#[test]
+fn a_full_disk_can_still_be_opened_for_reading_and_read() {
+    let mut full = Full::new();
+    (0..200).for_each(|_| full.write().unwrap());
+    full.leave(0);
+    full.fill(100_000);
+    let Full { files, written, db, ks, .. } = full;
+    let crashed = files.deep_clone();
+    drop((db, ks));
+
+    let read = small(crashed.clone()).open_read_only().unwrap();
+
+    let mut found = entries(&read.keyspace("k").unwrap());
+    found.retain(|key, _| written.contains_key(key));
+    assert_eq!(found, written);
+    drop(read);
+    match small(crashed.clone()).open() {
+        Ok(db) => assert!(entries(&db.keyspace("k").unwrap()).len() >= written.len()),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::OutOfSpace, "{error}"),
+    }
+    crashed.set_capacity(None);
+    let db = small(crashed).open().unwrap();
+    assert!(entries(&db.keyspace("k").unwrap()).len() >= written.len());
+}
+
+#[test]
+fn a_flush_without_space_loses_nothing_and_is_made_up_for() {
+    let full = Full::new();
+    for n in 0..20_u8 {
+        full.ks.insert_with([n], [n; 400], volatile()).unwrap();
+    }
+    full.leave(1 << 10);
+
+    assert_eq!(full.db.flush().unwrap_err().kind(), ErrorKind::OutOfSpace);
+
+    assert_eq!(full.ks.count(..).unwrap(), 20);
+    full.files.set_capacity(None);
+    full.db.wait_idle(SOON).unwrap();
+    wait_until("what was sealed is flushed", || full.ks.stats().tree.flushes > 0);
+    assert_eq!(full.ks.count(..).unwrap(), 20);
+}
+
+/// Keyspaces can be made and dropped again when there is space, whatever an attempt without left behind.
+#[test]
+fn making_and_dropping_keyspaces_without_space_can_be_repeated_with_it() {
+    let full = Full::new();
+    full.ks.insert("k", "v").unwrap();
+    full.leave(0);
+    let (mut made, mut dropped) = (0, true);
+    for n in 0..20_000 {
+        match full.db.keyspace(&format!("n{n}")) {
+            Ok(_) => made += 1,
+            Err(error) => {
+                assert!(matches!(error.kind(), ErrorKind::OutOfSpace | ErrorKind::Poisoned), "{error}");
+                dropped = full.db.drop_keyspace("k").is_ok();
+                break;
+            }
+        }
+    }
+    full.files.set_capacity(None);
+    let is_poisoned = matches!(full.db.health().writes, WriteState::Poisoned(_));
+    let db = if is_poisoned {
+        let files = full.files.clone();
+        drop((full.db, full.ks));
+        small(files).open().unwrap()
+    } else {
+        full.db
+    };
+
+    db.keyspace("another").unwrap().insert("k", "v").unwrap();
+    if db.get_keyspace("k").unwrap().is_some() {
+        assert!(db.drop_keyspace("k").unwrap());
+    }
+    let again = db.keyspace("k").unwrap();
+    assert!(again.is_empty().unwrap(), "{made} made, dropped: {dropped}");
+    again.insert("k", "new").unwrap();
+}
