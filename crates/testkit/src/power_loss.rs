@@ -213,9 +213,9 @@ impl FileModel {
             let start = sector * SECTOR_BYTES;
             let end = (start + SECTOR_BYTES).min(size);
             if is_kept && start < end {
-                let there = now.len().clamp(start, end);
-                content[start..there].copy_from_slice(&now[start..there]);
-                content[there..end].fill(0);
+                let written = now.get(start..now.len().min(end)).unwrap_or_default();
+                content[start..end].fill(0);
+                content[start..start + written.len()].copy_from_slice(written);
             }
         }
         content

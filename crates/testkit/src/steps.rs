@@ -6,7 +6,7 @@ use isopach_env::{
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -45,15 +45,22 @@ pub struct StepFs {
     watcher: Arc<Watcher>,
 }
 
+#[derive(Default)]
 struct Watcher {
     watch: Mutex<Option<Watch>>,
     steps: AtomicU64,
+    /// Names of open files, which follow renames.
+    names: Mutex<Vec<Weak<Mutex<String>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Watcher {
     fn tell(&self, step: Step<'_>) -> IoResult<()> {
         let number = self.steps.fetch_add(1, Ordering::SeqCst);
-        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let watch = lock(&self.watch).clone();
         watch.map_or(Ok(()), |watch| watch(number, step))
     }
 }
@@ -61,17 +68,17 @@ impl Watcher {
 impl StepFs {
     /// The files of `inner`, with nobody watching.
     pub fn new(inner: Arc<dyn Fs>) -> StepFs {
-        StepFs { inner, watcher: Arc::new(Watcher { watch: Mutex::new(None), steps: AtomicU64::new(0) }) }
+        StepFs { inner, watcher: Arc::default() }
     }
 
     /// Steps from now on are told to `watch`.
     pub fn watch(&self, watch: impl Fn(u64, Step<'_>) -> IoResult<()> + Send + Sync + 'static) {
-        *self.watcher.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(watch));
+        *lock(&self.watcher.watch) = Some(Arc::new(watch));
     }
 
     /// Nobody is told any more. Calls that run already go on.
     pub fn unwatch(&self) {
-        *self.watcher.watch.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.watcher.watch) = None;
     }
 
     /// Number of steps so far.
@@ -80,7 +87,11 @@ impl StepFs {
     }
 
     fn file(&self, name: &str, inner: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(StepFile { inner, name: name.into(), watcher: Arc::clone(&self.watcher) })
+        let name = Arc::new(Mutex::new(String::from(name)));
+        let mut names = lock(&self.watcher.names);
+        names.retain(|name| name.strong_count() > 0);
+        names.push(Arc::downgrade(&name));
+        Arc::new(StepFile { inner, name, watcher: Arc::clone(&self.watcher) })
     }
 }
 
@@ -121,7 +132,14 @@ impl Fs for StepFs {
 
     fn rename(&self, from: &str, to: &str) -> IoResult<()> {
         self.watcher.tell(Step::Rename(from, to))?;
-        self.inner.rename(from, to)
+        self.inner.rename(from, to)?;
+        for name in lock(&self.watcher.names).iter().filter_map(Weak::upgrade) {
+            let mut name = lock(&name);
+            if *name == from {
+                *name = to.into();
+            }
+        }
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &str, site: SyncSite) -> IoResult<()> {
@@ -152,9 +170,14 @@ impl Fs for StepFs {
 
 struct StepFile {
     inner: Arc<dyn File>,
-    /// The name it was opened by.
-    name: String,
+    name: Arc<Mutex<String>>,
     watcher: Arc<Watcher>,
+}
+
+impl StepFile {
+    fn name(&self) -> String {
+        lock(&self.name).clone()
+    }
 }
 
 impl File for StepFile {
@@ -163,12 +186,12 @@ impl File for StepFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> IoResult<()> {
-        self.watcher.tell(Step::Write(&self.name, offset, data))?;
+        self.watcher.tell(Step::Write(&self.name(), offset, data))?;
         self.inner.write_at(offset, data)
     }
 
     fn sync(&self, mode: SyncMode, site: SyncSite) -> IoResult<()> {
-        self.watcher.tell(Step::Sync(&self.name, site))?;
+        self.watcher.tell(Step::Sync(&self.name(), site))?;
         self.inner.sync(mode, site)
     }
 
@@ -177,12 +200,12 @@ impl File for StepFile {
     }
 
     fn set_len(&self, bytes: u64) -> IoResult<()> {
-        self.watcher.tell(Step::Resize(&self.name, bytes))?;
+        self.watcher.tell(Step::Resize(&self.name(), bytes))?;
         self.inner.set_len(bytes)
     }
 
     fn allocate(&self, bytes: u64) -> IoResult<()> {
-        self.watcher.tell(Step::Resize(&self.name, bytes))?;
+        self.watcher.tell(Step::Resize(&self.name(), bytes))?;
         self.inner.allocate(bytes)
     }
 }

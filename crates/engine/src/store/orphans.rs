@@ -15,7 +15,7 @@ impl Store {
     /// the caller's replay. Returns how many.
     ///
     /// Surely its own: named as a table, numbered below the mark, and either with this store's uuid in its
-    /// header or without one byte of a header, as a crash right after the creation leaves it.
+    /// header or without a whole header, as a crash right after the creation or inside the first write leaves it.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Store {
         };
         let mut bytes = [0; HEADER_BYTES];
         let read = file.read_at(0, &mut bytes).map_err(io)?;
-        if bytes[..read].iter().all(|&byte| byte == 0) {
+        if read < HEADER_BYTES || bytes.iter().all(|&byte| byte == 0) {
             return Ok(true);
         }
         let header = FileHeader::decode(&bytes);

@@ -12,7 +12,7 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     iter::MergeCursor,
-    types::{Level, TableId, UnixUs},
+    types::{Level, Seqno, TableId, UnixUs},
     version::{Added, RunAge, RunCursor, TableRef, TablesChange},
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -133,6 +133,7 @@ impl Tree {
     ) -> Result<CompactionReport> {
         let inputs = inputs_by_run(plan, state);
         let newest_age = inputs.iter().map(|(age, _)| *age).max().unwrap_or(RunAge::SORTED);
+        let last_seqno = inputs.iter().flat_map(|(_, run)| run).map(|table| table.last_seqno).max();
         let age = if plan.to == Level(0) { newest_age } else { RunAge::SORTED };
         let target = Target {
             level: plan.to,
@@ -153,7 +154,7 @@ impl Tree {
         change.added =
             added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
         let dropped = survivors.dropped().entries;
-        change.read_floor = (dropped > 0).then_some(views.visible());
+        change.read_floor = (dropped > 0).then(|| views.read_floor(last_seqno.unwrap_or(Seqno::ZERO)));
         let tables = self.commit_tables(&change, &[], written, |next| next.protect(views, dropped > 0))?;
         Ok(CompactionReport {
             read_bytes: plan.input_bytes(),

@@ -80,7 +80,7 @@ impl Tree {
         let mut change = TablesChange::of(self.0.id);
         change.added = added.collect();
         change.replay_point = Some(replay_point);
-        change.read_floor = (has_dropped).then_some(views.visible());
+        change.read_floor = has_dropped.then(|| views.read_floor(replay_point));
         let tables = self.commit_tables(&change, notes, written, |next| {
             next.sealed.retain(|sealed| sealed.boundary > replay_point);
             next.protect(views, has_dropped);

@@ -1,0 +1,126 @@
+//! What was begun and what was acknowledged, kept outside of the database.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use testkit::{Contents, Op, Oracle};
+
+/// The keyspace of writes that are in no log: they are checked apart.
+pub(crate) const VOLATILE: &str = "volatile";
+
+/// Shared by the writer and by who looks at images.
+#[derive(Clone, Default)]
+pub(crate) struct Ledger(Arc<Mutex<Book>>);
+
+#[derive(Default)]
+struct Book {
+    oracle: Oracle,
+    floors: Floors,
+    /// Every value that a key of [`VOLATILE`] ever got.
+    volatile: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
+}
+
+/// What an image must hold at least, by the number of the commit in the oracle.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Floors {
+    /// Last commit that was acknowledged and logged.
+    pub(crate) acknowledged: usize,
+    /// Last commit that was acknowledged as durable.
+    pub(crate) durable: usize,
+    /// Greatest number that the database gave to a commit.
+    pub(crate) seqno: u64,
+}
+
+impl Ledger {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A commit is about to be made.
+    pub(crate) fn begin(&self, ops: Vec<Op>) {
+        self.book().oracle.commit(ops);
+    }
+
+    /// The commit that was begun last was acknowledged.
+    pub(crate) fn acknowledge(&self, seqno: u64, is_durable: bool) {
+        let mut book = self.book();
+        book.floors.acknowledged = book.oracle.last();
+        book.floors.seqno = seqno;
+        if is_durable {
+            book.floors.durable = book.floors.acknowledged;
+        }
+    }
+
+    /// Everything acknowledged so far is durable.
+    pub(crate) fn all_is_durable(&self) {
+        let mut book = self.book();
+        book.floors.durable = book.floors.acknowledged;
+    }
+
+    /// A write that is in no log is about to be made.
+    pub(crate) fn begin_volatile(&self, key: &[u8], value: &[u8]) {
+        self.book().volatile.entry(key.into()).or_default().insert(value.into());
+    }
+
+    /// Such a write was acknowledged.
+    pub(crate) fn acknowledge_volatile(&self, seqno: u64) {
+        self.book().floors.seqno = seqno;
+    }
+
+    pub(crate) fn floors(&self) -> Floors {
+        self.book().floors
+    }
+
+    /// A look at the oracle.
+    pub(crate) fn with_oracle<T>(&self, look: impl FnOnce(&Oracle) -> T) -> T {
+        look(&self.book().oracle)
+    }
+
+    /// Checks that what was found is one prefix of the commits, at least up to `floor`, and returns where it
+    /// ends.
+    ///
+    /// # Panics
+    ///
+    /// If it is none.
+    pub(crate) fn check(&self, mut found: Contents, floor: usize) -> usize {
+        let book = self.book();
+        if let Some(volatile) = found.get_mut(VOLATILE) {
+            for (key, value) in std::mem::take(volatile) {
+                let known = book.volatile.get(&key).is_some_and(|values| values.contains(&value));
+                assert!(known, "{key:?} = {value:?} was never written");
+            }
+        }
+        let (oracle, begun) = (&book.oracle, book.oracle.last());
+        if let Some(at) = oracle.find_prefix(&found, floor, begun) {
+            return at;
+        }
+        if let Some(at) = oracle.find_prefix(&found, 0, floor) {
+            panic!("only the first {at} commits survived; {floor} were promised");
+        }
+        let near = (0..=begun).min_by_key(|&at| differences(&oracle.contents(at), &found).len());
+        let near = near.expect("there is commit 0");
+        let differences = differences(&oracle.contents(near), &found);
+        panic!("no prefix of the commits; nearest is {near} of {floor}..={begun}, but {differences:#?}");
+    }
+}
+
+/// What differs, in words.
+fn differences(expected: &Contents, found: &Contents) -> Vec<String> {
+    let mut differences = Vec::new();
+    let names: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    for name in names {
+        let (Some(expected), Some(found)) = (expected.get(name), found.get(name)) else {
+            let there = if found.contains_key(name) { "there" } else { "missing" };
+            differences.push(format!("keyspace {name:?} is {there}"));
+            continue;
+        };
+        let keys: BTreeSet<&Vec<u8>> = expected.keys().chain(found.keys()).collect();
+        for key in keys.into_iter().filter(|key| expected.get(*key) != found.get(*key)) {
+            let brief = |value: Option<&Vec<u8>>| value.map(|value| (value.len(), value.first().copied()));
+            let (is, should) = (brief(found.get(key)), brief(expected.get(key)));
+            differences.push(format!("{name}/{}: {is:?}, not {should:?}", key.escape_ascii()));
+        }
+    }
+    differences
+}
