@@ -17,6 +17,7 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
+use isopach_env::sync::{Mutex, Rank};
 use std::{
     fmt,
     path::PathBuf,
@@ -25,6 +26,9 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
+
+/// Of the first live segment of the log.
+pub(crate) const TRIM: Rank = Rank::new(6, "flush.trim");
 
 /// See the module.
 pub(crate) struct State {
@@ -36,6 +40,9 @@ pub(crate) struct State {
     pub(crate) commits: Commits,
     pub(crate) jobs: Jobs,
     pub(crate) listeners: Listeners,
+    /// Held while segments are freed: the edit that names the first live one and the removal below it are one
+    /// step.
+    pub(crate) trimming: Mutex<()>,
     /// New calls are refused. Set once.
     pub(crate) is_closed: AtomicBool,
     /// The poisoning was told.

@@ -8,13 +8,6 @@ use crate::{
     state::State,
 };
 use isopach_engine::{types::Seqno, version::Note};
-use isopach_env::sync::{Mutex, Rank};
-
-/// Of the first live segment: the edit that names it and the removal below it are one step.
-pub(super) const TRIM: Rank = Rank::new(6, "flush.trim");
-
-/// Held while segments are freed. One for the process: freeing is rare and short.
-static TRIMMING: Mutex<()> = Mutex::new(TRIM, ());
 
 /// Writes the sealed memtables of a keyspace as tables.
 ///
@@ -83,7 +76,7 @@ pub(crate) fn free_log(state: &State) -> Result<()> {
     if first_needed() <= wal.oldest() {
         return Ok(());
     }
-    let _trimming = TRIMMING.lock();
+    let _trimming = state.trimming.lock();
     let first = first_needed();
     if first > wal.oldest() {
         state.store.commit(&[Note::new(FIRST_SEGMENT, first.to_le_bytes())])?;

@@ -13,7 +13,7 @@ use crate::{
     notes::{CLEAN_END, OPTIONS, RESERVED, keyspace_options},
     options::{DbOptions, KeyspaceOptions, SetOptions},
     space::{Space, Spaces},
-    state::State,
+    state::{State, TRIM},
     views::LiveViews,
     wal::{Discarded, Recovered, Wal, WalOptions, recover},
     write::{Commits, Start},
@@ -26,7 +26,7 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
-use isopach_env::Env;
+use isopach_env::{Env, sync::Mutex};
 use replay::Replay;
 use std::{
     collections::BTreeMap,
@@ -151,6 +151,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         commits,
         jobs: Jobs::new(options.threads),
         listeners: opening.listeners,
+        trimming: Mutex::new(TRIM, ()),
         is_closed: AtomicBool::new(false),
         told_poison: AtomicBool::new(false),
         options,
