@@ -127,7 +127,11 @@ impl Driver {
             self.step();
         }
         self.check_everything();
-        assert!(!self.is_wide || self.has_deep_tables, "the lower levels are reached: {}", self.db().stats());
+        if self.is_wide {
+            self.fill_last_level();
+            self.check_everything();
+            assert!(self.has_deep_tables, "the last level has several tables: {}", self.db().stats());
+        }
         self.reopen();
         self.check_everything();
         for (slice, expected) in &self.slices {
@@ -268,6 +272,24 @@ impl Driver {
         }
         self.oracle.commit(ops);
         self.committed(seqno);
+    }
+
+    /// Enough of one keyspace in one level that it takes several tables.
+    fn fill_last_level(&mut self) {
+        let space = self.any_space();
+        let handle = self.handle(space);
+        for _ in 0..8 {
+            let mut batch = self.db().batch();
+            let puts: Vec<_> =
+                (0..200).map(|_| (inputs::wide_key(&mut self.rng), self.rng.bytes(300))).collect();
+            puts.iter().for_each(|(key, value)| {
+                batch.insert(&handle, key, value);
+            });
+            let seqno = self.db().write(batch).unwrap();
+            self.oracle.commit(puts.into_iter().map(|(key, value)| Op::Put(space, key, value)).collect());
+            self.committed(seqno);
+        }
+        handle.compact_range(..).unwrap();
     }
 
     fn create_or_open(&mut self) {
