@@ -6,6 +6,7 @@ mod basics;
 mod budget;
 mod crash;
 mod idle;
+mod kill;
 mod memory;
 mod model;
 mod power;

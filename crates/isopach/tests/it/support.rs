@@ -86,20 +86,6 @@ pub(crate) fn files_in(fs: &dyn Fs, directory: &str) -> Vec<String> {
     names
 }
 
-/// Every file with its bytes.
-pub(crate) fn all_bytes(fs: &dyn Fs) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    for directory in ["", "tables", "wal"] {
-        for entry in fs.list(directory).unwrap_or_default().into_iter().filter(|entry| !entry.is_dir) {
-            let name = if directory.is_empty() { entry.name } else { format!("{directory}/{}", entry.name) };
-            let bytes = read_file(fs, &name);
-            found.push((name, bytes));
-        }
-    }
-    found.sort();
-    found
-}
-
 /// The bytes of a file.
 pub(crate) fn read_file(fs: &dyn Fs, name: &str) -> Vec<u8> {
     let file = fs.open(name, OpenMode::Read).expect("it is there");
