@@ -123,7 +123,7 @@ fn close_once(state: &State, threads: Threads) -> Result<()> {
 /// Flushes what the log does not hold, and notes where the log ends.
 fn end_log(state: &State) -> Result<()> {
     loop {
-        // Alone in the order of commits: who comes later finds the log closed.
+        // Alone in the order of commits: who comes later finds it ended.
         let order = state.commits.order();
         if let Some(error) = state.commits.poisoned() {
             return Err(error);
@@ -134,8 +134,8 @@ fn end_log(state: &State) -> Result<()> {
         };
         let volatile: Vec<_> = state.spaces.all().into_iter().filter(is_volatile).collect();
         if volatile.is_empty() {
+            let (last_used, last_time) = order.end();
             let end = state.commits.wal.close()?.end;
-            let (last_used, last_time) = order.last_used();
             let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
             state.store.commit(&[note])?;
             state.store.note_synced()?;

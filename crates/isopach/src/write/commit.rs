@@ -127,6 +127,8 @@ pub(super) struct Numbering {
     pub(super) reserved: Seqno,
     /// Greatest commit time so far; times never go back.
     pub(super) last_time: UnixUs,
+    /// The database is closing: no number is given out any more.
+    pub(super) has_ended: bool,
 }
 
 /// Where the pipeline starts.
@@ -143,6 +145,7 @@ impl Commits {
             next: start.last_used.checked_add(1).unwrap_or(Seqno::MAX),
             reserved: start.last_used,
             last_time: start.last_time,
+            has_ended: false,
         };
         let visible = views.visible();
         Commits {

@@ -46,9 +46,11 @@ impl Order<'_> {
         self.commits.views.visible()
     }
 
-    /// The last number given out, and the time of its commit: the next commit's are above.
-    pub(crate) fn last_used(&self) -> (Seqno, UnixUs) {
-        let numbering = self.commits.numbering.lock();
+    /// Ends the numbering: who comes later gets `Closed`, also with writes that no log would refuse. Returns the last
+    /// number given out, and the time of its commit.
+    pub(crate) fn end(&self) -> (Seqno, UnixUs) {
+        let mut numbering = self.commits.numbering.lock();
+        numbering.has_ended = true;
         (numbering.next.before(), numbering.last_time)
     }
 
@@ -122,6 +124,9 @@ impl Order<'_> {
     fn take_numbers(&self, count: u64) -> Result<(Seqno, UnixUs)> {
         let commits = self.commits;
         let mut numbering = commits.numbering.lock();
+        if numbering.has_ended {
+            return Err(Error::new(ErrorKind::Closed, "the database is closed"));
+        }
         let exhausted = || Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up");
         let last = numbering.next.checked_add(count - 1).ok_or_else(exhausted)?;
         if last > numbering.reserved {

@@ -1,7 +1,7 @@
 //! Small databases in memory and on disk, and what most tests ask of them.
 
 use isopach::{
-    Builder, Db, EventListener, KeyspaceOptions, Readable,
+    Builder, Db, Durability, EventListener, KeyspaceOptions, Readable, WriteOptions,
     env::{Env, Fs, OpenMode, OsEntropy, SystemClock},
 };
 use std::{
@@ -38,6 +38,16 @@ pub(crate) fn tiny(builder: Builder) -> Builder {
 /// Options of keyspaces that go with [`tiny`].
 pub(crate) fn tiny_tables() -> KeyspaceOptions {
     KeyspaceOptions::new().table_bytes(64 << 10).block_bytes(4 << 10)
+}
+
+/// A write that is in no log.
+pub(crate) fn volatile() -> WriteOptions {
+    WriteOptions::new().durability(Durability::Volatile)
+}
+
+/// A write that is durable when it returns.
+pub(crate) fn synced() -> WriteOptions {
+    WriteOptions::new().durability(Durability::Sync)
 }
 
 /// Keeps errors that a test provokes off the terminal.
@@ -84,6 +94,20 @@ pub(crate) fn files_in(fs: &dyn Fs, directory: &str) -> Vec<String> {
         fs.list(directory).expect("it is there").into_iter().map(|entry| entry.name).collect();
     names.sort();
     names
+}
+
+/// Every file with its bytes.
+pub(crate) fn all_bytes(fs: &dyn Fs) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for directory in ["", "tables", "wal"] {
+        for entry in fs.list(directory).unwrap_or_default().into_iter().filter(|entry| !entry.is_dir) {
+            let name = if directory.is_empty() { entry.name } else { format!("{directory}/{}", entry.name) };
+            let bytes = read_file(fs, &name);
+            found.push((name, bytes));
+        }
+    }
+    found.sort();
+    found
 }
 
 /// The bytes of a file.
