@@ -183,6 +183,7 @@ impl SetOptions {
             }
             _ => Ok(()),
         };
+        check("cache_bytes", self.cache_bytes, 0, 1 << 60)?; // So that a budget around it can be expressed.
         check("memory_budget", self.memory_budget, 128 << 10, u64::MAX)?;
         check("write_buffer_bytes", self.write_buffer_bytes, 16 << 10, u64::MAX)?;
         check("max_wal_bytes", self.max_wal_bytes, 1 << 20, 1 << 50)?;

@@ -1,14 +1,19 @@
 //! The database through its public surface.
 
+mod support;
+
+mod arguments;
 mod basics;
 mod budget;
 mod closing;
 mod crash;
+mod events;
 mod idle;
 mod kill;
 mod lifetimes;
 mod memory;
 mod model;
+mod options;
 mod power;
 mod read_only;
 mod support;

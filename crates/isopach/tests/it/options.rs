@@ -1,0 +1,147 @@
+//! Options: who wins, what is stored, what is refused.
+
+use crate::support::{Quiet, SOON, env_of, small, synced, wait_until};
+use isopach::{
+    Builder, Compression, Db, DbOptions, Durability, ErrorKind, FilterPolicy, KeyspaceOptions, PerLevel,
+    env::MemFs,
+};
+use std::time::Duration;
+
+fn plain(files: &MemFs) -> Builder {
+    Db::builder("db").env(env_of(files.clone())).listener(Quiet)
+}
+
+#[test]
+fn options_of_a_keyspace_are_those_of_its_creation() {
+    let files = MemFs::new();
+    let options = KeyspaceOptions::new()
+        .table_bytes(1 << 20)
+        .block_bytes(PerLevel(vec![4 << 10, 64 << 10]))
+        .filters(PerLevel(vec![FilterPolicy::BitsPerKey(4.5), FilterPolicy::None]))
+        .compression(Compression::None)
+        .durability(Durability::Sync);
+    let db = small(files.clone()).open().unwrap();
+    let ks = db.keyspace_with("k", options.clone()).unwrap();
+    assert_eq!(ks.options(), options);
+    assert_eq!(db.keyspace_with("k", KeyspaceOptions::new()).unwrap().options(), options);
+    let seqno = ks.insert("k", "v").unwrap();
+    assert_eq!(db.durable_seqno(), seqno, "the keyspace's durability counts");
+    let crashed = files.deep_clone();
+    drop(ks);
+    db.close().unwrap();
+
+    for files in [files, crashed] {
+        let read = small(files.clone()).open_read_only().unwrap();
+        assert_eq!(read.keyspace("k").unwrap().options(), options);
+        drop(read);
+        let db = small(files).open().unwrap();
+        let ks = db.keyspace("k").unwrap();
+        assert_eq!(ks.options(), options);
+        assert_eq!(ks.insert("k", "v").unwrap(), db.durable_seqno());
+    }
+}
+
+#[test]
+fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_default() {
+    let files = MemFs::new();
+    let default = DbOptions::default();
+    assert_eq!(plain(&files).open().unwrap().options(), default);
+
+    let db = plain(&files)
+        .cache_bytes(1 << 20)
+        .memory_budget(8 << 20)
+        .write_buffer_bytes(64 << 10)
+        .max_wal_bytes(2 << 20)
+        .threads(3)
+        .max_open_files(40)
+        .durability(Durability::Sync)
+        .sync_every(Duration::from_secs(7))
+        .open()
+        .unwrap();
+    let set = db.options();
+    assert_eq!((set.cache_bytes, set.memory_budget, set.write_buffer_bytes), (1 << 20, 8 << 20, 64 << 10));
+    assert_eq!((set.max_wal_bytes, set.threads, set.max_open_files), (2 << 20, 3, 40));
+    assert_eq!((set.durability, set.sync_every), (Durability::Sync, Some(Duration::from_secs(7))));
+    db.close().unwrap();
+
+    let db = plain(&files).open().unwrap();
+    assert_eq!(db.options(), set, "what was set is stored");
+    drop(db);
+    let db = plain(&files).threads(1).open().unwrap();
+    assert_eq!(db.options().threads, 1, "what the builder sets wins");
+    assert_eq!(db.options().write_buffer_bytes, 64 << 10);
+    drop(db);
+    let db = plain(&files).sync_every(Duration::ZERO).open().unwrap();
+    assert_eq!((db.options().threads, db.options().sync_every), (1, None), "and is stored in turn");
+    drop(db);
+    assert_eq!(plain(&files).open().unwrap().options().sync_every, None, "zero is stored too");
+}
+
+#[test]
+fn an_option_that_is_stored_counts_after_a_crash_too() {
+    let files = MemFs::new();
+    let db = plain(&files).write_buffer_bytes(32 << 10).open().unwrap();
+    db.keyspace("k").unwrap().insert("k", "v").unwrap();
+
+    let db = plain(&files.deep_clone()).open().unwrap();
+
+    assert_eq!(db.options().write_buffer_bytes, 32 << 10);
+}
+
+#[test]
+fn an_option_out_of_bounds_is_named_and_nothing_is_made() {
+    let files = MemFs::new();
+    let wrong: [(&str, Builder); 7] = [
+        ("write_buffer_bytes", plain(&files).write_buffer_bytes((16 << 10) - 1)),
+        ("max_wal_bytes", plain(&files).max_wal_bytes((1 << 20) - 1)),
+        ("threads", plain(&files).threads(0)),
+        ("threads", plain(&files).threads(257)),
+        ("max_open_files", plain(&files).max_open_files(15)),
+        ("memory_budget", plain(&files).cache_bytes(1 << 20).memory_budget(1 << 20)),
+        ("cache_bytes", plain(&files).cache_bytes(u64::MAX)),
+    ];
+    for (name, builder) in wrong {
+        let error = builder.open().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+        assert!(error.to_string().contains(name), "{error} names {name}");
+    }
+    let db = plain(&files).open().unwrap();
+    for (name, options) in [
+        ("block_bytes", KeyspaceOptions::new().block_bytes((4 << 10) - 1)),
+        ("block_bytes", KeyspaceOptions::new().block_bytes((1 << 20) + 1)),
+        ("table_bytes", KeyspaceOptions::new().table_bytes((64 << 10) - 1)),
+        ("filter", KeyspaceOptions::new().filters(FilterPolicy::BitsPerKey(1.0))),
+        ("filter", KeyspaceOptions::new().filters(FilterPolicy::BitsPerKey(f32::NAN))),
+        ("per level", KeyspaceOptions::new().block_bytes(PerLevel(vec![]))),
+    ] {
+        let error = db.keyspace_with("k", options).unwrap_err();
+        assert_eq!((error.kind(), error.keyspace()), (ErrorKind::InvalidArgument, Some("k")), "{error}");
+        assert!(error.to_string().contains(name), "{error} names {name}");
+    }
+    assert!(db.keyspaces().is_empty());
+}
+
+#[test]
+fn sync_every_makes_what_was_written_durable_by_itself() {
+    let db = small(MemFs::new()).sync_every(Duration::from_millis(20)).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+
+    for n in 0..3_u8 {
+        let seqno = ks.insert([n], "v").unwrap();
+        wait_until("it is durable", || db.durable_seqno() >= seqno);
+    }
+}
+
+#[test]
+fn without_sync_every_nothing_is_synced_unasked() {
+    let db = small(MemFs::new()).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let first = ks.insert_with("k", "v", synced()).unwrap();
+    let second = ks.insert("k", "w").unwrap();
+
+    db.wait_idle(SOON).unwrap();
+
+    assert_eq!(db.durable_seqno(), first);
+    db.wait_durable(second).unwrap();
+    assert_eq!(db.durable_seqno(), second);
+}
