@@ -16,4 +16,3 @@ mod model;
 mod options;
 mod power;
 mod read_only;
-mod support;

@@ -45,6 +45,11 @@ pub(crate) fn volatile() -> WriteOptions {
     WriteOptions::new().durability(Durability::Volatile)
 }
 
+/// A write that is durable when it returns.
+pub(crate) fn synced() -> WriteOptions {
+    WriteOptions::new().durability(Durability::Sync)
+}
+
 /// Keeps errors that a test provokes off the terminal.
 pub(crate) struct Quiet;
 
