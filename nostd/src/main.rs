@@ -13,7 +13,6 @@ use alloc::{format, vec::Vec};
 use core::{ffi::c_int, panic::PanicInfo};
 use heap::Heap;
 use isopach_engine::{
-    codec::Compression,
     compaction::{Leveled, Views},
     store::{Store, StoreOptions, VerifyOptions},
     tree::{Tree, TreeOptions, WriteBatch},
@@ -113,11 +112,8 @@ fn run() -> Result<(), Step> {
 }
 
 fn create_tree(store: &Store, at: u64) -> Result<Tree, Step> {
-    let mut options = TreeOptions::default();
-    if !Compression::Lz4.is_available() {
-        options.compression = Compression::None.into();
-    }
     let id = store.reserve_tree_id().map_err(|_| Step::CreateTree)?;
+    let options = TreeOptions::default();
     store.create_tree(id, "numbers", &options, &[], seqno(at)).map_err(|_| Step::CreateTree)
 }
 

@@ -125,6 +125,11 @@ impl fmt::Debug for Listeners {
 fn to_standard_error(event: &Event<'_>) {
     match event {
         Event::Poisoned { error } | Event::BackgroundError { error } => eprintln!("isopach: {error}"),
+        Event::LogEndDiscarded { file, offset, bytes } => {
+            eprintln!(
+                "isopach: {bytes} bytes of the log's end were dropped, from {file} at byte {offset} on"
+            );
+        }
         _ => {}
     }
 }

@@ -253,7 +253,8 @@ fn stored_fields(bytes: &[u8]) -> Result<Vec<(u8, u64)>> {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct KeyspaceOptions {
-    /// How values in tables are compressed. Default: none in level 0, then LZ4.
+    /// How values in tables are compressed. Default: none in level 0, then LZ4 if that is
+    /// compiled in.
     pub compression: PerLevel<Compression>,
     /// Size of data blocks, 4 KiB to 1 MiB. Default 16 KiB.
     pub block_bytes: PerLevel<u32>,

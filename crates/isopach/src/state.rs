@@ -27,7 +27,7 @@ use std::{
     },
 };
 
-/// Of the first live log segment: the edit that names it and the removal below it are one step.
+/// Of the first live segment of the log.
 pub(crate) const TRIM: Rank = Rank::new(6, "flush.trim");
 
 /// See the module.
@@ -40,7 +40,8 @@ pub(crate) struct State {
     pub(crate) commits: Commits,
     pub(crate) jobs: Jobs,
     pub(crate) listeners: Listeners,
-    /// Held while log segments are freed, over I/O.
+    /// Held while segments are freed: the edit that names the first live one and the removal below it are one
+    /// step.
     pub(crate) trimming: Mutex<()>,
     /// New calls are refused. Set once.
     pub(crate) is_closed: AtomicBool,

@@ -96,13 +96,13 @@ impl Survey {
             }
             if let Some(content) = &self.content {
                 let message =
-                    format!("found {content} but no IDENTITY: half of a store; restore it from a copy");
+                    format!("found {content} but no IDENTITY: half of a database; restore it from a copy");
                 return refuse(ErrorKind::Corruption, message);
             }
             if let Some(foreign) = &self.foreign {
                 return refuse(
                     ErrorKind::UnsupportedFormat,
-                    format!("not a store: found {foreign:?} but no IDENTITY"),
+                    format!("not a database: found {foreign:?} but no IDENTITY"),
                 );
             }
             return Ok(State::Unborn);
@@ -111,6 +111,11 @@ impl Survey {
             Some(&number) => Ok(State::Store(number)),
             None => refuse(ErrorKind::Corruption, "IDENTITY but no MANIFEST: the manifest was lost".into()),
         }
+    }
+
+    /// Whether something calls itself the birth certificate of a store.
+    pub(super) fn has_identity(&self) -> bool {
+        self.has_identity
     }
 
     /// Directories that are missing.
@@ -134,7 +139,7 @@ pub(super) fn read_identity(fs: &dyn Fs) -> Result<Uuid> {
         Ok(header) if header.kind == FileKind::Identity => Ok(header.database),
         Ok(_) => Err(Error::corrupt(IDENTITY, 4, "the file is of another kind")),
         Err(HeaderError::Foreign) => {
-            let message = "not a store: IDENTITY does not begin as a file of Isopach";
+            let message = "not a database: IDENTITY does not begin as a file of Isopach";
             Err(Error::new(ErrorKind::UnsupportedFormat, message).in_file(IDENTITY))
         }
         Err(error) => Err(header_error(error, IDENTITY)),

@@ -51,10 +51,14 @@ impl Store {
     /// `Locked`, `NotFound`, `Corruption`, `UnsupportedFormat`, `MixedStore`. What is not a whole store is
     /// refused before anything is written.
     pub fn open(env: Env, options: &StoreOptions) -> Result<Store> {
-        match Survey::of(&*env.fs)?.judge()? {
-            State::Store(_) => drop(read_identity(&*env.fs)?), // Other programs have such names too.
+        let survey = Survey::of(&*env.fs)?;
+        if survey.has_identity() {
+            read_identity(&*env.fs)?; // Other programs have files of that name too.
+        }
+        match survey.judge()? {
+            State::Store(_) => {}
             State::Unborn if options.create_if_missing && !options.read_only => {}
-            State::Unborn => return Err(Error::new(ErrorKind::NotFound, "there is no store")),
+            State::Unborn => return Err(Error::new(ErrorKind::NotFound, "there is no database")),
         }
         let mode = if options.read_only { LockMode::Shared } else { LockMode::Exclusive };
         let lock = take_lock(&env, mode)?;
@@ -66,7 +70,7 @@ impl Store {
             State::Unborn if options.create_if_missing && !options.read_only => {
                 create(env, options, &survey, lock)
             }
-            State::Unborn => Err(Error::new(ErrorKind::NotFound, "there is no store")),
+            State::Unborn => Err(Error::new(ErrorKind::NotFound, "there is no database")),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     codec::{
         BlockKind, Corruption, FileCodec, FileHeader, FileKind, HEADER_BYTES, HeaderError, decode_block,
     },
-    env::{File, Fs, OpenMode},
+    env::{File, Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
     types::{TableId, Uuid},
 };
@@ -137,7 +137,10 @@ pub(super) struct OpenFile {
 impl OpenFile {
     fn open(fs: &Arc<dyn Fs>, name: String, database: Uuid) -> Result<OpenFile> {
         let opened = fs.open(&name, OpenMode::Read);
-        let file = opened.map_err(|error| Error::io(error, "open", name.as_str()))?;
+        let file = opened.map_err(|error| match error.kind() {
+            IoErrorKind::NotFound => Error::corrupt(name.as_str(), 0, "the file is missing"),
+            _ => Error::io(error, "open", name.as_str()),
+        })?;
         let bytes = file.size_bytes().map_err(|error| Error::io(error, "measure", name.as_str()))?;
         if bytes < (HEADER_BYTES + FOOTER_BYTES) as u64 {
             return Err(Error::corrupt(name, 0, "the file is too short for a table"));

@@ -53,7 +53,7 @@ const STATE: Rank = Rank { level: 45, name: "tree.state" };
 /// Of what is left of a dropped tree.
 const DROPPED: Rank = Rank { level: 44, name: "tree.dropped" };
 /// Of the tables that jobs have claimed.
-const BUSY: Rank = Rank { level: 41, name: "tree.busy" };
+const BUSY: Rank = Rank { level: 38, name: "tree.busy" };
 
 /// What all trees of a store share.
 pub struct TreeContext {

@@ -43,7 +43,7 @@ pub enum FilterPolicy {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct TreeOptions {
-    /// How sections of tables are compressed. Default: none in level 0, then LZ4.
+    /// How sections of tables are compressed. Default: none in level 0, then LZ4 if that is compiled in.
     pub compression: PerLevel<Compression>,
     /// Size of data blocks, 4 KiB to 1 MiB. Default 16 KiB.
     pub block_bytes: PerLevel<u32>,
@@ -55,8 +55,9 @@ pub struct TreeOptions {
 
 impl Default for TreeOptions {
     fn default() -> TreeOptions {
+        let below = if Compression::Lz4.is_available() { Compression::Lz4 } else { Compression::None };
         TreeOptions {
-            compression: PerLevel(Vec::from([Compression::None, Compression::Lz4])),
+            compression: PerLevel(Vec::from([Compression::None, below])),
             block_bytes: (16 << 10).into(),
             filters: FilterPolicy::BitsPerKey(10.0).into(),
             table_bytes: 64 << 20,

@@ -57,7 +57,7 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
         let order = state.commits.order();
         space.tree.rotate(order.visible()).map_err(|error| state.locate(error))?;
     }
-    flush(state, space).map_err(|error| {
+    flush(state, space).and_then(|()| free_log(state)).map_err(|error| {
         state.tell_poison(&error);
         state.jobs.flush(space.id);
         state.locate(error)

@@ -68,6 +68,20 @@ pub(super) fn allocate(file: &dyn File, number: u32, bytes: u64) -> Result<u64> 
     }
 }
 
+/// Reserves space for a segment: all that is wanted, or as large a part of it as there is room for, but never less
+/// than the group at hand needs.
+fn allocate_segment(file: &dyn File, number: u32, wanted: u64, least: u64) -> Result<u64> {
+    let mut bytes = wanted;
+    loop {
+        match allocate(file, number, bytes) {
+            Err(error) if error.kind() == ErrorKind::OutOfSpace && bytes > least => {
+                bytes = (bytes / 4).max(least)
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 impl Wal {
     /// Begins a segment that has room for `group_bytes`, and makes it the current one.
     ///
@@ -80,8 +94,9 @@ impl Wal {
             Some(blank) => blank,
             None => self.create_blank(appender)?,
         };
-        let wanted = self.options.segment_bytes.max(DATA_AT + group_bytes + VOID_BYTES);
-        let reserved_bytes = match allocate(&*blank.file, blank.number, wanted) {
+        let least = DATA_AT + group_bytes + VOID_BYTES;
+        let wanted = self.options.segment_bytes.max(least);
+        let reserved_bytes = match allocate_segment(&*blank.file, blank.number, wanted, least) {
             Ok(bytes) => bytes,
             Err(error) => return Err(keep_or_remove(appender, blank, error)),
         };

@@ -14,10 +14,10 @@
 //!
 //! # Invariants
 //!
-//! - WAL-1: when `append` returns, its bytes and those of all earlier groups are with the backend; when
+//! - INV-WAL-1: when `append` returns, its bytes and those of all earlier groups are with the backend; when
 //!   `sync` returns, they are on the medium.
-//! - WAL-3: after a failed sync nothing is reported durable until the log is recovered.
-//! - WAL-5: what survives a power loss is a prefix of the order of appends, at least to the last sync.
+//! - INV-WAL-3: after a failed sync nothing is reported durable until the log is recovered.
+//! - INV-WAL-5: what survives a power loss is a prefix of the order of appends, at least to the last sync.
 //!
 //! # What it never does
 //!

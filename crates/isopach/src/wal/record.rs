@@ -1,4 +1,4 @@
-//! What the payloads of log records hold. Layout: `docs/format.md`, section of the log; the framing around
+//! What the payloads of log records hold. Layout: `docs/format.md` §6; the framing around
 //! them is the engine's codec.
 
 use isopach_engine::{

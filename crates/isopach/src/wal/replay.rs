@@ -60,7 +60,7 @@ impl Recovered {
     /// Gives every record of the caller to `each`, in the order of the log. One is in memory at a time,
     /// unless `each` keeps them.
     ///
-    /// Before [`Wal::start`](super::Wal::start), which gives segments up. Writes nothing.
+    /// Before the registry removes files that [`Wal::start`](super::Wal::start) gave up. Writes nothing.
     ///
     /// # Errors
     ///

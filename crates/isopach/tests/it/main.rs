@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod events;
 mod idle;
+mod kill;
 mod lifetimes;
 mod memory;
 mod model;

@@ -1,3 +1,4 @@
 //! Tests of what other crates cannot test on their own.
 
 mod conformance;
+mod layers;

@@ -260,15 +260,30 @@ fn a_segment_whose_space_cannot_be_had_leaves_the_current_one_in_use() {
     let bench = Bench::new();
     let wal = bench.start();
     put(&wal, 1, 100).unwrap();
-    bench.fs.arm(Fault { times: 3, ..Fault::once(Call::Allocate, IoErrorKind::OutOfSpace) });
+    bench.fs.arm(Fault { times: usize::MAX, ..Fault::once(Call::Allocate, IoErrorKind::OutOfSpace) });
 
     for _ in 0..3 {
         assert_eq!(wal.rotate_segment().unwrap_err().kind(), ErrorKind::OutOfSpace);
     }
+    bench.fs.disarm();
     put(&wal, 2, 100).unwrap();
     assert_eq!(wal.segments().len(), 1);
     assert_eq!(wal.rotate_segment().unwrap(), 2);
     assert_eq!(bench.numbers(), [1, 2], "the attempts shared a file");
+    assert_eq!(bench.killed().replayed(), [1, 2]);
+}
+
+/// On a disk of 30 MiB a database could not even create a keyspace: 64 MiB were reserved, or nothing.
+#[test]
+fn a_segment_is_begun_with_as_much_space_as_there_is() {
+    let bench = Bench::new();
+    let wal = bench.start();
+    bench.fs.arm(Fault { times: 2, ..Fault::once(Call::Allocate, IoErrorKind::OutOfSpace) });
+
+    put(&wal, 1, 100).unwrap();
+    put(&wal, 2, 2000).unwrap();
+
+    assert_eq!(wal.segments().len(), 1);
     assert_eq!(bench.killed().replayed(), [1, 2]);
 }
 

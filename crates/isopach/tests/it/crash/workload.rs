@@ -119,7 +119,10 @@ impl<'d> Writer<'d> {
         let mut batch = self.db.batch();
         let mut ops = Vec::new();
         for at in 0..2 + self.rng.below(4) {
-            let (space, keyspace) = if at < 2 { self.keyspace(NAMES[at]) } else { self.any() };
+            let (space, keyspace) = match NAMES.get(at).filter(|_| at < 2) {
+                Some(name) => self.keyspace(name),
+                None => self.any(),
+            };
             let key = self.key();
             if self.rng.one_in(5) {
                 batch.remove(&keyspace, &key);
