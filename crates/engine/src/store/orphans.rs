@@ -5,7 +5,7 @@ use crate::{
     codec::{FileHeader, FileKind, HEADER_BYTES},
     error::{Error, ErrorKind, Result},
     table,
-    types::TableId,
+    types::{TableId, Uuid},
 };
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use isopach_env::OpenMode;
@@ -69,8 +69,15 @@ impl Store {
         };
         let mut bytes = [0; HEADER_BYTES];
         let read = file.read_at(0, &mut bytes).map_err(io)?;
-        if read < HEADER_BYTES || bytes.iter().all(|&byte| byte == 0) {
+        if bytes[..read].iter().all(|&byte| byte == 0) {
             return Ok(true);
+        }
+        if read < HEADER_BYTES {
+            // Cut inside its header: as far as it goes it has to begin as a table of ours.
+            let ours =
+                FileHeader { kind: FileKind::Table, file: Uuid::default(), database: self.uuid() }.encode();
+            let start = read.min(8);
+            return Ok(bytes[..start] == ours[..start]);
         }
         let header = FileHeader::decode(&bytes);
         Ok(header.is_ok_and(|header| header.kind == FileKind::Table && header.database == self.uuid()))

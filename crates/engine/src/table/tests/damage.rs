@@ -146,14 +146,14 @@ fn a_table_of_another_database_is_named_as_such() {
 }
 
 #[test]
-fn a_missing_table_is_an_io_error() {
+fn a_missing_table_is_corruption_naming_it() {
     let fs = memory();
     let meta = write(&fs, small_blocks(), &little());
     fs.remove_file(&file_name(ID)).unwrap();
 
     let error = open(&fs, &meta).err().unwrap();
 
-    assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some(&file_name(ID)[..])));
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Corruption, Some(&file_name(ID)[..])));
 }
 
 #[test]
