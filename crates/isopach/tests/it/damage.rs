@@ -197,8 +197,7 @@ fn a_torn_log_end_is_dropped_and_said() {
         ks.insert([n], [n; 100]).unwrap();
     }
     let image = files.deep_clone();
-    let (name, bytes) =
-        all_bytes(&image).into_iter().filter(|(name, _)| name.starts_with("wal/")).next_back().unwrap();
+    let (name, bytes) = all_bytes(&image).into_iter().rfind(|(name, _)| name.starts_with("wal/")).unwrap();
     let last = bytes.windows(100).position(|bytes| bytes == [9; 100]).expect("it is in the log");
     let file = image.open(&name, OpenMode::ReadWrite).unwrap();
     file.write_at(last as u64 + 50, &[0; 50]).unwrap(); // The rest was never written.
