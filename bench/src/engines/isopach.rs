@@ -1,0 +1,129 @@
+//! Isopach.
+
+use crate::engine::{
+    Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
+    keyspace_name,
+};
+use isopach::{Db, Keyspace, KeyspaceOptions};
+use std::{path::Path, time::Duration};
+
+/// Longest wait for background work to end.
+const SETTLE_LIMIT: Duration = Duration::from_secs(600);
+
+struct Isopach {
+    keyspaces: Vec<Keyspace>,
+    db: Db,
+    settings: Vec<(&'static str, String)>,
+}
+
+pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
+    let durability = match settings.durability {
+        Durability::Buffered => isopach::Durability::Buffered,
+        Durability::Sync => isopach::Durability::Sync,
+    };
+    let compression = match settings.compression {
+        Compression::None => isopach::Compression::None,
+        Compression::Lz4 => isopach::Compression::Lz4,
+    };
+    let db = Db::builder(dir)
+        .cache_bytes(settings.cache_bytes)
+        .write_buffer_bytes(settings.write_buffer_bytes)
+        .durability(durability)
+        .open()?;
+    let options = KeyspaceOptions::new().compression(compression).block_bytes(BLOCK_BYTES);
+    let keyspaces = (0..settings.keyspaces_count)
+        .map(|index| db.keyspace_with(&keyspace_name(index), options.clone()))
+        .collect::<Result<_, _>>()?;
+    let effective = db.options();
+    let settings = vec![
+        ("cache_bytes", effective.cache_bytes.to_string()),
+        ("write_buffer_bytes", effective.write_buffer_bytes.to_string()),
+        ("memory_budget", effective.memory_budget.to_string()),
+        ("max_wal_bytes", effective.max_wal_bytes.to_string()),
+        ("threads", effective.threads.to_string()),
+        ("durability", format!("{durability:?}")),
+        ("compression", format!("{compression:?} at all levels")),
+        ("block_bytes", BLOCK_BYTES.to_string()),
+        ("filters", format!("{:?}", options.filters)),
+    ];
+    Ok(Box::new(Isopach { keyspaces, db, settings }))
+}
+
+impl Engine for Isopach {
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            buffered: Buffered::Survives,
+            sync: true,
+            keyspaces: true,
+            merge: false,
+            range_delete: false,
+            multi_get: true,
+            settle: true,
+        }
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        self.settings.clone()
+    }
+
+    fn insert(&self, keyspace: usize, key: &[u8], value: &[u8]) -> Result<()> {
+        self.keyspaces[keyspace].insert(key, value)?;
+        Ok(())
+    }
+
+    fn insert_batch(&self, keyspace: usize, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+        let mut batch = self.db.batch();
+        for (key, value) in entries {
+            batch.insert(&self.keyspaces[keyspace], key, value);
+        }
+        self.db.write(batch)?;
+        Ok(())
+    }
+
+    fn remove(&self, keyspace: usize, key: &[u8]) -> Result<()> {
+        self.keyspaces[keyspace].remove(key)?;
+        Ok(())
+    }
+
+    fn get(&self, keyspace: usize, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let value = self.keyspaces[keyspace].get(key)?;
+        if let Some(value) = &value {
+            see(value);
+        }
+        Ok(value.is_some())
+    }
+
+    fn multi_get(&self, keyspace: usize, keys: &[Vec<u8>], see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        let values = self.keyspaces[keyspace].get_many(keys)?;
+        values.iter().flatten().for_each(|value| see(value));
+        Ok(values.iter().flatten().count())
+    }
+
+    fn scan(&self, keyspace: usize, scan: Scan<'_>, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<usize> {
+        let keyspace = &self.keyspaces[keyspace];
+        let mut iter = match (scan.direction, scan.from) {
+            (_, None) => keyspace.iter(),
+            (Direction::Forward, Some(from)) => keyspace.range(from..),
+            (Direction::Reverse, Some(from)) => keyspace.range(..=from),
+        };
+        for shown in 0..scan.limit {
+            let entry = match scan.direction {
+                Direction::Forward => iter.next(),
+                Direction::Reverse => iter.next_back(),
+            };
+            let Some(entry) = entry else { return Ok(shown) };
+            let (key, value) = entry?;
+            see(&key, &value);
+        }
+        Ok(scan.limit)
+    }
+
+    fn settle(&self) -> Result<()> {
+        Ok(self.db.wait_idle(SETTLE_LIMIT)?)
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        drop(self.keyspaces);
+        Ok(self.db.close()?)
+    }
+}

@@ -1,0 +1,13 @@
+//! Isopach beside every peer: the same work, measured the same way. How to run it: `README.md`.
+
+mod process;
+mod engine;
+mod engines;
+mod record;
+
+use engine::Result;
+
+fn main() -> Result<()> {
+    let open = engines::find("isopach").unwrap();
+    Ok(())
+}
