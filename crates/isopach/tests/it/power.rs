@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use testkit::{Op, PowerLossFs, Rng, Step, StepFs, seeds};
 
 /// Images of one step.
-const IMAGES: usize = 3;
+const IMAGES: usize = 2;
 
 /// Runs `work` on files whose every step may be the last. Returns the number of images that were looked at.
 fn lose_power_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&StepFs, &Ledger)) -> usize {
@@ -99,20 +99,20 @@ fn a_power_loss_at_any_step_of_mixed_work_leaves_a_prefix_with_all_that_was_sync
             Writer::new(&db, ledger, rng.fork()).run(25);
             drop(db);
         });
-        assert!(images > 300, "{images} images");
+        assert!(images > 200, "{images} images");
     }
 }
 
 #[test]
 fn a_power_loss_at_any_step_of_rotation_flush_and_compaction_leaves_a_prefix() {
     for seed in seeds(1) {
-        let images = lose_power_at_every_step(seed, 5, |fs, ledger| {
+        let images = lose_power_at_every_step(seed, 12, |fs, ledger| {
             let db = small(fs.clone()).open().unwrap();
             Writer::new(&db, ledger, Rng::new(seed)).fill(500);
             assert!(db.stats().keyspaces.iter().any(|keyspace| keyspace.tree.compactions > 0));
             db.close().unwrap();
         });
-        assert!(images > 200, "{images} images");
+        assert!(images > 50, "{images} images");
     }
 }
 
@@ -131,7 +131,7 @@ fn a_power_loss_at_any_step_of_making_and_dropping_keyspaces_leaves_a_prefix() {
 
 #[test]
 fn what_was_found_in_the_log_is_durable_once_the_database_is_open() {
-    for seed in seeds(40) {
+    for seed in seeds(15) {
         let mut rng = Rng::new(seed);
         let (files, ledger) = (PowerLossFs::new(), Ledger::default());
         let db = small(files.clone()).open().unwrap();
