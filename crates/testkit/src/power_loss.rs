@@ -38,6 +38,10 @@ struct Model {
     durable: BTreeMap<String, Option<FileId>>,
     /// Changes of entries since the last sync of their directory, in order.
     pending: Vec<Pending>,
+    /// Syncs of this place in the code do nothing.
+    muted: Option<SyncSite>,
+    /// Places that synced.
+    sites: BTreeSet<&'static str>,
 }
 
 struct FileModel {
@@ -121,6 +125,17 @@ impl PowerLossFs {
         image
     }
 
+    /// Syncs of this place in the code succeed and do nothing from now on: a test that passes all the same does not
+    /// see what it should.
+    pub fn mute(&self, site: SyncSite) {
+        self.model().muted = Some(site);
+    }
+
+    /// Places in the code that synced something, by name.
+    pub fn sites(&self) -> Vec<&'static str> {
+        self.model().sites.iter().copied().collect()
+    }
+
     /// Makes everything durable.
     pub fn settle(&self) {
         let mut model = self.model();
@@ -149,6 +164,12 @@ fn parent(name: &str) -> &str {
 }
 
 impl Model {
+    /// Whether a sync of this place has an effect.
+    fn hears(&mut self, site: SyncSite) -> bool {
+        self.sites.insert(site.0);
+        self.muted != Some(site)
+    }
+
     fn sync_entries(&mut self, is_synced: impl Fn(&str) -> bool) {
         let (synced, pending): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|change| is_synced(change.directory()));
@@ -285,7 +306,9 @@ impl Fs for PowerLossFs {
     fn sync_dir(&self, dir: &str, site: SyncSite) -> IoResult<()> {
         let mut model = self.model();
         self.now.sync_dir(dir, site)?;
-        model.sync_entries(|directory| directory == dir);
+        if model.hears(site) {
+            model.sync_entries(|directory| directory == dir);
+        }
         Ok(())
     }
 
@@ -342,7 +365,9 @@ impl File for PowerLossFile {
     fn sync(&self, mode: SyncMode, site: SyncSite) -> IoResult<()> {
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
         self.now.sync(mode, site)?;
-        model.files[self.id].sync();
+        if model.hears(site) {
+            model.files[self.id].sync();
+        }
         Ok(())
     }
 
