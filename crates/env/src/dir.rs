@@ -85,6 +85,18 @@ impl Fs for SubDir {
         self.fs.rename(&self.inner(from)?, &self.inner(to)?)
     }
 
+    fn outer(&self, name: &str) -> IoResult<Option<(&dyn Fs, String)>> {
+        Ok(Some((&*self.fs, self.inner(name)?)))
+    }
+
+    fn link_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
+        self.fs.link_to(&self.inner(from)?, target, to)
+    }
+
+    fn reflink_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
+        self.fs.reflink_to(&self.inner(from)?, target, to)
+    }
+
     fn sync_dir(&self, dir: &str, site: SyncSite) -> IoResult<()> {
         self.fs.sync_dir(&self.inner_dir(dir)?, site)
     }

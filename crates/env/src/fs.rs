@@ -6,7 +6,7 @@ use crate::{
     ledger::Ledger,
 };
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::fmt;
+use core::{any::Any, fmt};
 
 /// A place for files, shared by threads.
 ///
@@ -14,7 +14,7 @@ use core::fmt;
 /// with what the medium reports; `# Errors` name the rest. Where a directory on the way is missing, that is
 /// `NotFound`; where it is a file, `NotADirectory`. `testkit::fs_conformance` runs this contract and that of
 /// [`File`] against any backend.
-pub trait Fs: Send + Sync + 'static {
+pub trait Fs: Any + Send + Sync {
     /// Opens an existing file.
     ///
     /// # Errors
@@ -68,6 +68,40 @@ pub trait Fs: Send + Sync + 'static {
     /// `NotFound` if `from` or the parent of `to` is missing; `IsADirectory` if either is a directory;
     /// `CrossDevice`.
     fn rename(&self, from: &str, to: &str) -> IoResult<()>;
+
+    /// The backend that this one is a part of, and what `name` is called there; `None` if it is no part of another. For
+    /// links between places.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidName`.
+    fn outer(&self, name: &str) -> IoResult<Option<(&dyn Fs, String)>> {
+        let _ = name;
+        Ok(None)
+    }
+
+    /// Gives a second name, `to` in `target`, to the file `from` of this place: both are one file from then on. The name
+    /// is durable after [`Fs::sync_dir`] of its directory.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` and `CrossDevice` if it cannot be between these places: callers then copy. `NotFound` if `from` or
+    /// the parent of `to` is missing; `AlreadyExists` if anything has the name `to`.
+    fn link_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
+        let _ = (from, target, to);
+        Err(IoErrorKind::Unsupported.into())
+    }
+
+    /// Makes `to` in `target` a clone of the file `from` of this place: a file of its own that shares blocks until either
+    /// is written to. To be synced as any new file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fs::link_to`].
+    fn reflink_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
+        let _ = (from, target, to);
+        Err(IoErrorKind::Unsupported.into())
+    }
 
     /// Makes the directory's entries durable. The content of the files is not its business.
     ///
@@ -127,6 +161,22 @@ pub trait Fs: Send + Sync + 'static {
     /// Bytes written through this backend by origin, if it counts them.
     fn ledger(&self) -> Option<&Ledger> {
         None
+    }
+}
+
+impl dyn Fs {
+    /// The backend in which the file `name` of this place lies, and its name there, if that backend is an `F`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if it is another; `InvalidName`.
+    pub fn locate<F: Fs>(&self, name: &str) -> IoResult<(&F, String)> {
+        let (mut fs, mut name) = (self, String::from(name));
+        while let Some((outer, outer_name)) = fs.outer(&name)? {
+            (fs, name) = (outer, outer_name);
+        }
+        let fs = (fs as &dyn Any).downcast_ref().ok_or(IoErrorKind::Unsupported)?;
+        Ok((fs, name))
     }
 }
 

@@ -18,6 +18,8 @@ pub enum WriteOrigin {
     FlushTable,
     /// Tables made from other tables.
     CompactionTable,
+    /// Copies of files for a checkpoint, and tables of what it holds from memory.
+    Checkpoint,
     /// Everything small beside them. Also what is written through handles from [`Fs::open`](crate::Fs::open),
     /// whose cause is not known.
     Metadata,
@@ -25,8 +27,14 @@ pub enum WriteOrigin {
 
 impl WriteOrigin {
     /// Every origin, in the order of reports.
-    pub const ALL: [WriteOrigin; 5] =
-        [Self::Log, Self::Manifest, Self::FlushTable, Self::CompactionTable, Self::Metadata];
+    pub const ALL: [WriteOrigin; 6] = [
+        Self::Log,
+        Self::Manifest,
+        Self::FlushTable,
+        Self::CompactionTable,
+        Self::Checkpoint,
+        Self::Metadata,
+    ];
 
     /// Name in reports and metrics; never changes.
     pub const fn name(self) -> &'static str {
@@ -35,6 +43,7 @@ impl WriteOrigin {
             Self::Manifest => "manifest",
             Self::FlushTable => "flush_table",
             Self::CompactionTable => "compaction_table",
+            Self::Checkpoint => "checkpoint",
             Self::Metadata => "metadata",
         }
     }

@@ -67,9 +67,14 @@ impl MemFs {
     #[must_use]
     pub fn deep_clone(&self) -> MemFs {
         let copy = MemFs::with_capacity(self.0.space.capacity_bytes());
-        let copy_of = |node: &Node| match node {
+        // By address: names of one file are names of one copy.
+        let mut copies: BTreeMap<*const Inode, Arc<Inode>> = BTreeMap::new();
+        let mut copy_of = |node: &Node| match node {
             Node::Dir => Node::Dir,
-            Node::File(inode) => Node::File(Arc::new(inode.copy_into(Arc::clone(&copy.0.space)))),
+            Node::File(inode) => {
+                let copied = || Arc::new(inode.copy_into(Arc::clone(&copy.0.space)));
+                Node::File(Arc::clone(copies.entry(Arc::as_ptr(inode)).or_insert_with(copied)))
+            }
         };
         let tree = self.0.tree.write(); // Nobody changes names or content from here on.
         let nodes = tree.iter().map(|(name, node)| (name.clone(), copy_of(node))).collect();
@@ -165,6 +170,17 @@ impl Fs for MemFs {
         drop(tree);
         drop(replaced); // Frees the content if no handle is open, outside the lock.
         Ok(())
+    }
+
+    fn link_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
+        let from = Name::parse(from)?;
+        let (target, to) = target.locate::<MemFs>(to)?;
+        if !Arc::ptr_eq(&self.0, &target.0) {
+            return Err(IoErrorKind::CrossDevice.into());
+        }
+        let mut tree = self.0.tree.write();
+        let inode = Arc::clone(find_file(&tree, from)?);
+        add(&mut tree, Name::parse(&to)?, Node::File(inode))
     }
 
     fn sync_dir(&self, dir: &str, _site: SyncSite) -> IoResult<()> {

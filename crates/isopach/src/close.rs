@@ -9,7 +9,7 @@ use crate::{
     space::Space,
     state::State,
 };
-use isopach_engine::{types::Seqno, version::Note};
+use isopach_engine::version::Note;
 use isopach_env::sync::{Condvar, Mutex, Rank};
 use std::{
     fmt,
@@ -128,10 +128,7 @@ fn end_log(state: &State) -> Result<()> {
         if let Some(error) = state.commits.poisoned() {
             return Err(error);
         }
-        let is_volatile = |space: &Arc<Space>| {
-            let last = Seqno::from_raw(space.last_volatile.load(Ordering::Relaxed));
-            last.is_some_and(|last| last > space.tree.replay_point())
-        };
+        let is_volatile = |space: &Arc<Space>| space.last_volatile() > space.tree.replay_point();
         let volatile: Vec<_> = state.spaces.all().into_iter().filter(is_volatile).collect();
         if volatile.is_empty() {
             let (last_used, last_time) = order.end();

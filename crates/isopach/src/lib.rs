@@ -39,6 +39,7 @@ mod jobs;
 mod state;
 mod background;
 mod recovery;
+mod checkpoint;
 mod close;
 mod read;
 mod health;
@@ -66,7 +67,7 @@ pub use isopach_engine::{
     codec::Compression,
     error::KeyBounds,
     key::KeyRange,
-    store::Finding,
+    store::{CheckpointInfo, CheckpointOptions, Finding},
     tree::{FilterPolicy, LevelStats, PerLevel, TreeStats},
     types::{Level, Seqno, Slice, TreeId as KeyspaceId, Uuid},
     version::DeletionPause,

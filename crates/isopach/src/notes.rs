@@ -12,6 +12,10 @@ pub(crate) const FIRST_SEGMENT: &str = "log.first";
 pub(crate) const LOG_SYNCED: &str = "log.synced";
 /// Where the log ends, its last number and time, after a clean close; empty while open.
 pub(crate) const CLEAN_END: &str = "log.clean_end";
+/// The commit that this copy was made at; empty once it was opened for writing: a history of its own begins then.
+pub(crate) const CHECKPOINT: &str = "log.checkpoint";
+/// Which history of the database the log belongs to, if it is not the first.
+pub(crate) const TIMELINE: &str = "log.timeline";
 /// Numbers above this were never used.
 pub(crate) const RESERVED: &str = "seqno.reserved";
 /// Options of the database that were set.
@@ -53,6 +57,14 @@ impl CleanClose {
             })),
             _ => Err(bad_note(CLEAN_END)),
         }
+    }
+}
+
+/// Decodes [`FIRST_SEGMENT`]; without it the first segment ever is the first live one.
+pub(crate) fn first_segment(note: Option<&[u8]>) -> Result<u32> {
+    match note {
+        None => Ok(1),
+        Some(note) => note.try_into().map(u32::from_le_bytes).map_err(|_| bad_note(FIRST_SEGMENT)),
     }
 }
 

@@ -58,6 +58,12 @@ impl Space {
         self.is_dropped.store(true, Ordering::Release);
     }
 
+    /// Last operation that is not in the log; zero if there was none.
+    pub(crate) fn last_volatile(&self) -> Seqno {
+        Seqno::from_raw(self.last_volatile.load(Ordering::Relaxed))
+            .expect("only numbers given out are stored")
+    }
+
     /// # Errors
     ///
     /// `KeyspaceDropped`.

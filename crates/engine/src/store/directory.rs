@@ -7,14 +7,14 @@ use crate::{
     version::{header_error, manifest_number, temporary_number},
 };
 use alloc::{format, string::String, vec::Vec};
-use isopach_env::{CreateOptions, Fs, IoErrorKind, OpenMode, SyncMode, SyncSite, WriteOrigin};
+use isopach_env::{CreateOptions, Fs, IoErrorKind, IoResult, OpenMode, SyncMode, SyncSite, WriteOrigin};
 
 /// Advisory lock of the directory.
 pub(super) const LOCK: &str = "LOCK";
 /// Birth certificate: written last when a store is made.
 pub(super) const IDENTITY: &str = "IDENTITY";
 const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
-/// Present while a copy is being made.
+/// Present while a copy is being made: what will be [`IDENTITY`] once it is whole.
 const PARTIAL: &str = "PARTIAL";
 /// Directories of a store. What is in them says that it was in use.
 pub(super) const DIRECTORIES: [&str; 2] = ["tables", "wal"];
@@ -153,10 +153,31 @@ pub(super) fn write_identity(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<
         Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(error)),
         _ => {}
     }
-    let header = FileHeader { kind: FileKind::Identity, file, database };
-    let temporary = fs.create(IDENTITY_TEMPORARY, &CreateOptions::new(WriteOrigin::Metadata)).map_err(io)?;
-    temporary.write_at(0, &header.encode()).map_err(io)?;
-    temporary.sync(SyncMode::Durable, SyncSite("create.identity")).map_err(io)?;
+    write_certificate(fs, IDENTITY_TEMPORARY, file, database, SyncSite("create.identity")).map_err(io)?;
     fs.rename(IDENTITY_TEMPORARY, IDENTITY).map_err(io)?;
     fs.sync_dir("", SyncSite("create.identity_name")).map_err(io)
+}
+
+/// Prepares an empty place for a copy of a store. Until [`finish_copy`] nobody takes it for one, whatever crashes.
+pub(super) fn begin_copy(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<()> {
+    let io = |name: &'static str| move |error| Error::io(error, "begin the copy", name);
+    write_certificate(fs, PARTIAL, file, database, SyncSite("checkpoint.partial")).map_err(io(PARTIAL))?;
+    for directory in DIRECTORIES {
+        fs.create_dir(directory).map_err(io(directory))?;
+    }
+    fs.sync_dir("", SyncSite("checkpoint.begin")).map_err(io("."))
+}
+
+/// Everything of a copy is durable: makes a store of it.
+pub(super) fn finish_copy(fs: &dyn Fs) -> Result<()> {
+    let io = |error| Error::io(error, "finish the copy", IDENTITY);
+    fs.rename(PARTIAL, IDENTITY).map_err(io)?;
+    fs.sync_dir("", SyncSite("checkpoint.identity")).map_err(io)
+}
+
+fn write_certificate(fs: &dyn Fs, name: &str, file: Uuid, database: Uuid, site: SyncSite) -> IoResult<()> {
+    let header = FileHeader { kind: FileKind::Identity, file, database };
+    let certificate = fs.create(name, &CreateOptions::new(WriteOrigin::Metadata))?;
+    certificate.write_at(0, &header.encode())?;
+    certificate.sync(SyncMode::Durable, site)
 }

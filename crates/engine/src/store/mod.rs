@@ -3,10 +3,12 @@
 //! Owns the directory's life: lock, creation, opening, trees by name, the end. Starts no threads.
 
 mod directory;
+mod checkpoint;
 mod open;
 mod orphans;
 mod verify;
 
+pub use checkpoint::{CheckpointInfo, CheckpointOptions, Cut, Extra};
 pub use open::StoreOptions;
 pub use verify::{Finding, VerifyOptions, VerifyReport};
 

@@ -185,7 +185,7 @@ fn assemble(
     })))
 }
 
-fn uuid_source(env: &Env) -> NewUuid {
+pub(super) fn uuid_source(env: &Env) -> NewUuid {
     let entropy = Arc::clone(&env.entropy);
     Box::new(move || new_uuid(&*entropy))
 }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod compact;
+mod copy;
 mod flush;
 mod options;
 mod outputs;
@@ -16,6 +17,7 @@ mod stats;
 
 pub use apply::{Applied, WriteBatch};
 pub use compact::{CompactionReport, cancelled};
+pub(crate) use copy::MemtablePin;
 pub use flush::FlushReport;
 pub use options::{FilterPolicy, PerLevel, TreeOptions};
 pub use read::{Reader, Scan};

@@ -7,11 +7,11 @@ use crate::{
     error::{Error, Result},
     iter::Cursor,
     table::{self, PropertySeed, TableIdentity, TableOptions, TableWriter},
-    types::{Level, Seqno, UnixUs, Uuid},
+    types::{Level, Seqno, TableId, UnixUs, Uuid},
     version::{Hold, RunAge, TableRef, new_uuid},
 };
 use alloc::{sync::Arc, vec::Vec};
-use isopach_env::{IoErrorKind, SyncSite, WriteOrigin};
+use isopach_env::{Fs, IoErrorKind, SyncSite, WriteOrigin};
 
 use super::options::FilterPolicy;
 
@@ -129,6 +129,21 @@ impl Tree {
         let id = context.file_ids.next_table(context.manifest()?)?;
         let hold =
             context.tables.registry.register(FileKind::Table, &table::file_name(id), 0, Some(self.0.id));
+        match self.create_table(id, &context.env.fs, target) {
+            Ok(writer) => Ok(Unfinished { writer: Some(writer), hold: Some(hold) }),
+            Err(error) => {
+                // A file that was there before is not this job's, whoever's it is.
+                if error.io_error().is_none_or(|io| io.kind() != IoErrorKind::AlreadyExists) {
+                    hold.remove();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Creates a table in `fs`, written as the options of this tree say.
+    pub(super) fn create_table(&self, id: TableId, fs: &Arc<dyn Fs>, target: &Target) -> Result<TableWriter> {
+        let context = &self.0.context;
         let options = TableOptions {
             block_bytes: self.0.options.block_bytes.at(target.level) as usize,
             compression: self.0.options.compression.at(target.level),
@@ -147,17 +162,7 @@ impl Tree {
             ..PropertySeed::new(self.0.id, self.0.name.clone(), now)
         };
         let (uuid, database) = (new_uuid(&*context.env.entropy)?, context.tables.database);
-        let identity = TableIdentity { id, uuid, database };
-        match TableWriter::create(&context.env.fs, identity, options, seed, target.origin) {
-            Ok(writer) => Ok(Unfinished { writer: Some(writer), hold: Some(hold) }),
-            Err(error) => {
-                // A file that was there before is not this job's, whoever's it is.
-                if error.io_error().is_none_or(|io| io.kind() != IoErrorKind::AlreadyExists) {
-                    hold.remove();
-                }
-                Err(error)
-            }
-        }
+        TableWriter::create(fs, TableIdentity { id, uuid, database }, options, seed, target.origin)
     }
 
     fn finish_table(&self, mut unfinished: Unfinished) -> Result<TableRef> {

@@ -2,13 +2,15 @@
 
 use super::{calls::uninterrupted, file::OsFile};
 use crate::{
-    error::{IoErrorKind, IoResult},
+    error::{IoError, IoErrorKind, IoResult},
     file::{CreateOptions, File, OpenMode, SyncSite},
     fs::{DirEntry, FileLock, Fs, LockMode},
     ledger::{Ledger, WriteOrigin},
     name::{Name, is_part},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 use std::{
     fs::{self, DirBuilder, OpenOptions, TryLockError},
     io::ErrorKind,
@@ -128,6 +130,29 @@ impl Fs for OsFs {
             _ => {}
         }
         Ok(uninterrupted(|| fs::rename(&from, &to))?)
+    }
+
+    fn link_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
+        let from = self.path(Name::parse(from)?)?;
+        let (target, to) = target.locate::<OsFs>(to)?;
+        let to = target.path(Name::parse(&to)?)?;
+        check_no_dir(&from)?; // Some systems say that the caller may not.
+        Ok(uninterrupted(|| fs::hard_link(&from, &to))?)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn reflink_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
+        let (target, to) = target.locate::<OsFs>(to)?;
+        let from = open_file(&self.path(Name::parse(from)?)?, OpenOptions::new().read(true))?;
+        let to = target.path(Name::parse(&to)?)?;
+        let clone = uninterrupted(|| for_owner().create_new(true).open(&to))?;
+        uninterrupted(|| Ok(rustix::fs::ioctl_ficlone(&clone, &from)?)).map_err(|error| {
+            let _ = fs::remove_file(&to); // Created above: nobody else's.
+            let error = IoError::from(error);
+            // File systems without clones have many ways to say so.
+            let says_so = [Errno::INVAL, Errno::NOTTY].map(|number| Some(number.raw_os_error()));
+            if says_so.contains(&error.raw_os_error()) { IoErrorKind::Unsupported.into() } else { error }
+        })
     }
 
     fn sync_dir(&self, dir: &str, _site: SyncSite) -> IoResult<()> {

@@ -9,6 +9,7 @@ pub use read_db::ReadDb;
 use crate::{
     background::flush_now,
     batch::Batch,
+    checkpoint::{checkpoint, refused},
     close::Handle,
     error::{Error, ErrorKind, Result},
     health::{Health, Stats},
@@ -19,10 +20,11 @@ use crate::{
     verify::{VerifyOptions, VerifyReport},
 };
 use isopach_engine::{
+    store::{CheckpointInfo, CheckpointOptions},
     types::{Seqno, TreeId, Uuid},
     version::DeletionPause,
 };
-use isopach_env::{Env, MemFs, OsEntropy, SystemClock};
+use isopach_env::{Env, Fs, MemFs, OsEntropy, OsFs, SystemClock};
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// An open database. Clones share it; it is `Send + Sync`.
@@ -232,6 +234,51 @@ impl Db {
         if self.durable_seqno() < seqno { self.sync().map(drop) } else { Ok(()) }
     }
 
+    // ----- copies -----
+
+    /// Makes a database of its own in the new directory `to`: all keyspaces as of one commit, durable when this returns.
+    /// Writers go on meanwhile.
+    ///
+    /// Tables are shared with this database where the file system can, and copied else; the log is copied up to that
+    /// commit. Both databases can be opened, written to and removed without regard to the other.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if anything of that name is there, `NotFound` if its parent is missing, `InvalidArgument` for a
+    /// path without a last part; `OutOfSpace`, `Io`: what was made of the target is removed. `Poisoned`, `Closed`.
+    pub fn checkpoint(&self, to: impl AsRef<Path>) -> Result<CheckpointInfo> {
+        self.checkpoint_with(to, CheckpointOptions::default())
+    }
+
+    /// As [`Db::checkpoint`], with options.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::checkpoint`].
+    pub fn checkpoint_with(
+        &self,
+        to: impl AsRef<Path>,
+        options: CheckpointOptions,
+    ) -> Result<CheckpointInfo> {
+        let (parent, name) = split_target(to.as_ref())?;
+        let fs = OsFs::new(parent).map_err(|error| refused(error, &to.as_ref().to_string_lossy()))?;
+        checkpoint(&self.0.state, Arc::new(fs), name, &options)
+    }
+
+    /// As [`Db::checkpoint`], to the new directory `name` of any backend.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::checkpoint`].
+    pub fn checkpoint_to(
+        &self,
+        fs: Arc<dyn Fs>,
+        name: &str,
+        options: CheckpointOptions,
+    ) -> Result<CheckpointInfo> {
+        checkpoint(&self.0.state, fs, name, &options)
+    }
+
     // ----- maintenance -----
 
     /// Writes all memtables as tables.
@@ -286,4 +333,20 @@ impl Db {
     pub fn health(&self) -> Health {
         Health::of(&self.0.state)
     }
+}
+
+/// The directory in which a target is made, and its name there.
+fn split_target(to: &Path) -> Result<(&Path, &str)> {
+    let refuse = |why: &str| {
+        let message = format!("{} cannot be the target of a checkpoint: {why}", to.display());
+        Err(Error::new(ErrorKind::InvalidArgument, message))
+    };
+    let Some(name) = to.file_name() else {
+        return refuse("it has no last part that names a new directory");
+    };
+    let Some(name) = name.to_str() else {
+        return refuse("its last part is not UTF-8");
+    };
+    let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Ok((parent.unwrap_or(Path::new(".")), name))
 }

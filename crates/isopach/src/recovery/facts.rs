@@ -2,7 +2,10 @@
 
 use crate::{
     error::Result,
-    notes::{CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, bad_note},
+    notes::{
+        CHECKPOINT, CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, TIMELINE, bad_note,
+        first_segment,
+    },
     wal::{LogFacts, Recovered},
 };
 use isopach_engine::{
@@ -17,14 +20,13 @@ pub(super) struct Facts {
     clean: Option<CleanClose>,
     reserved: Seqno,
     log_synced: LogPosition,
+    timeline: Option<u64>,
+    is_copy: bool,
 }
 
 impl Facts {
     pub(super) fn read(store: &Store) -> Result<Facts> {
-        let first_segment = match store.note(FIRST_SEGMENT) {
-            None => 1,
-            Some(note) => note[..].try_into().map(u32::from_le_bytes).map_err(|_| bad_note(FIRST_SEGMENT))?,
-        };
+        let first_segment = first_segment(store.note(FIRST_SEGMENT).as_deref())?;
         let clean = store.note(CLEAN_END).map_or(Ok(None), |note| CleanClose::decode(&note))?;
         let reserved = match store.note(RESERVED) {
             None => Seqno::ZERO,
@@ -40,7 +42,12 @@ impl Facts {
                 LogPosition::from_raw(raw.map_err(|_| bad_note(LOG_SYNCED))?)
             }
         };
-        Ok(Facts { first_segment, clean, reserved, log_synced })
+        let timeline = match store.note(TIMELINE) {
+            None => None,
+            Some(note) => Some(note[..].try_into().map(u64::from_le_bytes).map_err(|_| bad_note(TIMELINE))?),
+        };
+        let is_copy = store.note(CHECKPOINT).is_some_and(|note| !note.is_empty());
+        Ok(Facts { first_segment, clean, reserved, log_synced, timeline, is_copy })
     }
 
     pub(super) fn log(&self) -> LogFacts {
@@ -54,6 +61,16 @@ impl Facts {
 
     pub(super) fn is_clean(&self) -> bool {
         self.clean.is_some() || self.reserved == Seqno::ZERO
+    }
+
+    /// Whether the database is a checkpoint that was not opened for writing yet.
+    pub(super) fn is_copy(&self) -> bool {
+        self.is_copy
+    }
+
+    /// Which history the log belongs to.
+    pub(super) fn timeline(&self, recovered: &Recovered) -> u64 {
+        self.timeline.unwrap_or(recovered.timeline)
     }
 
     /// The last number that may have been given out.

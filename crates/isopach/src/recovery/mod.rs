@@ -10,7 +10,7 @@ use crate::{
     error::{Error, Result},
     events::{Event, Listeners},
     jobs::Jobs,
-    notes::{CLEAN_END, OPTIONS, RESERVED, keyspace_options},
+    notes::{CHECKPOINT, CLEAN_END, OPTIONS, RESERVED, TIMELINE, keyspace_options},
     options::{DbOptions, KeyspaceOptions, SetOptions},
     space::{Space, Spaces},
     state::{State, TRIM},
@@ -123,15 +123,21 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     store.set_cache(options.cache_bytes, options.max_open_files);
 
     let facts = Facts::read(&store).map_err(locate)?;
-    let recovered =
+    let mut recovered =
         recover(&*store.env().fs, store.uuid(), facts.log()).map_err(|error| locate(error.into()))?;
     let last_used = facts.last_used(&recovered);
     // From here on the log has no clean end, and numbers go on above all that were ever given out.
-    let notes = [
+    let mut notes = vec![
         Note::new(CLEAN_END, Vec::new()),
         Note::new(RESERVED, last_used.raw().to_le_bytes()),
         Note::new(OPTIONS, set.encode()),
     ];
+    recovered.timeline = facts.timeline(&recovered);
+    if facts.is_copy() {
+        recovered.timeline = new_timeline(&store).map_err(locate)?;
+        notes.push(Note::new(CHECKPOINT, Vec::new()));
+        notes.push(Note::new(TIMELINE, recovered.timeline.to_le_bytes()));
+    }
     store.commit(&notes).map_err(|error| locate(error.into()))?;
     let wal_options = WalOptions { segment_bytes: segment_bytes(&options) };
     let wal = Wal::start(store.env(), store.files(), wal_options, &recovered);
@@ -161,6 +167,15 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     replay.open_trees().map_err(locate)?;
     replay.run(&mut |replay| flush_if_large(&state, replay)).map_err(locate)?;
     finish(state, replay.trees, &recovered, facts.is_clean())
+}
+
+/// A number for the history that begins here: the copy and its source go on apart, and two openings of one copy too.
+fn new_timeline(store: &Store) -> Result<u64> {
+    let mut bytes = [0; 8];
+    store.env().entropy.fill(&mut bytes).map_err(|error| {
+        isopach_engine::error::Error::io(error, "draw the number of a timeline", "the random source")
+    })?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 /// Finds the log of a store, for a check of it. The inner error is what is wrong with the log.

@@ -45,7 +45,8 @@ mod tests;
 pub(crate) use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
 pub(crate) use recover::{Discarded, LogFacts, Recovered, recover};
 pub(crate) use replay::LogRecord;
-pub(crate) use state::SegmentInfo;
+pub(crate) use segment::segment_name;
+pub(crate) use state::{LogCut, SegmentInfo};
 
 use append::Appender;
 use isopach_engine::{
@@ -113,6 +114,12 @@ impl Wal {
     /// The live segments, oldest first.
     pub(crate) fn segments(&self) -> Vec<SegmentInfo> {
         self.state.lock().list()
+    }
+
+    /// The log as it is now: what is appended later lies behind it.
+    pub(crate) fn cut(&self) -> LogCut {
+        let state = self.state.lock();
+        LogCut { segments: state.list(), end: state.end }
     }
 
     /// Length of all live segments together, without what is reserved for later.

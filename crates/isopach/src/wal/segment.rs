@@ -25,7 +25,7 @@ pub(super) const DATA_AT: u64 = START_AT + record_bytes(Start::ENCODED_BYTES);
 const WINDOW_BYTES: u64 = 256 * 1024;
 
 /// Name of a segment, relative to the root.
-pub(super) fn segment_name(number: u32) -> String {
+pub(crate) fn segment_name(number: u32) -> String {
     format!("{WAL_DIR}/{number:06}.wal")
 }
 

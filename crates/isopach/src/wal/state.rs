@@ -25,6 +25,15 @@ pub(crate) struct SegmentInfo {
     pub bytes: u64,
 }
 
+/// What the log is at one moment, in files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LogCut {
+    /// Live segments, oldest first, each up to the end of its last record.
+    pub segments: Vec<SegmentInfo>,
+    /// Where the log ends.
+    pub end: LogPosition,
+}
+
 /// A segment that the log still needs.
 pub(super) struct Live {
     pub(super) number: u32,

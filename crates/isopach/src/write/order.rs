@@ -46,6 +46,12 @@ impl Order<'_> {
         self.commits.views.visible()
     }
 
+    /// The last number given out, and the time of its commit.
+    pub(crate) fn numbered(&self) -> (Seqno, UnixUs) {
+        let numbering = self.commits.numbering.lock();
+        (numbering.next.before(), numbering.last_time)
+    }
+
     /// Ends the numbering: who comes later gets `Closed`, also with writes that no log would refuse. Returns the last
     /// number given out, and the time of its commit.
     pub(crate) fn end(&self) -> (Seqno, UnixUs) {

@@ -5,6 +5,7 @@ mod support;
 mod arguments;
 mod basics;
 mod budget;
+mod checkpoint;
 mod closing;
 mod concurrent;
 mod crash;

@@ -1,7 +1,10 @@
 //! Rules of files as entries: creating, removing, renaming, locking.
 
 use super::{OPTIONS, Rule, assert_fails, assert_works, content_of, make_file, names_in, open};
-use isopach_env::{CreateOptions, Fs, IoErrorKind, LockMode, OpenMode, WriteOrigin};
+use isopach_env::{
+    CreateOptions, DirEntry, File, Fs, IoErrorKind, IoResult, LockMode, OpenMode, SubDir, SyncSite,
+    WriteOrigin,
+};
 use std::{
     sync::{
         Arc,
@@ -18,6 +21,9 @@ pub(super) const RULES: &[Rule] = &[
     ("rename replaces the target, and handles of both files go on", rename_replaces),
     ("rename onto the same name changes nothing", rename_onto_itself),
     ("at every moment of a rename the target is one of the two files", rename_is_atomic),
+    ("a link is the same file under a second name", links_share_a_file),
+    ("a clone is a file of its own", clones_are_files_of_their_own),
+    ("links and clones refuse what is taken or missing, and leave it alone", links_refuse),
     ("locks: an exclusive one is alone, shared ones are not", locks_exclude),
     ("locks: only an exclusive one creates its file", exclusive_locks_create),
     ("the ledger counts written bytes by origin", ledger_counts),
@@ -121,6 +127,119 @@ fn rename_is_atomic(fs: &Arc<dyn Fs>) {
             assert_eq!(content, [first; 64], "the target is one whole file");
         }
     });
+}
+
+/// A way to give a file a second name.
+type Second = fn(&dyn Fs, &str, &dyn Fs, &str) -> IoResult<()>;
+
+const LINK: Second = |fs, from, target, to| fs.link_to(from, target, to);
+const CLONE: Second = |fs, from, target, to| fs.reflink_to(from, target, to);
+
+fn can(second: Second, fs: &Arc<dyn Fs>) -> bool {
+    make_file(fs, "probe", b"?");
+    let result = second(&**fs, "probe", &**fs, "probe2");
+    assert_eq!(fs.exists("probe2").unwrap(), result.is_ok(), "what failed left nothing");
+    for name in ["probe", "probe2"].iter().take(1 + usize::from(result.is_ok())) {
+        assert_works(fs.remove_file(name), name);
+    }
+    !result.is_err_and(|error| error.kind() == IoErrorKind::Unsupported)
+}
+
+fn links_share_a_file(fs: &Arc<dyn Fs>) {
+    if !can(LINK, fs) {
+        return;
+    }
+    assert_works(fs.create_dir("dir"), "create_dir");
+    let part = SubDir::open(Arc::clone(fs), "dir").expect("it was made");
+    let file = make_file(fs, "a", b"123");
+
+    assert_works(fs.link_to("a", &part, "b"), "link_to a part of the same place");
+    assert_works(part.link_to("b", &**fs, "c"), "link_to from a part of the same place");
+
+    assert_works(file.write_at(1, b"x"), "write_at");
+    for name in ["a", "dir/b", "c"] {
+        assert_eq!(content_of(&open(fs, name)), b"1x3", "{name} shows what was written");
+    }
+    assert_works(fs.remove_file("a"), "remove_file");
+    assert_eq!(content_of(&open(fs, "dir/b")), b"1x3", "a name goes, the file stays");
+    make_file(fs, "a", b"new");
+    assert_eq!(content_of(&open(fs, "c")), b"1x3", "a new file under an old name is another");
+}
+
+fn clones_are_files_of_their_own(fs: &Arc<dyn Fs>) {
+    if !can(CLONE, fs) {
+        return;
+    }
+    let file = make_file(fs, "a", b"123");
+
+    assert_works(fs.reflink_to("a", &**fs, "b"), "reflink_to");
+
+    assert_works(file.write_at(1, b"x"), "write_at");
+    assert_eq!(content_of(&open(fs, "b")), b"123", "the clone does not change with the source");
+}
+
+fn links_refuse(fs: &Arc<dyn Fs>) {
+    for second in [LINK, CLONE] {
+        if !can(second, fs) {
+            continue;
+        }
+        make_file(fs, "a", b"1");
+        make_file(fs, "taken", b"2");
+        assert_works(fs.create_dir("dir"), "create_dir");
+
+        assert_fails(second(&**fs, "a", &**fs, "taken"), IoErrorKind::AlreadyExists, "onto a file");
+        assert_fails(second(&**fs, "a", &**fs, "dir"), IoErrorKind::AlreadyExists, "onto a directory");
+        assert_fails(second(&**fs, "a", &**fs, "a"), IoErrorKind::AlreadyExists, "onto itself");
+        assert_fails(second(&**fs, "missing", &**fs, "b"), IoErrorKind::NotFound, "of a missing file");
+        assert_fails(second(&**fs, "a", &**fs, "no/b"), IoErrorKind::NotFound, "below a missing directory");
+        assert_fails(second(&**fs, "dir", &**fs, "b"), IoErrorKind::IsADirectory, "of a directory");
+        let elsewhere = OnlyNames;
+        assert_fails(second(&**fs, "a", &elsewhere, "b"), IoErrorKind::Unsupported, "to another backend");
+
+        assert_eq!(content_of(&open(fs, "taken")), b"2");
+        for name in ["a", "taken"] {
+            assert_works(fs.remove_file(name), name);
+        }
+        assert_works(fs.remove_dir("dir"), "remove_dir");
+        assert_eq!(names_in(fs, ""), [""; 0], "what was refused left nothing");
+    }
+}
+
+/// A backend that is none of those under test.
+struct OnlyNames;
+
+impl Fs for OnlyNames {
+    fn open(&self, _: &str, _: OpenMode) -> IoResult<Arc<dyn File>> {
+        Err(IoErrorKind::Unsupported.into())
+    }
+
+    fn create(&self, _: &str, _: &CreateOptions) -> IoResult<Arc<dyn File>> {
+        Err(IoErrorKind::Unsupported.into())
+    }
+
+    fn create_dir(&self, _: &str) -> IoResult<()> {
+        Err(IoErrorKind::Unsupported.into())
+    }
+
+    fn list(&self, _: &str) -> IoResult<Vec<DirEntry>> {
+        Err(IoErrorKind::Unsupported.into())
+    }
+
+    fn remove_file(&self, _: &str) -> IoResult<()> {
+        Err(IoErrorKind::Unsupported.into())
+    }
+
+    fn remove_dir(&self, _: &str) -> IoResult<()> {
+        Err(IoErrorKind::Unsupported.into())
+    }
+
+    fn rename(&self, _: &str, _: &str) -> IoResult<()> {
+        Err(IoErrorKind::Unsupported.into())
+    }
+
+    fn sync_dir(&self, _: &str, _: SyncSite) -> IoResult<()> {
+        Err(IoErrorKind::Unsupported.into())
+    }
 }
 
 fn locks_exclude(fs: &Arc<dyn Fs>) {

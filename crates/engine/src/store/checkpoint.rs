@@ -1,0 +1,356 @@
+//! Checkpoint: a store of its own, made of what this one holds at one moment.
+//!
+//! Reads top-down: [`Store::cut`] captures and does no I/O; [`Store::checkpoint`] writes. Tables are never written to
+//! after they are finished, so the copy may share them with the source: clones and links are as good as copies.
+//!
+//! Until IDENTITY is there the target is no store, and is refused by name ([`PARTIAL`](super::directory::PARTIAL)).
+
+use super::{
+    Store,
+    directory::{DIRECTORIES, IDENTITY, begin_copy, finish_copy},
+    open::uuid_source,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    table::{self, TableMeta},
+    tree::{MemtablePin, Tree},
+    types::{Seqno, TableId},
+    version::{
+        Catalog, Change, DeletionPause, FileRegistry, Lease, Manifest, Note, TablesChange, check_names,
+    },
+};
+use alloc::{format, sync::Arc, vec::Vec};
+use isopach_env::{CreateOptions, Fs, IoErrorKind, OpenMode, SyncMode, SyncSite, WriteOrigin};
+
+/// Number of a copy's manifest.
+const FIRST_MANIFEST: u32 = 1;
+
+/// A captured state of all trees. No file is removed while it is held.
+pub struct Cut {
+    at: Seqno,
+    catalog: Catalog,
+    /// Of trees whose memtables hold what no log of the caller does.
+    unlogged: Vec<MemtablePin>,
+    /// Files stay, and the directory stays locked.
+    _pause: DeletionPause,
+    _lease: Lease,
+}
+
+impl Cut {
+    /// Its position.
+    pub fn at(&self) -> Seqno {
+        self.at
+    }
+
+    /// The value of a [`Note`], as it was captured.
+    pub fn note(&self, name: &str) -> Option<&[u8]> {
+        self.catalog.notes.get(name).map(Vec::as_slice)
+    }
+}
+
+/// How a checkpoint is made.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CheckpointOptions {
+    /// Flush first, so that the copy needs no log. Off: the log goes with it, and of memtables only what it lacks.
+    pub flush: bool,
+    /// Prefer clones of files, which share blocks until written, then links, then copies. Off: links, then copies.
+    pub reflink: bool,
+}
+
+/// No flush, clones preferred.
+impl Default for CheckpointOptions {
+    fn default() -> CheckpointOptions {
+        CheckpointOptions { flush: false, reflink: true }
+    }
+}
+
+impl CheckpointOptions {
+    /// The defaults.
+    pub fn new() -> CheckpointOptions {
+        CheckpointOptions::default()
+    }
+
+    /// Sets [`CheckpointOptions::flush`].
+    #[must_use]
+    pub fn flush(self, flush: bool) -> CheckpointOptions {
+        CheckpointOptions { flush, ..self }
+    }
+
+    /// Sets [`CheckpointOptions::reflink`].
+    #[must_use]
+    pub fn reflink(self, reflink: bool) -> CheckpointOptions {
+        CheckpointOptions { reflink, ..self }
+    }
+}
+
+/// A finished checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct CheckpointInfo {
+    /// It holds exactly the commits `<=` this.
+    pub seqno: Seqno,
+    /// Its files.
+    pub files: u64,
+    /// Of these, tables.
+    pub tables: u64,
+    /// Sizes of its files, however they came.
+    pub bytes: u64,
+    /// Of these, files linked.
+    pub linked_files: u64,
+    /// Of these, files cloned.
+    pub cloned_files: u64,
+    /// Bytes that had to be copied or written.
+    pub copied_bytes: u64,
+}
+
+impl CheckpointInfo {
+    fn count(&mut self, bytes: u64, how: Brought) {
+        self.files += 1;
+        self.bytes += bytes;
+        match how {
+            Brought::Cloned => self.cloned_files += 1,
+            Brought::Linked => self.linked_files += 1,
+            Brought::Copied => self.copied_bytes += bytes,
+        }
+    }
+}
+
+/// How a file came into a checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Brought {
+    Cloned,
+    Linked,
+    Copied,
+}
+
+/// Adds files of the caller to a checkpoint: the log, for one.
+pub struct Extra<'a> {
+    from: &'a dyn Fs,
+    to: &'a dyn Fs,
+    info: &'a mut CheckpointInfo,
+}
+
+impl Extra<'_> {
+    /// Copies the first `bytes` of a file, durable on return. Its directory is synced later.
+    ///
+    /// # Errors
+    ///
+    /// The backends'; `Corruption` if the file is shorter.
+    pub fn copy(&mut self, name: &str, bytes: u64) -> Result<()> {
+        copy_file(self.from, self.to, name, bytes)?;
+        self.info.count(bytes, Brought::Copied);
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Captures all trees at `at`, for [`Store::checkpoint`]. No I/O; call it where everything up to `at` is applied,
+    /// and nothing above it.
+    ///
+    /// Of the trees in `unlogged` what is in memory only is captured too; of others the caller copies its log.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `ReadOnly`, `Poisoned`.
+    pub fn cut(&self, at: Seqno, unlogged: &[Tree]) -> Result<Cut> {
+        let lease = self.0.context.enter()?;
+        let manifest = self.0.context.manifest()?;
+        manifest.check()?;
+        // In this order: no file of the catalog is removed, and no operation is in neither memtable nor catalog.
+        let pause = self.pause_deletions();
+        let unlogged = unlogged.iter().map(Tree::pin_memtables).collect();
+        let catalog = manifest.with_catalog(Catalog::clone);
+        Ok(Cut { at, catalog, unlogged, _pause: pause, _lease: lease })
+    }
+
+    /// Makes a store of its own out of `cut` in `to`, an empty place. It holds exactly the operations `<=`
+    /// [`Cut::at`], with `notes` over those that were captured. Durable on return, its entry in the parent included.
+    ///
+    /// `extra` adds files of the caller before the copy becomes valid. On an error `to` is emptied.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if there is anything in `to`: it stays. `InvalidArgument` for names of notes; the backends'.
+    pub fn checkpoint(
+        &self,
+        cut: Cut,
+        to: &Arc<dyn Fs>,
+        options: &CheckpointOptions,
+        notes: &[Note],
+        extra: &mut dyn FnMut(&mut Extra<'_>) -> Result<()>,
+    ) -> Result<CheckpointInfo> {
+        check_names(notes)?;
+        let is_empty = to.list("").map_err(|error| Error::io(error, "list the target", "."))?.is_empty();
+        if !is_empty {
+            return Err(Error::new(ErrorKind::AlreadyExists, "the target of the checkpoint is not empty"));
+        }
+        let guard = EmptyUnlessDone { to: &**to, is_done: false };
+        let info = self.fill(cut, to, options, notes, extra)?;
+        guard.done();
+        Ok(info)
+    }
+
+    fn fill(
+        &self,
+        cut: Cut,
+        to: &Arc<dyn Fs>,
+        options: &CheckpointOptions,
+        notes: &[Note],
+        extra: &mut dyn FnMut(&mut Extra<'_>) -> Result<()>,
+    ) -> Result<CheckpointInfo> {
+        let (from, database) = (&self.0.context.env.fs, self.uuid());
+        let Cut { at, mut catalog, unlogged, _pause, _lease } = cut;
+        let mut info = CheckpointInfo { seqno: at, ..CheckpointInfo::default() };
+        let draw = uuid_source(&self.0.context.env);
+        begin_copy(&**to, draw()?, database)?;
+
+        for table in catalog.trees.values().flat_map(|tree| tree.levels.tables()).map(|(.., table)| table) {
+            let how = bring_table(&**from, &**to, table, options)?;
+            info.count(table.bytes, how);
+            info.tables += 1;
+        }
+        for pin in &unlogged {
+            for table in self.write_unlogged(&mut catalog, pin, at, to)? {
+                info.count(table.bytes, Brought::Copied);
+                info.tables += 1;
+            }
+        }
+        extra(&mut Extra { from: &**from, to: &**to, info: &mut info })?;
+        for directory in DIRECTORIES {
+            let synced = to.sync_dir(directory, SyncSite("checkpoint.directory"));
+            synced.map_err(|error| Error::io(error, "sync the directory", directory))?;
+        }
+
+        let notes = notes.iter().cloned().map(Change::Note).collect::<Vec<_>>();
+        catalog.apply(&notes).expect("notes contradict nothing");
+        let registry = FileRegistry::new(Arc::clone(to));
+        let manifest = Manifest::start(Arc::clone(to), registry, database, draw, FIRST_MANIFEST, catalog)?;
+        finish_copy(&**to)?; // The commit point: before it there is no store.
+        for name in [&*manifest.current_name(), IDENTITY] {
+            let size = to.open(name, OpenMode::Read).and_then(|file| file.size_bytes());
+            let bytes = size.map_err(|error| Error::io(error, "measure", name))?;
+            info.count(bytes, Brought::Copied);
+        }
+        let synced = to.sync_parent(SyncSite("checkpoint.parent"));
+        synced.map_err(|error| Error::io(error, "sync the parent directory of", "."))?;
+        Ok(info)
+    }
+
+    /// Writes what no log holds as tables of the copy only, and names them in its catalog.
+    fn write_unlogged(
+        &self,
+        catalog: &mut Catalog,
+        pin: &MemtablePin,
+        at: Seqno,
+        to: &Arc<dyn Fs>,
+    ) -> Result<Vec<Arc<TableMeta>>> {
+        let Some(tree) = catalog.trees.get(&pin.tree().id()) else {
+            return Ok(Vec::new()); // Dropped meanwhile: its drop lies before the cut.
+        };
+        let added = pin.write_above(tree.replay_point, at, to)?;
+        let written = added.iter().map(|added| Arc::clone(&added.table)).collect();
+        if let Some(TableId(last)) = added.iter().map(|added| added.table.id).max() {
+            catalog.file_id_mark = catalog.file_id_mark.max(last + 1);
+        }
+        let mut change = TablesChange::of(pin.tree().id());
+        change.added = added;
+        change.replay_point = Some(at);
+        let change = Change::Tables(change);
+        catalog.apply(&[change]).expect("INV-MAN-3: newer tables fit into level 0");
+        Ok(written)
+    }
+}
+
+/// Clones, links or copies a table, durable on return.
+fn bring_table(
+    from: &dyn Fs,
+    to: &dyn Fs,
+    table: &TableMeta,
+    options: &CheckpointOptions,
+) -> Result<Brought> {
+    let name = table::file_name(table.id);
+    if options.reflink && shares(from.reflink_to(&name, to, &name), &name, "clone")? {
+        sync_file(to, &name)?;
+        return Ok(Brought::Cloned);
+    }
+    if shares(from.link_to(&name, to, &name), &name, "link")? {
+        return Ok(Brought::Linked);
+    }
+    copy_file(from, to, &name, table.bytes)?;
+    Ok(Brought::Copied)
+}
+
+/// Whether a file could be shared. Backends that cannot, or not between these places, leave it to a copy; any other
+/// failure is one.
+fn shares(shared: isopach_env::IoResult<()>, name: &str, doing: &str) -> Result<bool> {
+    match shared {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), IoErrorKind::Unsupported | IoErrorKind::CrossDevice) => {
+            Ok(false)
+        }
+        Err(error) => Err(Error::io(error, doing, name)),
+    }
+}
+
+/// Copies the first `bytes` of a file, durable on return.
+fn copy_file(from: &dyn Fs, to: &dyn Fs, name: &str, bytes: u64) -> Result<()> {
+    const STEP_BYTES: u64 = 1 << 20;
+    let reading = |error| Error::io(error, "read for a checkpoint", name);
+    let writing = |error| Error::io(error, "write to a checkpoint", name);
+    let source = from.open(name, OpenMode::Read).map_err(reading)?;
+    let copy = to.create(name, &CreateOptions::new(WriteOrigin::Checkpoint)).map_err(writing)?;
+    let mut buffer = alloc::vec![0; bytes.min(STEP_BYTES) as usize];
+    let mut at = 0;
+    while at < bytes {
+        let step = &mut buffer[..(bytes - at).min(STEP_BYTES) as usize];
+        source.read_exact_at(at, step).map_err(|error| match error.kind() {
+            IoErrorKind::UnexpectedEnd => Error::corrupt(
+                name,
+                at,
+                format_args!("the file ends before byte {bytes}, to which it was written"),
+            ),
+            _ => reading(error),
+        })?;
+        copy.write_at(at, step).map_err(writing)?;
+        at += step.len() as u64;
+    }
+    copy.sync(SyncMode::Durable, SyncSite("checkpoint.copy")).map_err(writing)
+}
+
+/// A clone has its own blocks to be made durable, through a handle that may write.
+fn sync_file(to: &dyn Fs, name: &str) -> Result<()> {
+    to.open(name, OpenMode::ReadWrite)
+        .and_then(|clone| clone.sync(SyncMode::Durable, SyncSite("checkpoint.clone")))
+        .map_err(|error| Error::io(error, "sync a clone", name))
+}
+
+/// Empties the target of a checkpoint that was not finished, by an error or a panic. What cannot be removed stays: it
+/// is refused as a partial copy.
+struct EmptyUnlessDone<'a> {
+    to: &'a dyn Fs,
+    is_done: bool,
+}
+
+impl EmptyUnlessDone<'_> {
+    fn done(mut self) {
+        self.is_done = true;
+    }
+}
+
+impl Drop for EmptyUnlessDone<'_> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        for directory in DIRECTORIES {
+            for entry in self.to.list(directory).unwrap_or_default() {
+                let _ = self.to.remove_file(&format!("{directory}/{}", entry.name));
+            }
+            let _ = self.to.remove_dir(directory);
+        }
+        for entry in self.to.list("").unwrap_or_default() {
+            let _ = self.to.remove_file(&entry.name);
+        }
+    }
+}
