@@ -11,7 +11,7 @@ use isopach::{
     env::{Fs, MemFs, OpenMode},
 };
 use ledger::Ledger;
-use std::sync::Arc;
+use std::{panic::resume_unwind, sync::Arc};
 use testkit::{Rng, Step, StepFs, seeds};
 use workload::Writer;
 
@@ -45,7 +45,7 @@ fn crash_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&StepFs, &Led
     work(&fs, &ledger);
     fs.unwatch();
     drop(fs); // And the watcher with its sender.
-    checker.finish()
+    checker.finish().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// The image with the first part of a write, if the step is one.

@@ -1,14 +1,17 @@
 //! Random operations on a database and on the oracle: every answer must be the same, under every set of options.
 
-mod driver;
+mod option_set;
 mod scans;
 
+mod driver;
+
 use crate::support::env_of;
-use driver::{Driver, OptionSet};
+use driver::Driver;
 use isopach::{
     Compression, Durability, FilterPolicy, PerLevel,
     env::{Env, MemFs, OsFs, SyncSite},
 };
+use option_set::OptionSet;
 use testkit::{Rng, TempDir, seeds};
 
 /// Options that must not show in any answer.

@@ -11,17 +11,30 @@ use crate::{
 };
 use isopach::{
     Db, Durability, WriteOptions,
-    env::{File, Fs, OpenMode},
+    env::{File, Fs, OpenMode, SyncSite},
 };
-use std::sync::{Arc, Mutex, mpsc};
+use std::{
+    any::Any,
+    panic::resume_unwind,
+    sync::{Arc, Mutex, mpsc},
+};
 use testkit::{Op, PowerLossFs, Rng, Step, StepFs, seeds};
 
 /// Images of one step.
-const IMAGES: usize = 3;
+const IMAGES: usize = 2;
 
 /// Runs `work` on files whose every step may be the last. Returns the number of images that were looked at.
 fn lose_power_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&StepFs, &Ledger)) -> usize {
-    let files = PowerLossFs::new();
+    let outcome = lose_power(PowerLossFs::new(), seed, one_in, work);
+    outcome.unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+fn lose_power(
+    files: PowerLossFs,
+    seed: u64,
+    one_in: usize,
+    work: impl FnOnce(&StepFs, &Ledger),
+) -> Result<usize, Box<dyn Any + Send>> {
     let fs = StepFs::new(Arc::new(files.clone()));
     let (ledger, checker) = (Ledger::default(), Checker::start());
     let (sender, watched) = (checker.sender(), ledger.clone());
@@ -99,20 +112,20 @@ fn a_power_loss_at_any_step_of_mixed_work_leaves_a_prefix_with_all_that_was_sync
             Writer::new(&db, ledger, rng.fork()).run(25);
             drop(db);
         });
-        assert!(images > 300, "{images} images");
+        assert!(images > 200, "{images} images");
     }
 }
 
 #[test]
 fn a_power_loss_at_any_step_of_rotation_flush_and_compaction_leaves_a_prefix() {
     for seed in seeds(1) {
-        let images = lose_power_at_every_step(seed, 5, |fs, ledger| {
+        let images = lose_power_at_every_step(seed, 12, |fs, ledger| {
             let db = small(fs.clone()).open().unwrap();
             Writer::new(&db, ledger, Rng::new(seed)).fill(500);
             assert!(db.stats().keyspaces.iter().any(|keyspace| keyspace.tree.compactions > 0));
             db.close().unwrap();
         });
-        assert!(images > 200, "{images} images");
+        assert!(images > 50, "{images} images");
     }
 }
 
@@ -131,7 +144,7 @@ fn a_power_loss_at_any_step_of_making_and_dropping_keyspaces_leaves_a_prefix() {
 
 #[test]
 fn what_was_found_in_the_log_is_durable_once_the_database_is_open() {
-    for seed in seeds(40) {
+    for seed in seeds(15) {
         let mut rng = Rng::new(seed);
         let (files, ledger) = (PowerLossFs::new(), Ledger::default());
         let db = small(files.clone()).open().unwrap();
@@ -219,4 +232,34 @@ fn every_step_of_a_creation_can_be_the_last() {
         eprintln!("before {step}");
         check_image(&image, &Ledger::default(), Default::default(), 0);
     }
+}
+
+/// That the tests above can fail: without any one of the syncs there is a power loss that breaks a promise.
+#[test]
+fn every_sync_is_needed() {
+    let work = |seed| {
+        move |fs: &StepFs, ledger: &Ledger| {
+            let mut rng = Rng::new(seed);
+            let db = small(fs.clone()).open().unwrap();
+            Writer::new(&db, ledger, rng.fork()).run(60);
+            drop(db);
+            let db = small(fs.clone()).open().unwrap();
+            Writer::new(&db, ledger, rng.fork()).run(20);
+        }
+    };
+    let files = PowerLossFs::new();
+    lose_power(files.clone(), 1, usize::MAX, work(1)).unwrap();
+    let mut sites = files.sites();
+    // Of empty directories, for file systems that make a new directory durable by itself only; here it has no effect.
+    sites.retain(|site| *site != "create.directory");
+    assert!(sites.len() > 8, "{sites:?}");
+    let is_noticed = |site: &&'static str| {
+        (0..10).any(|seed| {
+            let files = PowerLossFs::new();
+            files.mute(SyncSite(site));
+            lose_power(files, seed, 2, work(seed)).is_err()
+        })
+    };
+    let unnoticed: Vec<_> = sites.iter().filter(|site| !is_noticed(site)).collect();
+    assert!(unnoticed.is_empty(), "nobody misses the syncs of {unnoticed:?}");
 }

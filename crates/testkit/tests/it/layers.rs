@@ -15,7 +15,8 @@ fn modules_name_only_the_layers_below_them() {
     let mut looked_at = 0;
     for name in ["env", "engine", "isopach"] {
         let src = crates().join(name).join("src");
-        let layers = layers_of(&fs::read_to_string(src.join("lib.rs")).unwrap());
+        let lib = fs::read_to_string(src.join("lib.rs")).unwrap();
+        let (layers, exports) = (layers_of(&lib), exports_of(&code_of(&lib)));
         assert!(layers.len() >= 10, "{name}: the mod lines were found");
         for (level, layer) in layers.iter().enumerate() {
             for file in files_of(&src, layer) {
@@ -23,6 +24,9 @@ fn modules_name_only_the_layers_below_them() {
                 let code = code_of(&fs::read_to_string(&file).unwrap());
                 for named in names_in(&code, is_top) {
                     looked_at += 1;
+                    // What the root exports is its module's, by whatever path it is named.
+                    let owner = exports.iter().find(|(export, _)| *export == named);
+                    let named = owner.map_or(named, |(_, module)| module.clone());
                     if layers.iter().position(|other| *other == named).is_some_and(|other| other > level) {
                         found.push(format!("{}: {layer} names {named}, a layer above it", file.display()));
                     }
@@ -42,6 +46,12 @@ fn a_name_is_found_in_paths_groups_and_parents() {
     found.sort();
 
     assert_eq!(found, ["a", "b", "e", "g", "i"]);
+    assert_eq!(
+        exports_of("pub use a::{B, c::D}; use x::Y; pub use e::F as G;"),
+        [("B", "a"), ("c", "a"), ("D", "a"), ("F", "e"), ("as", "e"), ("G", "e")]
+            .map(|(name, module)| (name.to_owned(), module.to_owned()))
+    );
+    assert!(has_unsafe("x = unsafe { y };") && !has_unsafe("#![deny(unsafe_code)] // unsafe"));
     assert_eq!(layers_of("//! mod x;\nmod a;\npub mod b;\n#[cfg(test)]\nmod t;\n"), ["a", "b"]);
 }
 
@@ -59,6 +69,52 @@ fn layers_of(lib: &str) -> Vec<String> {
         is_test = line.contains("cfg(test)");
     }
     layers
+}
+
+/// What the crate's root exports, and the module each name comes from.
+fn exports_of(lib: &str) -> Vec<(String, String)> {
+    let mut exports = Vec::new();
+    for (at, _) in lib.match_indices("pub use ") {
+        let rest = &lib[at + "pub use ".len()..];
+        let Some((path, _)) = rest.split_once(';') else { continue };
+        let module = identifier(path);
+        let names = path.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|name| !name.is_empty());
+        exports.extend(names.skip(1).map(|name| (name.to_owned(), module.clone())));
+    }
+    exports
+}
+
+/// The one file that holds unsafe code; ARCHITECTURE.md says why.
+const UNSAFE: [&str; 1] = ["env/src/sync/spin.rs"];
+
+#[test]
+fn unsafe_code_is_where_the_architecture_says() {
+    let architecture = fs::read_to_string(crates().join("../ARCHITECTURE.md")).unwrap();
+    for file in UNSAFE {
+        assert!(architecture.contains(&format!("crates/{file}")), "ARCHITECTURE.md names {file}");
+    }
+    let mut found = Vec::new();
+    for name in ["env", "engine", "isopach", "cli", "testkit"] {
+        let mut open = vec![crates().join(name).join("src")];
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if has_unsafe(&fs::read_to_string(&path).unwrap()) {
+                let inside = path.strip_prefix(crates()).unwrap();
+                found.push(inside.to_str().unwrap().replace(std::path::MAIN_SEPARATOR, "/"));
+            }
+        }
+    }
+    assert_eq!(found, UNSAFE);
+}
+
+/// Whether the code has a block, function, trait or implementation that is unsafe.
+fn has_unsafe(text: &str) -> bool {
+    let mut words = text.lines().flat_map(|line| {
+        let code = line.split("//").next().unwrap_or_default();
+        code.split(|c: char| !c.is_alphanumeric() && c != '_')
+    });
+    words.any(|word| word == "unsafe")
 }
 
 /// Files of a module, without its tests.

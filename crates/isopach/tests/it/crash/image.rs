@@ -5,7 +5,6 @@ use crate::support::{SOON, contents, files_in, small};
 use isopach::{Db, ErrorKind, VerifyOptions, env::Fs};
 use std::{
     any::Any,
-    panic::resume_unwind,
     sync::mpsc::{SyncSender, sync_channel},
     thread::{self, JoinHandle},
 };
@@ -41,11 +40,11 @@ impl Checker {
         self.sender.clone().expect("it runs")
     }
 
-    /// Waits for all checks and returns how many there were. Whoever sends has ended.
-    pub(crate) fn finish(mut self) -> usize {
+    /// Waits for all checks and returns how many there were, or the panic of the first that failed. Whoever sends
+    /// has ended.
+    pub(crate) fn finish(mut self) -> Result<usize, Box<dyn Any + Send>> {
         drop(self.sender.take());
-        let outcome: Result<usize, Box<dyn Any + Send>> = self.thread.take().expect("it runs").join();
-        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+        self.thread.take().expect("it runs").join()
     }
 }
 

@@ -1,76 +1,20 @@
 //! A database and its oracle, side by side.
 
-use super::scans::{Held, check_scan};
-use crate::support::{SOON, contents, entries};
+mod upkeep;
+
+use super::{
+    option_set::OptionSet,
+    scans::{Held, check_scan},
+};
+use crate::support::SOON;
 use isopach::{
-    Builder, Compression, Db, Durability, ErrorKind, FilterPolicy, Keyspace, KeyspaceOptions, PerLevel,
-    Readable, Seqno, Slice, Snapshot, VerifyOptions, WriteOptions, env::Env,
+    Db, Durability, ErrorKind, Keyspace, Readable, Seqno, Slice, Snapshot, WriteOptions, env::Env,
 };
 use std::{collections::BTreeMap, ops::Bound};
 use testkit::{
     Op, Oracle, Rng, SpaceId,
     inputs::{self, Bounds},
 };
-
-/// Options that a run is made under.
-#[derive(Clone, Debug)]
-pub(crate) struct OptionSet {
-    pub(crate) threads: usize,
-    pub(crate) cache_bytes: u64,
-    pub(crate) write_buffer_bytes: u64,
-    pub(crate) max_open_files: usize,
-    pub(crate) durability: Durability,
-    pub(crate) block_bytes: u32,
-    pub(crate) table_bytes: u64,
-    pub(crate) filters: FilterPolicy,
-    pub(crate) compression: Compression,
-    pub(crate) per_level: Option<(PerLevel<Compression>, PerLevel<u32>)>,
-}
-
-impl Default for OptionSet {
-    fn default() -> OptionSet {
-        OptionSet {
-            threads: 2,
-            cache_bytes: 32 << 10,
-            write_buffer_bytes: 16 << 10,
-            max_open_files: 64,
-            durability: Durability::Buffered,
-            block_bytes: 4 << 10,
-            table_bytes: 64 << 10,
-            filters: FilterPolicy::BitsPerKey(10.0),
-            compression: Compression::Lz4,
-            per_level: None,
-        }
-    }
-}
-
-impl OptionSet {
-    fn builder(&self, env: &Env) -> Builder {
-        Db::builder("db")
-            .env(env.clone())
-            .threads(self.threads)
-            .cache_bytes(self.cache_bytes)
-            .memory_budget(self.cache_bytes + (2 << 20))
-            .write_buffer_bytes(self.write_buffer_bytes)
-            .max_open_files(self.max_open_files)
-            .max_wal_bytes(1 << 20)
-            .durability(self.durability)
-    }
-
-    fn keyspace(&self) -> KeyspaceOptions {
-        let options = KeyspaceOptions::new()
-            .table_bytes(self.table_bytes)
-            .filters(self.filters)
-            .block_bytes(self.block_bytes)
-            .compression(self.compression);
-        match &self.per_level {
-            None => options,
-            Some((compression, block_bytes)) => {
-                options.compression(compression.clone()).block_bytes(block_bytes.clone())
-            }
-        }
-    }
-}
 
 /// Names of keyspaces.
 const NAMES: [&str; 4] = ["a", "b", "a longer name", "ü"];
@@ -422,101 +366,5 @@ impl Driver {
             let at = self.rng.below(self.scans.len());
             self.scans[at].step(&mut self.rng);
         }
-    }
-
-    // ----- maintenance -----
-
-    fn compact(&mut self) {
-        let space = self.any_space();
-        let handle = self.handle(space);
-        if self.rng.one_in(2) {
-            handle.compact_range(..).unwrap();
-        } else {
-            handle.compact_range(self.bounds()).unwrap();
-        }
-    }
-
-    fn sync(&mut self) {
-        let at = self.rng.below(self.seqnos.len());
-        let seqno = self.seqnos[at];
-        self.db().wait_durable(seqno).unwrap();
-        assert!(self.db().durable_seqno() >= seqno);
-        if self.rng.one_in(2) {
-            let last = *self.seqnos.last().unwrap();
-            assert_eq!(self.db().sync().unwrap(), last);
-            assert_eq!(self.db().durable_seqno(), last);
-        }
-    }
-
-    fn close(&mut self) {
-        self.scans.clear();
-        self.snapshots.clear();
-        let db = self.db.take().expect("open");
-        if self.rng.one_in(3) {
-            self.handles.clear();
-            drop(db); // The last handle closes too.
-        } else {
-            db.close().unwrap();
-            self.handles.clear();
-        }
-    }
-
-    fn reopen(&mut self) {
-        self.close();
-        let db = self.options.builder(&self.env).open().unwrap();
-        assert!(db.recovery().is_clean);
-        assert_eq!((db.recovery().discarded, db.recovery().orphans_removed), (None, 0));
-        assert_eq!(db.seqno(), *self.seqnos.last().unwrap());
-        assert_eq!(db.durable_seqno(), db.seqno(), "a clean close makes everything durable");
-        self.db = Some(db);
-    }
-
-    /// Opens for reading, and checks, between two openings for writing.
-    fn look_while_closed(&mut self) {
-        self.close();
-        let at = self.oracle.last();
-        let read = self.options.builder(&self.env).open_read_only().unwrap();
-        assert_eq!(read.seqno(), *self.seqnos.last().unwrap());
-        for space in self.oracle.alive() {
-            let keyspace = read.keyspace(self.oracle.name(space)).unwrap();
-            assert_eq!(entries(&keyspace), self.oracle.contents(at)[self.oracle.name(space)]);
-            self.check_reads(space, &keyspace, at);
-        }
-        drop(read);
-        let report = self.options.builder(&self.env).verify(VerifyOptions::new()).unwrap();
-        assert!(report.found.is_empty(), "{:?}", report.found);
-        self.db = Some(self.options.builder(&self.env).open().unwrap());
-    }
-
-    fn check_everything(&mut self) {
-        assert_eq!(contents(self.db()), self.oracle.contents(self.oracle.last()));
-        for (snapshot, at) in &self.snapshots {
-            for (&space, handle) in self.handles.iter().filter(|(space, _)| self.is_seen(**space, *at)) {
-                let all = (Bound::Unbounded, Bound::Unbounded);
-                let expected = self.oracle.range(space, &all, *at).into_iter().collect();
-                assert_eq!(entries(&handle.at(snapshot)), expected, "behind commit {at}");
-            }
-        }
-        let report = self.db().verify(VerifyOptions::new()).unwrap();
-        assert!(report.found.is_empty(), "{:?}", report.found);
-        let levels = self.db().stats().keyspaces.into_iter().flat_map(|keyspace| keyspace.tree.levels);
-        self.has_deep_tables |= levels.into_iter().any(|(level, stats)| level.0 > 0 && stats.tables > 3);
-        assert!(self.db().health().background_error.is_none());
-    }
-
-    /// Calls that must change nothing.
-    fn check_refused(&mut self) {
-        let gone = self.handles.iter().find(|(space, _)| !self.oracle.is_alive(**space));
-        if let Some((_, handle)) = gone {
-            assert_eq!(handle.insert("k", "v").unwrap_err().kind(), ErrorKind::KeyspaceDropped);
-            assert_eq!(handle.get("k").unwrap_err().kind(), ErrorKind::KeyspaceDropped);
-            let mut batch = self.db().batch();
-            let alive = self.handles.iter().find(|(space, _)| self.oracle.is_alive(**space));
-            alive.map(|(_, alive)| batch.insert(alive, "refused", "v"));
-            batch.remove(handle, "k");
-            assert_eq!(self.db().write(batch).unwrap_err().kind(), ErrorKind::KeyspaceDropped);
-        }
-        assert_eq!(self.db().keyspace("").unwrap_err().kind(), ErrorKind::InvalidArgument);
-        assert_eq!(self.db().seqno(), *self.seqnos.last().unwrap());
     }
 }
