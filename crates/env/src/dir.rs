@@ -85,6 +85,10 @@ impl Fs for SubDir {
         self.fs.rename(&self.inner(from)?, &self.inner(to)?)
     }
 
+    fn link(&self, from: &str, to: &str) -> IoResult<()> {
+        self.fs.link(&self.inner(from)?, &self.inner(to)?)
+    }
+
     fn sync_dir(&self, dir: &str, site: SyncSite) -> IoResult<()> {
         self.fs.sync_dir(&self.inner_dir(dir)?, site)
     }

@@ -69,6 +69,22 @@ pub trait Fs: Send + Sync + 'static {
     /// `CrossDevice`.
     fn rename(&self, from: &str, to: &str) -> IoResult<()>;
 
+    /// Gives the file `from` a second name, under which it is the same file: what is written through one is read
+    /// through the other, and removing one leaves the other. Durable after [`Fs::sync_dir`] of the parent of
+    /// `to`; the content becomes durable with [`File::sync`] as ever.
+    ///
+    /// A rename of one name of a file onto another of its names changes nothing, or takes the first away, as the
+    /// system has it.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`; `NotFound` if `from` or the parent of `to` is missing; `AlreadyExists` if anything has the
+    /// name `to`; `IsADirectory` if `from` is a directory; `CrossDevice`; `OutOfSpace`.
+    fn link(&self, from: &str, to: &str) -> IoResult<()> {
+        let _ = (from, to);
+        Err(IoErrorKind::Unsupported.into())
+    }
+
     /// Makes the directory's entries durable. The content of the files is not its business.
     ///
     /// # Errors

@@ -67,9 +67,15 @@ impl MemFs {
     #[must_use]
     pub fn deep_clone(&self) -> MemFs {
         let copy = MemFs::with_capacity(self.0.space.capacity_bytes());
-        let copy_of = |node: &Node| match node {
+        let mut copies = BTreeMap::new();
+        let mut copy_of = |node: &Node| match node {
             Node::Dir => Node::Dir,
-            Node::File(inode) => Node::File(Arc::new(inode.copy_into(Arc::clone(&copy.0.space)))),
+            // A file that has several names is one file in the copy too.
+            Node::File(inode) => Node::File(Arc::clone(
+                copies
+                    .entry(Arc::as_ptr(inode))
+                    .or_insert_with(|| Arc::new(inode.copy_into(Arc::clone(&copy.0.space)))),
+            )),
         };
         let tree = self.0.tree.write(); // Nobody changes names or content from here on.
         let nodes = tree.iter().map(|(name, node)| (name.clone(), copy_of(node))).collect();
@@ -157,14 +163,24 @@ impl Fs for MemFs {
         let mut tree = self.0.tree.write();
         let inode = Arc::clone(find_file(&tree, from)?);
         check_parent(&tree, to)?;
-        if matches!(tree.get(to.as_str()), Some(Node::Dir)) {
-            return Err(IoErrorKind::IsADirectory.into());
+        match tree.get(to.as_str()) {
+            Some(Node::Dir) => return Err(IoErrorKind::IsADirectory.into()),
+            // One file under both names: they stay, as POSIX has it.
+            Some(Node::File(other)) if Arc::ptr_eq(other, &inode) => return Ok(()),
+            _ => {}
         }
         tree.remove(from.as_str());
         let replaced = tree.insert(to.as_str().into(), Node::File(inode));
         drop(tree);
         drop(replaced); // Frees the content if no handle is open, outside the lock.
         Ok(())
+    }
+
+    fn link(&self, from: &str, to: &str) -> IoResult<()> {
+        let (from, to) = (Name::parse(from)?, Name::parse(to)?);
+        let mut tree = self.0.tree.write();
+        let inode = Arc::clone(find_file(&tree, from)?);
+        add(&mut tree, to, Node::File(inode))
     }
 
     fn sync_dir(&self, dir: &str, _site: SyncSite) -> IoResult<()> {

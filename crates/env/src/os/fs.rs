@@ -130,6 +130,12 @@ impl Fs for OsFs {
         Ok(uninterrupted(|| fs::rename(&from, &to))?)
     }
 
+    fn link(&self, from: &str, to: &str) -> IoResult<()> {
+        let (from, to) = (self.path(Name::parse(from)?)?, self.path(Name::parse(to)?)?);
+        check_no_dir(&from)?;
+        Ok(uninterrupted(|| fs::hard_link(&from, &to))?)
+    }
+
     fn sync_dir(&self, dir: &str, _site: SyncSite) -> IoResult<()> {
         sync_dir_at(&self.path(Name::parse_dir(dir)?)?)
     }
