@@ -41,7 +41,8 @@ impl SeededEntropy {
         SeededEntropy { state: AtomicU64::new(seed) }
     }
 
-    fn next_word(&self) -> u64 {
+    /// The next 64 bits.
+    pub(crate) fn next_word(&self) -> u64 {
         let mut word = self.state.fetch_add(Self::STEP, Ordering::Relaxed).wrapping_add(Self::STEP);
         word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

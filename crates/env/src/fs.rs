@@ -80,16 +80,33 @@ pub trait Fs: Any + Send + Sync {
         Ok(None)
     }
 
-    /// Gives a second name, `to` in `target`, to the file `from` of this place: both are one file from then on. The name
-    /// is durable after [`Fs::sync_dir`] of its directory.
+    /// Gives the file `from` of this place a second name, `to` in `target`, under which it is the same file: what is
+    /// written through one is read through the other, and removing one leaves the other. The name is durable after
+    /// [`Fs::sync_dir`] of its directory; the content becomes durable with [`File::sync`] as ever.
+    ///
+    /// A rename of one name of a file onto another of its names changes nothing, or takes the first away, as the
+    /// system has it.
     ///
     /// # Errors
     ///
     /// `Unsupported` and `CrossDevice` if it cannot be between these places: callers then copy. `NotFound` if `from` or
-    /// the parent of `to` is missing; `AlreadyExists` if anything has the name `to`.
+    /// the parent of `to` is missing; `AlreadyExists` if anything has the name `to`; `IsADirectory` if `from` is a
+    /// directory; `OutOfSpace`.
     fn link_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
         let _ = (from, target, to);
         Err(IoErrorKind::Unsupported.into())
+    }
+
+    /// As [`Fs::link_to`], within this place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fs::link_to`].
+    fn link(&self, from: &str, to: &str) -> IoResult<()>
+    where
+        Self: Sized,
+    {
+        self.link_to(from, self, to)
     }
 
     /// Makes `to` in `target` a clone of the file `from` of this place: a file of its own that shares blocks until either

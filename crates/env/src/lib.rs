@@ -38,12 +38,14 @@ mod spawn;
 
 mod dir;
 mod mem;
+mod crash;
 #[cfg(feature = "std")]
 mod os;
 
 mod env;
 
 pub use clock::{Clock, TestClock};
+pub use crash::{CrashFs, Damage, History, Moment, Moments, Piece, PieceKind, Step, Survival};
 pub use dir::SubDir;
 pub use entropy::{Entropy, SeededEntropy};
 pub use env::Env;

@@ -1,6 +1,6 @@
 //! The contract of [`Fs`] and [`File`], run against a backend.
 //!
-//! What a backend may leave out (locks, reserving space, the ledger) is tested if it is there. Durability is
+//! What a backend may leave out (locks, links, reserving space, the ledger) is tested if it is there. Durability is
 //! not tested: no test can tell without a simulated power loss.
 
 mod files;

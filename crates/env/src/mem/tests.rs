@@ -195,3 +195,18 @@ fn a_lock_follows_its_file_and_ends_with_its_holder() {
 
     assert!(fs.lock("MOVED", LockMode::Shared).is_ok());
 }
+
+#[test]
+fn a_deep_clone_keeps_a_file_one_under_both_its_names_and_counts_it_once() {
+    let fs = MemFs::new();
+    fs.set_capacity(Some(10));
+    fs.create("a", &LOG).expect("new").write_at(0, b"0123").expect("fits");
+    fs.link("a", "b").expect("free");
+
+    let copy = fs.deep_clone();
+    copy.open("a", OpenMode::ReadWrite).expect("exists").write_at(0, b"xy").expect("fits");
+
+    assert_eq!(content_of(&copy, "b"), b"xy23");
+    assert_eq!(content_of(&fs, "b"), b"0123");
+    assert_eq!(copy.space_left(), Ok(Some(6)));
+}

@@ -1,6 +1,6 @@
 //! Every backend against the contract of files.
 
-use isopach_env::{MemFs, OsFs, SubDir, SyncSite};
+use isopach_env::{CrashFs, MemFs, OsFs, SubDir, SyncSite};
 use std::{
     path::PathBuf,
     sync::{
@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
-use testkit::{PowerLossFs, StepFs, TempDir, fs_conformance::fs_conformance};
+use testkit::{StepFs, TempDir, fs_conformance::fs_conformance};
 
 const SITE: SyncSite = SyncSite("conformance");
 
@@ -70,5 +70,5 @@ fn watched_files_keep_the_contract() {
 
 #[test]
 fn files_that_can_lose_power_keep_the_contract() {
-    fs_conformance(&|| Arc::new(PowerLossFs::new()));
+    fs_conformance(&|| Arc::new(CrashFs::new()));
 }
