@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Flush(DbArgs),
     /// Rewrite keyspaces into their last level
     Compact(CompactArgs),
+    /// Copy a database as of now into a new directory, sharing tables where the disk can
+    Checkpoint(CheckpointArgs),
     /// Check every file
     Verify(VerifyArgs),
     /// Load the Unicode characters, read them back, and survive being killed
@@ -161,6 +163,17 @@ pub(crate) struct CompactArgs {
     /// Only this keyspace
     #[arg(long, short, value_parser = keyspace_name)]
     pub(crate) keyspace: Option<String>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct CheckpointArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Directory to make; its parent must be there
+    pub(crate) target: PathBuf,
+    /// Write what is in memory and log as tables first
+    #[arg(long)]
+    pub(crate) flush: bool,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -23,6 +23,7 @@ pub(crate) fn run(command: Command, console: &mut Console<'_>) -> Result<(), Fai
         Command::Levels(args) => show::levels(&args.db, console),
         Command::Flush(args) => maintain::flush(&args.db, console),
         Command::Compact(args) => maintain::compact(&args, console),
+        Command::Checkpoint(args) => maintain::checkpoint(&args, console),
         Command::Verify(args) => maintain::verify(&args, console),
         Command::Demo(args) => demo::run(&args, console),
         Command::DemoChild(args) => demo::child::run(&args.db, console),

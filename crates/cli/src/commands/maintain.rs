@@ -1,7 +1,7 @@
-//! `flush`, `compact`, `verify`: care of the files.
+//! `flush`, `compact`, `checkpoint`, `verify`: care of the files.
 
 use crate::{
-    args::{CompactArgs, VerifyArgs},
+    args::{CheckpointArgs, CompactArgs, VerifyArgs},
     database::{self, Depth, Missing, VerifyFacts},
     exit::{self, Doing, Failure},
     output::{
@@ -10,7 +10,7 @@ use crate::{
     },
     text,
 };
-use isopach::Keyspace;
+use isopach::{CheckpointOptions, Keyspace};
 use serde_json::json;
 use std::path::Path;
 
@@ -72,6 +72,42 @@ pub(super) fn compact(args: &CompactArgs, console: &mut Console<'_>) -> Result<(
                 });
                 console.object("compact", fields)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a database of its own of what this one holds, and says how.
+pub(super) fn checkpoint(args: &CheckpointArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::write(&args.db, Missing::Refuse)?;
+    let options = CheckpointOptions::new().flush(args.flush);
+    let made = db.checkpoint_with(&args.target, options);
+    let info = made.doing(&format!("copy {} to {}", args.db.display(), args.target.display()))?;
+    database::close(db)?;
+
+    match console.output() {
+        Output::Table => {
+            let files = text::counted(info.files, "file", "files");
+            let shared = text::counted(info.linked_files + info.cloned_files, "table", "tables");
+            writeln!(
+                console.out(),
+                "{files}, {} up to seqno {}; {shared} shared, {} copied",
+                text::size(info.bytes),
+                info.seqno.raw(),
+                text::size(info.copied_bytes),
+            )?;
+        }
+        Output::Jsonl => {
+            let fields = json!({
+                "seqno": info.seqno.raw(),
+                "files": info.files,
+                "tables": info.tables,
+                "bytes": info.bytes,
+                "linked_files": info.linked_files,
+                "cloned_files": info.cloned_files,
+                "copied_bytes": info.copied_bytes,
+            });
+            console.object("checkpoint", fields)?;
         }
     }
     Ok(())

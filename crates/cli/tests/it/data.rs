@@ -200,3 +200,25 @@ fn reader_that_leaves_early_is_no_error() {
 
     assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
 }
+
+#[test]
+fn a_checkpoint_is_a_database() {
+    let scene = Scene::new("checkpoint");
+    scene.file("packages", PACKAGES);
+    scene.ok(["load", "db", "--keyspace", "p", "--format", "deb822", "packages"]);
+    scene.ok(["flush", "db"]);
+    scene.ok(["put", "db", "p", "newer", "1"]);
+
+    let made = scene.objects(["checkpoint", "db", "./copy"]);
+
+    assert_eq!(made[0]["schema"], "isopach.checkpoint/1");
+    assert_eq!(made[0]["tables"], 1);
+    scene.ok(["rm", "db", "p", "newer"]);
+    assert_eq!(scene.ok(["get", "copy", "p", "newer"]), b"1\n");
+    assert_eq!(scene.objects(["count", "copy", "p"])[0]["count"], 4);
+    scene.ok(["verify", "copy"]);
+    let again = scene.run(["checkpoint", "db", "copy"]);
+    assert_ne!(again.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists"), "{again:?}");
+    assert_eq!(scene.ok(["get", "copy", "p", "newer"]), b"1\n", "what was there is left alone");
+}
