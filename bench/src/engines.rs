@@ -2,6 +2,21 @@
 
 mod noop;
 mod isopach;
+#[cfg(feature = "fjall")]
+mod fjall;
+#[cfg(feature = "surrealkv")]
+mod surrealkv;
+#[cfg(feature = "heed")]
+mod heed;
+#[cfg(feature = "canopydb")]
+mod canopydb;
+#[cfg(feature = "redb")]
+mod redb;
+#[cfg(feature = "sled")]
+mod sled;
+
+#[cfg(test)]
+mod tests;
 
 use crate::engine::Open;
 
@@ -17,8 +32,30 @@ pub struct Adapter {
 pub const ADAPTERS: &[Adapter] = &[
     Adapter { name: "noop", package: "isopach-bench", open: noop::open },
     Adapter { name: "isopach", package: "isopach", open: isopach::open },
+    #[cfg(feature = "fjall")]
+    Adapter { name: "fjall", package: "fjall", open: fjall::open },
+    #[cfg(feature = "surrealkv")]
+    Adapter { name: "surrealkv", package: "surrealkv", open: surrealkv::open },
+    #[cfg(feature = "heed")]
+    Adapter { name: "heed", package: "heed", open: heed::open },
+    #[cfg(feature = "canopydb")]
+    Adapter { name: "canopydb", package: "canopydb", open: canopydb::open },
+    #[cfg(feature = "redb")]
+    Adapter { name: "redb", package: "redb", open: redb::open },
+    #[cfg(feature = "sled")]
+    Adapter { name: "sled", package: "sled", open: sled::open },
 ];
 
 pub fn find(name: &str) -> Option<&'static Adapter> {
     ADAPTERS.iter().find(|adapter| adapter.name == name)
+}
+
+/// Bits of filter a key, for every engine that has Bloom filters.
+#[cfg(feature = "fjall")]
+const BLOOM_BITS_PER_KEY: f32 = 10.0;
+
+/// Background threads, for every engine where they can be set: one a core.
+#[cfg(any(feature = "fjall", feature = "surrealkv"))]
+fn threads_count() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
