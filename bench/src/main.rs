@@ -4,6 +4,7 @@ mod process;
 mod engine;
 mod engines;
 mod record;
+mod summary;
 
 use engine::Result;
 
