@@ -5,6 +5,7 @@ mod engine;
 mod engines;
 mod record;
 mod summary;
+mod table;
 
 use engine::Result;
 
