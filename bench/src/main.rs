@@ -6,6 +6,7 @@ mod engines;
 mod record;
 mod summary;
 mod table;
+mod limits;
 
 use engine::Result;
 
