@@ -7,6 +7,8 @@ mod record;
 mod summary;
 mod table;
 mod limits;
+mod markdown;
+mod compare;
 
 use engine::Result;
 

@@ -37,7 +37,7 @@ pub fn print(report: &Report, against: &str) -> String {
 pub fn headline(report: &Report) -> String {
     let (plan, machine) = (&report.plan, &report.machine);
     format!(
-        "{}: {} records of {} B values, {} rounds, {} on {}, {} cores, {} ({})",
+        "{}: {} records of {} B values, {} rounds, {} on {}, {} cores, {} of memory, {}",
         plan.name,
         number::short(plan.records as f64),
         plan.value_bytes,
@@ -45,8 +45,8 @@ pub fn headline(report: &Report) -> String {
         report.started,
         machine.cpu,
         machine.cores,
-        machine.file_system,
         number::bytes(machine.memory_bytes as f64),
+        machine.file_system,
     )
 }
 
