@@ -9,6 +9,7 @@ mod table;
 mod limits;
 mod markdown;
 mod compare;
+mod svg;
 
 use engine::Result;
 

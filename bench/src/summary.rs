@@ -220,7 +220,7 @@ fn cell<'a>(
     let is_synced = workload.is_synced || report.plan.settings.durability == Durability::Sync;
     let mut flags = row_flags(rows, is_synced && writes);
     if figures.is_some() {
-        flags.extend(lasting_flags(workload, &engine.abilities, writes && !is_synced));
+        flags.extend(lasting_flags(workload, engine, writes && !is_synced));
     }
     flags.sort();
     flags.dedup();
@@ -276,8 +276,10 @@ fn settled_rate(measured: &Measured) -> Option<f64> {
 /// Every percentile is a median by itself.
 fn latency(rounds: &[Round<'_>]) -> Option<Latency> {
     let of = |value: fn(&Latency) -> u64| -> Option<u64> {
-        let values: Vec<f64> =
-            rounds.iter().filter_map(|(_, measured)| Some(value(measured.latency.as_ref()?) as f64)).collect();
+        let values: Vec<f64> = rounds
+            .iter()
+            .filter_map(|(_, measured)| Some(value(measured.latency.as_ref()?) as f64))
+            .collect();
         Some(median(&values)?.round() as u64)
     };
     Some(Latency {
@@ -335,15 +337,15 @@ fn row_flags(rows: &[&Row], must_sync: bool) -> Vec<Flag> {
 }
 
 /// Flags that follow from the workload and the engine, whatever was measured.
-fn lasting_flags(workload: &WorkloadInfo, abilities: &Abilities, writes_unsynced: bool) -> Vec<Flag> {
-    let mut flags: Vec<Flag> = lacks(abilities)
+fn lasting_flags(workload: &WorkloadInfo, engine: &EngineInfo, writes_unsynced: bool) -> Vec<Flag> {
+    let mut flags: Vec<Flag> = lacks(&engine.abilities)
         .into_iter()
         .filter(|what| needs(&workload.name, what))
         .map(|what| Flag::Emulated { what })
         .collect();
     flags.extend(workload.is_burst.then_some(Flag::Burst));
-    if writes_unsynced {
-        match abilities.buffered {
+    if writes_unsynced && engine.name != NOOP {
+        match engine.abilities.buffered {
             Buffered::Survives => {}
             Buffered::MayLose => flags.push(Flag::MayLose),
             Buffered::NoLog => flags.push(Flag::NoLog),

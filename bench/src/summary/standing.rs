@@ -88,12 +88,11 @@ pub fn best_peers(report: &Report) -> Vec<Best> {
         let ratios = of_workload.filter(|(cell, _)| cell.is_durable()).filter_map(|(cell, peer)| {
             Some((&cell.engine.name, peer.ratio.filter(|ratio| ratio.min > 0.0)?))
         });
-        let fastest = ratios.max_by(|(_, a), (_, b)| a.median.total_cmp(&b.median));
-        all.extend(fastest.map(|(peer, ratio)| Best {
-            workload: workload.name.clone(),
-            peer: peer.clone(),
-            ratio: Spread { median: 1.0 / ratio.median, min: 1.0 / ratio.max, max: 1.0 / ratio.min },
-        }));
+        let Some((peer, _)) = ratios.max_by(|(_, a), (_, b)| a.median.total_cmp(&b.median)) else { continue };
+        // The median of inverse ratios is not the inverse of their median.
+        let inverse = Summary::of(report, peer);
+        let ratio = inverse.cell(&workload.name, ISOPACH).and_then(|cell| cell.valid_figures()?.ratio);
+        all.extend(ratio.map(|ratio| Best { workload: workload.name.clone(), peer: peer.clone(), ratio }));
     }
     all
 }

@@ -1,5 +1,7 @@
 //! A table before it has a shape: the terminal and Markdown draw the same ones.
 
+use std::ops::Range;
+
 /// Rows of equally many cells; the first column names the row.
 pub struct Grid {
     pub title: String,
@@ -9,6 +11,10 @@ pub struct Grid {
     pub rows: Vec<Vec<Entry>>,
 }
 
+/// Widest table of a terminal.
+const TEXT_WIDTH: usize = 150;
+const NOTE_WIDTH: usize = 110;
+
 /// A text and the letters of its footnotes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -17,7 +23,8 @@ pub struct Entry {
 }
 
 impl Grid {
-    /// Columns aligned: the first to the left, the others to the right. No line break inside a row, however wide.
+    /// Columns aligned: the first to the left, the others to the right. Columns that do not fit in [`TEXT_WIDTH`] follow
+    /// in blocks of their own, with the first column again.
     pub fn to_text(&self) -> String {
         let lines: Vec<Vec<String>> = std::iter::once(&self.header)
             .chain(&self.rows)
@@ -33,19 +40,22 @@ impl Grid {
         };
         let widths: Vec<usize> = (0..self.header.len()).map(width).collect();
         let mut text = format!("{}\n", self.title);
-        if !self.note.is_empty() {
-            text += &format!("{}\n", self.note);
+        for line in wrapped(&self.note, NOTE_WIDTH) {
+            text += &format!("{line}\n");
         }
-        for (index, line) in lines.iter().enumerate() {
-            let mut drawn = String::new();
-            for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-                drawn += &if column == 0 { format!("{cell:<width$}") } else { format!("  {cell:>width$}") };
-            }
-            text += drawn.trim_end();
-            text.push('\n');
-            if index == 0 {
-                text += &"-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len().saturating_sub(1)));
+        for (block, columns) in blocks(&widths).into_iter().enumerate() {
+            if block > 0 {
                 text.push('\n');
+            }
+            for (index, line) in lines.iter().enumerate() {
+                let mut drawn = format!("{:<1$}", line[0], widths[0]);
+                for column in columns.clone() {
+                    drawn += &format!("  {:>1$}", line[column], widths[column]);
+                }
+                text += &format!("{}\n", drawn.trim_end());
+                if index == 0 {
+                    text += &format!("{}\n", "-".repeat(drawn.chars().count()));
+                }
             }
         }
         text
@@ -88,6 +98,40 @@ impl Entry {
             marks => format!("{} <sup>{marks}</sup>", escaped(&self.text)),
         }
     }
+}
+
+/// The columns after the first, in runs that fit in [`TEXT_WIDTH`] beside it; at least one in each.
+fn blocks(widths: &[usize]) -> Vec<Range<usize>> {
+    let first = widths.first().copied().unwrap_or(0);
+    let mut blocks: Vec<Range<usize>> = Vec::new();
+    let mut left = 0;
+    for (column, width) in widths.iter().enumerate().skip(1) {
+        match blocks.last_mut() {
+            Some(block) if width + 2 <= left => {
+                block.end = column + 1;
+                left -= width + 2;
+            }
+            _ => {
+                blocks.push(column..column + 1);
+                left = TEXT_WIDTH.saturating_sub(first + width + 2);
+            }
+        }
+    }
+    blocks
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
 }
 
 /// Text that Markdown shows as it is, also inside a table.
@@ -135,6 +179,28 @@ fill_seq  1.2M [ce]
 x               45k
 ";
         assert_eq!(grid().to_text(), expected);
+    }
+
+    #[test]
+    fn columns_that_do_not_fit_follow_in_another_block() {
+        let mut grid = grid();
+        grid.header.push(Entry::new("w".repeat(TEXT_WIDTH - 20)));
+        grid.rows[0].push(Entry::new("1"));
+        grid.rows[1].push(Entry::new("2"));
+
+        let text = grid.to_text();
+
+        let blocks: Vec<&str> = text.split("\n\n").collect();
+        assert_eq!(blocks.len(), 2, "{text}");
+        assert!(blocks[0].contains("1.2M [ce]") && !blocks[0].contains("www"), "{text}");
+        assert!(blocks[1].starts_with("workload  ") && blocks[1].contains("fill_seq"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= TEXT_WIDTH), "{text}");
+    }
+
+    #[test]
+    fn notes_are_wrapped_at_words() {
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert!(wrapped("", 7).is_empty());
     }
 
     #[test]
