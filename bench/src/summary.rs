@@ -15,7 +15,8 @@ use crate::record::{EngineInfo, Latency, Measured, Outcome, Report, Row, Workloa
 pub const ISOPACH: &str = "isopach";
 /// The engine that does nothing: a floor, never a peer.
 pub const NOOP: &str = "noop";
-/// Fact by which a workload says how many bytes of keys and values are alive at its end.
+/// Fact by which a workload says how many bytes of keys and values are alive at its end. Fills need not: what they wrote
+/// is what lives.
 pub const LIVE_BYTES_FACT: &str = "live_bytes";
 
 /// A report, reduced.
@@ -57,7 +58,7 @@ pub struct Figures {
     pub run_queue_share: f64,
     /// Bytes given to the block layer for each byte that the user wrote.
     pub write_amplification: Option<f64>,
-    /// Bytes on disk for each live byte, or for each byte written where the workload does not say what lives.
+    /// Bytes on disk for each live byte of keys and values.
     pub space_amplification: Option<f64>,
     pub peak_anon_bytes: f64,
     pub peak_file_bytes: f64,
@@ -194,14 +195,15 @@ fn measured(row: &Row) -> Option<Round<'_>> {
     }
 }
 
-/// Whether a workload writes, on whatever engine.
+/// Whether a workload writes, on whatever engine, or shows what became of writes before it.
 fn writes(report: &Report, workload: &str) -> bool {
-    report
-        .rows
-        .iter()
-        .filter(|row| row.workload == workload)
-        .filter_map(measured)
-        .any(|(_, measured)| measured.user_bytes > 0)
+    workload.contains("recovery")
+        || report
+            .rows
+            .iter()
+            .filter(|row| row.workload == workload)
+            .filter_map(measured)
+            .any(|(_, measured)| measured.user_bytes > 0)
 }
 
 fn cell<'a>(
@@ -216,7 +218,8 @@ fn cell<'a>(
     let valid: Vec<Round<'_>> =
         all.iter().copied().filter(|(_, measured)| measured.invalid.is_none()).collect();
     let is_valid = !valid.is_empty();
-    let figures = if is_valid { figures(&valid, base) } else { figures(&all, &[]) };
+    let is_fill = workload.name.contains("fill");
+    let figures = if is_valid { figures(&valid, base, is_fill) } else { figures(&all, &[], is_fill) };
     let is_synced = workload.is_synced || report.plan.settings.durability == Durability::Sync;
     let mut flags = row_flags(rows, is_synced && writes);
     if figures.is_some() {
@@ -227,7 +230,7 @@ fn cell<'a>(
     Cell { workload, engine, figures, is_valid, flags }
 }
 
-fn figures(rounds: &[Round<'_>], base: &[Round<'_>]) -> Option<Figures> {
+fn figures(rounds: &[Round<'_>], base: &[Round<'_>], is_fill: bool) -> Option<Figures> {
     let rate = Spread::of(rounds.iter().map(|(_, measured)| measured.operations_per_second()))?;
     let medians = |value: fn(&Measured) -> Option<f64>| -> Option<f64> {
         median(&rounds.iter().filter_map(|(_, measured)| value(measured)).collect::<Vec<_>>())
@@ -246,7 +249,9 @@ fn figures(rounds: &[Round<'_>], base: &[Round<'_>]) -> Option<Figures> {
         latency: latency(rounds),
         run_queue_share: medians(run_queue_share)?,
         write_amplification: medians(|measured| quotient(measured.written_bytes, measured.user_bytes)),
-        space_amplification: medians(space_amplification),
+        space_amplification: median(
+            &rounds.iter().filter_map(|(_, of)| space_amplification(of, is_fill)).collect::<Vec<_>>(),
+        ),
         peak_anon_bytes: medians(|measured| Some(measured.peak_anon_bytes as f64))?,
         peak_file_bytes: medians(|measured| Some(measured.peak_file_bytes as f64))?,
         syncs_per_commit: medians(|measured| {
@@ -295,10 +300,10 @@ fn run_queue_share(measured: &Measured) -> Option<f64> {
     Some(measured.run_queue_ns as f64 / wanted_ns.max(1) as f64)
 }
 
-fn space_amplification(measured: &Measured) -> Option<f64> {
+fn space_amplification(measured: &Measured, is_fill: bool) -> Option<f64> {
     let live_bytes = measured.facts.iter().find(|(name, _)| name == LIVE_BYTES_FACT).map(|(_, bytes)| *bytes);
-    let bytes = live_bytes.unwrap_or(measured.user_bytes as f64);
-    (bytes > 0.0).then(|| measured.disk_bytes as f64 / bytes)
+    let live_bytes = live_bytes.or(is_fill.then_some(measured.user_bytes as f64))?;
+    (live_bytes > 0.0).then(|| measured.disk_bytes as f64 / live_bytes)
 }
 
 fn facts(rounds: &[Round<'_>]) -> Vec<(String, f64)> {
@@ -359,8 +364,8 @@ fn needs(workload: &str, what: &str) -> bool {
     let name = workload.replace(['-', '_', ' '], "");
     match what {
         MERGE => name.contains("merge"),
-        RANGE_DELETE => ["rangedel", "removerange", "deleterange"].iter().any(|part| name.contains(part)),
-        MULTI_GET => name.contains("multiget") || name.contains("multiread"),
+        RANGE_DELETE => ["deleterange", "hole"].iter().any(|part| name.contains(part)),
+        MULTI_GET => ["multiget", "multiread"].iter().any(|part| name.contains(part)),
         _ => false,
     }
 }

@@ -156,6 +156,16 @@ mod tests {
     }
 
     #[test]
+    fn engines_that_cannot_be_asked_whether_they_settled_are_named() {
+        let mut report = sample::report();
+        assert!(!print(&report, "isopach").contains("Cannot be asked"));
+
+        report.engines[1].abilities.settle = false;
+
+        assert!(print(&report, "isopach").contains("in their time: fjall."));
+    }
+
+    #[test]
     fn unknown_engine_to_compare_with_is_said() {
         let text = print(&sample::report(), "rocksdb");
 

@@ -19,12 +19,9 @@ pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
         grid(summary, "Throughput, operations per second", &ratio_note, |figures| {
             Some(rate(figures.rate, figures.ratio, figures.rounds_count))
         }),
-        grid(
-            summary,
-            "Throughput until settled, operations per second",
-            "As above, but the time runs until compaction has nothing left to do. More is better.",
-            |figures| Some(rate(figures.settled_rate?, figures.settled_ratio, figures.rounds_count)),
-        ),
+        grid(summary, "Throughput until settled, operations per second", &settled_note(summary), |figures| {
+            Some(rate(figures.settled_rate?, figures.settled_ratio, figures.rounds_count))
+        }),
         grid(
             summary,
             "CPU time per operation",
@@ -78,6 +75,21 @@ pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
         ),
     ];
     grids.into_iter().flatten().chain(facts(summary)).collect()
+}
+
+/// Engines that cannot be asked have a time that is too long: that of others ends with their work.
+fn settled_note(summary: &Summary<'_>) -> String {
+    let mut note =
+        "As above, but the time runs until compaction has nothing left to do. More is better.".to_owned();
+    let engines = summary.report.engines.iter().filter(|engine| !engine.abilities.settle);
+    let names: Vec<&str> = engines.map(|engine| engine.name.as_str()).collect();
+    if !names.is_empty() {
+        note += &format!(
+            " Cannot be asked, so that a second in which nothing is written is in their time: {}.",
+            names.join(", ")
+        );
+    }
+    note
 }
 
 /// What each mark that the tables of `summary` use means, and the reasons of single rows: `(mark, text)`.
