@@ -4,6 +4,12 @@ mod process;
 mod engine;
 mod engines;
 mod record;
+mod summary;
+mod table;
+mod limits;
+mod markdown;
+mod compare;
+mod svg;
 
 use engine::Result;
 
