@@ -1,0 +1,98 @@
+//! Data blocks, as far as they can be had apart from their table: one in the cache is searched and walked over;
+//! one is read from a table that has no other, past a cache that keeps nothing.
+
+use super::Case;
+use crate::{
+    inputs::{cache, env, key, read_order, table, table_options, table_writer, value},
+    meter::Meter,
+};
+use isopach::{
+    Seqno,
+    engine::{
+        codec::HEADER_BYTES,
+        iter::Cursor,
+        key::{InternalKey, ValueKind},
+        table::DataBlock,
+    },
+};
+use std::{hint::black_box, sync::Arc};
+
+pub const CASES: &[Case] = &[
+    Case::new("block/encode", "entry", encode),
+    Case::counted("block/decode", "block", decode),
+    Case::new("block/search", "search", search),
+    Case::new("block/scan", "entry", scan),
+];
+
+/// Of one block of 16 KiB.
+const BLOCK_ENTRIES: usize = 110;
+
+/// A table without a filter: its blocks are nearly all there is to write.
+fn encode(meter: &mut Meter) {
+    let entries: Vec<_> = (0..meter.entries()).map(|index| (key(index), value(index))).collect();
+    let prepare = || Some(table_writer(&env(), 1, table_options(None)));
+    meter.measure(entries.len(), prepare, |writer| {
+        let mut writer = writer.take().expect("one for each round");
+        for (key, value) in &entries {
+            writer.add(key, Seqno::MAX, ValueKind::Put, value).expect("memory suffices");
+        }
+        black_box(writer.finish().expect("memory suffices"));
+    });
+}
+
+/// Read, checked, decompressed, and its first entry looked at.
+fn decode(meter: &mut Meter) {
+    let table = table(&env(), 1, table_options(None), &cache(false), 0..BLOCK_ENTRIES);
+    let blocks = meter.entries() / 50;
+    meter.measure(
+        blocks,
+        || (),
+        |()| {
+            for _ in 0..blocks {
+                let mut cursor = table.cursor_past_cache();
+                cursor.seek_first().expect("it was just written");
+                black_box(cursor.entry().expect("it has entries").value);
+            }
+        },
+    );
+}
+
+fn one_block() -> Arc<DataBlock> {
+    let blocks = cache(true);
+    let table = table(&env(), 1, table_options(None), &blocks, 0..BLOCK_ENTRIES);
+    table.get(&key(0), Seqno::MAX).expect("it was just written").expect("the first entry");
+    let block = blocks.get(table.id(), HEADER_BYTES as u64).expect("it was just read");
+    assert_eq!(block.len(), BLOCK_ENTRIES, "the table has one block");
+    block
+}
+
+fn search(meter: &mut Meter) {
+    let block = one_block();
+    let keys: Vec<_> = read_order(meter.entries()).iter().map(|index| key(index % BLOCK_ENTRIES)).collect();
+    meter.measure(
+        keys.len(),
+        || (),
+        |()| {
+            for key in &keys {
+                let entry = block.lower_bound(InternalKey { key, seqno: Seqno::MAX });
+                assert!(block.has_key(black_box(entry), key));
+            }
+        },
+    );
+}
+
+fn scan(meter: &mut Meter) {
+    let block = one_block();
+    let rounds = meter.entries() / BLOCK_ENTRIES;
+    meter.measure(
+        rounds * BLOCK_ENTRIES,
+        || (),
+        |()| {
+            for _ in 0..rounds {
+                for entry in 0..block.len() {
+                    black_box((block.rest(entry), block.seqno(entry), block.kind(entry), block.value(entry)));
+                }
+            }
+        },
+    );
+}
