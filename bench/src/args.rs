@@ -7,6 +7,7 @@ use crate::{
     plan,
     record::Plan,
     session::Session,
+    summary::ISOPACH,
     values::TAG_BYTES,
     workload::{WORKLOADS, Workload},
 };
@@ -31,12 +32,35 @@ pub enum Command {
     Run(Knobs),
     /// Engines of this build, and workloads.
     List,
+    /// Prints a report.
+    Table {
+        report: PathBuf,
+        /// The engine that ratios are against.
+        #[arg(long, default_value = ISOPACH)]
+        against: String,
+        /// As a document.
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// Prints how the second report differs from the first.
+    Compare { a: PathBuf, b: PathBuf },
+    /// Draws a report: SVG files in a directory.
+    Charts { report: PathBuf, dir: PathBuf },
+    /// Measures what this machine can do at most.
+    Limits {
+        /// On the file system that counts; made if need be.
+        #[arg(long, default_value = "bench-data")]
+        dir: PathBuf,
+    },
     /// A process of one row; the request is on standard input.
     #[command(hide = true)]
     Row,
     /// A process that makes a database; the request is on standard input.
     #[command(hide = true)]
     Load,
+    /// A process that measures limits; the directory is on standard input.
+    #[command(hide = true)]
+    MeasureLimits,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -75,6 +99,15 @@ pub struct Knobs {
     /// The report [default: bench-PRESET.json].
     #[arg(long)]
     out: Option<PathBuf>,
+    /// The engine that ratios of the table printed at the end are against.
+    #[arg(long, default_value = ISOPACH)]
+    pub against: String,
+    /// A directory for charts.
+    #[arg(long)]
+    pub charts: Option<PathBuf>,
+    /// Does not measure first what the machine can do at most; only `full` does.
+    #[arg(long)]
+    no_limits: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -94,8 +127,9 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 impl Knobs {
     /// What to run: the preset with what was given instead.
-    pub fn session(&self, preset: Plan, workloads: &[&str]) -> Result<Session> {
+    pub fn session(&self, preset: Plan) -> Result<Session> {
         let mut plan = preset;
+        let has_limits = plan.name == plan::FULL && !self.no_limits;
         set(&mut plan.records, self.records);
         set(&mut plan.rounds, self.rounds);
         set(&mut plan.row_seconds, self.row_seconds);
@@ -117,7 +151,7 @@ impl Knobs {
         let engine_names: Vec<_> = ADAPTERS.iter().map(|adapter| adapter.name).collect();
         let workload_names: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
         let engines = chosen("engine", &self.engines, &engine_names, &engine_names)?;
-        let workloads = chosen("workload", &self.workloads, &workload_names, workloads)?;
+        let workloads = chosen("workload", &self.workloads, &workload_names, &plan::workloads(&plan.name))?;
         Ok(Session {
             plan,
             engines: engines.into_iter().map(|index| &ADAPTERS[index]).collect::<Vec<&'static Adapter>>(),
@@ -128,6 +162,7 @@ impl Knobs {
             dir: self.dir.clone(),
             out,
             paths: self.paths.clone(),
+            has_limits,
         })
     }
 }
@@ -173,24 +208,17 @@ fn matches(pattern: &str, name: &str) -> bool {
     (0..=name.len()).any(|from| if is_last { &name[from..] == rest } else { matches(rest, &name[from..]) })
 }
 
-/// The session of a command that runs one.
-pub fn session(command: &Command) -> Result<Option<Session>> {
-    let all: Vec<_> = WORKLOADS.iter().map(|workload| workload.name).collect();
-    match command {
-        Command::Quick(knobs) => knobs.session(plan::quick(), plan::QUICK_WORKLOADS).map(Some),
-        Command::Full(knobs) => knobs.session(plan::full(), &all).map(Some),
-        Command::Run(knobs) => knobs.session(Plan { name: "run".into(), ..plan::quick() }, &all).map(Some),
-        Command::List | Command::Row | Command::Load => Ok(None),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Session> {
         let cli = Cli::try_parse_from(line.split(' '))?;
-        Ok(session(&cli.command)?.expect("a session was asked for"))
+        match cli.command {
+            Command::Quick(knobs) => knobs.session(plan::quick()),
+            Command::Run(knobs) => knobs.session(plan::run()),
+            command => panic!("{command:?} runs no session"),
+        }
     }
 
     fn names(session: &Session) -> Vec<&str> {
@@ -228,7 +256,7 @@ mod tests {
         assert_eq!(session.plan.settings.compression, Compression::Lz4);
         assert_eq!(session.plan.rounds, plan::quick().rounds);
         assert_eq!(session.out, PathBuf::from("x.json"));
-        assert_eq!(names(&session), plan::QUICK_WORKLOADS);
+        assert_eq!(names(&session), plan::workloads("quick"));
     }
 
     #[test]

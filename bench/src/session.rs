@@ -6,7 +6,7 @@ use crate::{
     engine::{Abilities, Buffered},
     engines::Adapter,
     machine, plan,
-    record::{EngineInfo, Machine, Outcome, Plan, REPORT_VERSION, Report, Row},
+    record::{EngineInfo, Limit, Machine, Outcome, Plan, REPORT_VERSION, Report, Row},
     request::{LoadAnswer, LoadKind, LoadRequest, RowAnswer, RowRequest},
     timestamp,
     workload::{self, Base, Data, Workload},
@@ -28,7 +28,12 @@ pub struct Session {
     pub out: PathBuf,
     /// Of the text keys.
     pub paths: Option<PathBuf>,
+    /// Whether to measure first what the machine can do at most.
+    pub has_limits: bool,
 }
+
+/// Longest time to measure what the machine can do.
+const LIMITS_LIMIT: Duration = Duration::from_secs(300);
 
 /// Longest time to make a loaded database.
 const LOAD_LIMIT: Duration = Duration::from_secs(900);
@@ -105,6 +110,12 @@ impl<'a> Run<'a> {
             self.report.engines.push(info);
         }
         self.save()?;
+        if session.has_limits {
+            self.report.limits = self.limits().unwrap_or_else(|error| {
+                eprintln!("limits: {error}");
+                Vec::new()
+            });
+        }
         for round in 0..session.plan.rounds {
             for (number, workload) in session.workloads.iter().enumerate() {
                 for place in 0..session.engines.len() {
@@ -149,6 +160,14 @@ impl<'a> Run<'a> {
             abilities: answer.abilities,
             settings: answer.settings,
         }
+    }
+
+    fn limits(&self) -> Result<Vec<Limit>> {
+        let dir = self.dir.join("limits");
+        fs::create_dir_all(&dir)?;
+        let limits = child::ask("measure-limits", &dir, LIMITS_LIMIT);
+        self.clean(&dir);
+        limits
     }
 
     fn row(&mut self, engine: usize, workload: &'static Workload, round: u32) -> Outcome {
