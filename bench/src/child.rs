@@ -4,6 +4,8 @@ use crate::{Result, request::LoadRequest};
 use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    error::Error,
+    fmt,
     io::{BufRead, BufReader, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
     process::{Child, Command, ExitStatus, Stdio},
@@ -13,6 +15,22 @@ use std::{
 
 /// How much of what a child says last is kept.
 const KEPT_BYTES: usize = 2000;
+
+/// A child was killed because it was not done in time.
+#[derive(Debug)]
+pub struct TimedOut {
+    limit: Duration,
+    /// What it had said last on standard error.
+    complaint: String,
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not done after {:.0} s: {}", self.limit.as_secs_f64(), self.complaint)
+    }
+}
+
+impl Error for TimedOut {}
 
 /// Runs `bench SUBCOMMAND` with `request` on its standard input; what its last line answers.
 ///
@@ -82,10 +100,7 @@ fn output(command: &mut Command, input: String, limit: Duration) -> Result<Strin
         match status? {
             Some(status) if status.success() => Ok(output),
             Some(status) => Err(format!("{}: {}", said(status), end_of(complaint.trim_end())).into()),
-            None => {
-                Err(format!("not done after {:.0} s: {}", limit.as_secs_f64(), end_of(complaint.trim_end()))
-                    .into())
-            }
+            None => Err(TimedOut { limit, complaint: end_of(complaint.trim_end()).into() }.into()),
         }
     })
 }
@@ -170,7 +185,8 @@ mod tests {
 
         let error = shell("echo before >&2; sleep 600 & sleep 600", Duration::from_millis(100)).unwrap_err();
 
-        assert!(error.to_string().contains("not done after 0 s: before"), "{error}");
+        assert!(error.is::<TimedOut>());
+        assert_eq!(error.to_string(), "not done after 0 s: before");
         assert!(started.elapsed() < Duration::from_secs(60));
     }
 

@@ -2,7 +2,9 @@
 //! is noted; the run goes on. The report is written after every row.
 
 use crate::{
-    Result, child, copy,
+    Result,
+    child::{self, TimedOut},
+    copy,
     engine::{Abilities, Buffered},
     engines::Adapter,
     machine, plan,
@@ -12,7 +14,7 @@ use crate::{
     workload::{self, Base, Data, Workload},
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -36,13 +38,15 @@ pub struct Session {
 const LIMITS_LIMIT: Duration = Duration::from_secs(300);
 
 /// Longest time to make a loaded database.
-const LOAD_LIMIT: Duration = Duration::from_secs(900);
+const LOAD_LIMIT: Duration = Duration::from_secs(300);
 
 impl Session {
     /// Runs everything.
     pub fn run(&self) -> Result<Report> {
+        fs::create_dir_all(&self.dir).map_err(|error| format!("{}: {error}", self.dir.display()))?;
+        remove_left_over(&self.dir)?;
         let dir = self.dir.join(format!("run-{}", std::process::id()));
-        fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         let dir = dir.canonicalize()?;
         let done = Run::new(self, &dir)?.run();
         copy::remove_dir(&dir)?;
@@ -59,6 +63,19 @@ impl Session {
     }
 }
 
+/// Removes directories of runs whose process has ended without doing so.
+fn remove_left_over(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix("run-")?.parse::<u32>().ok());
+        if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+            copy::remove_dir(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Which of `count` engines has the turn at `place` in a round: each begins in its turn.
 fn at_turn(place: usize, count: usize, round: u32, workload: usize) -> usize {
     (place + round as usize + workload) % count
@@ -69,6 +86,8 @@ struct Run<'a> {
     dir: &'a Path,
     /// Loaded databases, or why there is none.
     bases: HashMap<BaseKey, Result<PathBuf, String>>,
+    /// Engines and workloads that took too long: trying each round anew would take hours.
+    hung: HashSet<(&'static str, &'static str)>,
     report: Report,
     started: Instant,
     rows_count: usize,
@@ -93,8 +112,8 @@ impl<'a> Run<'a> {
             rows: Vec::new(),
         };
         let rows_count = session.engines.len() * session.workloads.len() * session.plan.rounds as usize;
-        let (bases, started) = (HashMap::new(), Instant::now());
-        Ok(Run { session, dir, bases, report, started, rows_count })
+        let (bases, hung, started) = (HashMap::new(), HashSet::new(), Instant::now());
+        Ok(Run { session, dir, bases, hung, report, started, rows_count })
     }
 
     fn run(mut self) -> Result<Report> {
@@ -129,10 +148,12 @@ impl<'a> Run<'a> {
                         outcome,
                     });
                     self.show_progress();
-                    self.save()?;
+                    // A full disk now may be an emptier one later.
+                    self.save().unwrap_or_else(|error| eprintln!("{error}"));
                 }
             }
         }
+        self.save()?;
         Ok(self.report)
     }
 
@@ -174,10 +195,19 @@ impl<'a> Run<'a> {
         if let Some(why) = workload.lacks(&self.report.engines[engine].abilities) {
             return Outcome::Unsupported { why: why.into() };
         }
+        let engine = self.session.engines[engine];
+        if self.hung.contains(&(engine.name, workload.name)) {
+            return Outcome::Failed { why: "not tried again: it was not done in time before".into() };
+        }
         let dir = self.dir.join("row");
-        let outcome = self.measure(self.session.engines[engine], workload, round, &dir);
+        let outcome = self.measure(engine, workload, round, &dir);
         self.clean(&dir);
-        outcome.unwrap_or_else(|error| Outcome::Failed { why: error.to_string() })
+        outcome.unwrap_or_else(|error| {
+            if error.is::<TimedOut>() {
+                self.hung.insert((engine.name, workload.name));
+            }
+            Outcome::Failed { why: error.to_string() }
+        })
     }
 
     fn measure(
