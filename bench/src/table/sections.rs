@@ -19,9 +19,12 @@ pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
         grid(summary, "Throughput, operations per second", &ratio_note, |figures| {
             Some(rate(figures.rate, figures.ratio, figures.rounds_count))
         }),
-        grid(summary, "Throughput until settled, operations per second", &settled_note(summary), |figures| {
-            Some(rate(figures.settled_rate?, figures.settled_ratio, figures.rounds_count))
-        }),
+        grid(
+            summary,
+            "Throughput until settled, operations per second",
+            &settled_note(summary),
+            settled_rate,
+        ),
         grid(
             summary,
             "CPU time per operation",
@@ -85,7 +88,7 @@ fn settled_note(summary: &Summary<'_>) -> String {
     let names: Vec<&str> = engines.map(|engine| engine.name.as_str()).collect();
     if !names.is_empty() {
         note += &format!(
-            " Cannot be asked, so that a second in which nothing is written is in their time: {}.",
+            " Those that cannot be asked have a wait for a quiet second in their time, so that what is shown is a bound: {}.",
             names.join(", ")
         );
     }
@@ -214,6 +217,19 @@ fn rate(rate: Spread, ratio: Option<Spread>, rounds_count: usize) -> String {
         text += &format!(" {}", number::ratio(ratio.median));
     }
     text
+}
+
+/// As [`rate`]; a rate that is a lower bound, and its ratio, after `>`.
+fn settled_rate(figures: &Figures) -> Option<String> {
+    let text = rate(figures.settled_rate?, figures.settled_ratio, figures.rounds_count);
+    if !figures.is_settled_rate_bound {
+        return Some(text);
+    }
+    let words: Vec<String> = text
+        .split(' ')
+        .map(|word| if word.starts_with('±') { word.to_owned() } else { format!(">{word}") })
+        .collect();
+    Some(words.join(" "))
 }
 
 fn cpu(figures: &Figures) -> String {
