@@ -1,5 +1,6 @@
-//! One cell for each (workload, engine) of a report: medians and spreads of its rounds, ratios, and what must be known
-//! to read them. Pure functions; the tables, charts and documents show what is here and compute nothing.
+//! One cell for each (workload, engine) of a report: medians and spreads of its rounds, ratios, and what must
+//! be known to read them. Pure functions; the tables, charts and documents show what is here and compute
+//! nothing.
 
 pub mod group;
 pub mod standing;
@@ -15,8 +16,8 @@ use crate::record::{EngineInfo, Latency, Measured, Outcome, Report, Row, Workloa
 pub const ISOPACH: &str = "isopach";
 /// The engine that does nothing: a floor, never a peer.
 pub const NOOP: &str = "noop";
-/// Fact by which a workload says how many bytes of keys and values are alive at its end. Fills need not: what they wrote
-/// is what lives.
+/// Fact by which a workload says how many bytes of keys and values are alive at its end. Fills need not: what
+/// they wrote is what lives.
 pub const LIVE_BYTES_FACT: &str = "live_bytes";
 
 /// A report, reduced.
@@ -47,8 +48,8 @@ pub struct Figures {
     pub rate: Spread,
     /// The same until compaction had settled too.
     pub settled_rate: Option<Spread>,
-    /// Whether the settled rate is a lower bound: the engine cannot be asked whether it has settled, so that the wait for a
-    /// quiet second is in its time.
+    /// Whether the settled rate is a lower bound: the engine cannot be asked whether it has settled, so that
+    /// the wait for a quiet second is in its time.
     pub is_settled_rate_bound: bool,
     /// Rate over that of the engine that ratios are against, of rounds in which both ran.
     pub ratio: Option<Spread>,
@@ -136,7 +137,8 @@ impl Cell<'_> {
         self.figures.as_ref().filter(|_| self.is_valid)
     }
 
-    /// Whether a kill of the process loses nothing of what this workload wrote. True of workloads that write nothing.
+    /// Whether a kill of the process loses nothing of what this workload wrote. True of workloads that write
+    /// nothing.
     pub fn is_durable(&self) -> bool {
         !self.flags.iter().any(|flag| matches!(flag, Flag::NoLog | Flag::MayLose))
     }

@@ -11,8 +11,8 @@ use crate::summary::{Cell, Figures, Flag, Spread, Summary};
 /// All tables that have anything to show.
 pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
     let ratio_note = format!(
-        "Median of the rounds, ± half of the distance between the slowest and the fastest round in per cent of it, and \
-         the ratio to {}: the median of the ratios of rounds in which both ran. More is better.",
+        "Median of the rounds, ± half of the distance between the slowest and the fastest round in per cent of it, \
+         and the ratio to {}: the median of the ratios of rounds in which both ran. More is better.",
         summary.against
     );
     let grids = [
@@ -72,8 +72,8 @@ pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
         grid(
             summary,
             "Time spent waiting for a core",
-            "Share of the time in which threads could have run. High shares say that the machine was busy or that the \
-             engine has more threads than there are cores.",
+            "Share of the time in which threads could have run. High shares say that the machine was busy or that \
+             the engine has more threads than there are cores.",
             |figures| Some(number::percent(figures.run_queue_share)),
         ),
     ];
@@ -88,7 +88,8 @@ fn settled_note(summary: &Summary<'_>) -> String {
     let names: Vec<&str> = engines.map(|engine| engine.name.as_str()).collect();
     if !names.is_empty() {
         note += &format!(
-            " Those that cannot be asked have a wait for a quiet second in their time, so that what is shown is a bound: {}.",
+            " Those that cannot be asked have a wait for a quiet second in their time, so that what is shown is \
+             a bound: {}.",
             names.join(", ")
         );
     }
