@@ -1,5 +1,6 @@
-//! One cell for each (workload, engine) of a report: medians and spreads of its rounds, ratios, and what must be known
-//! to read them. Pure functions; the tables, charts and documents show what is here and compute nothing.
+//! One cell for each (workload, engine) of a report: medians and spreads of its rounds, ratios, and what must
+//! be known to read them. Pure functions; the tables, charts and documents show what is here and compute
+//! nothing.
 
 pub mod group;
 pub mod standing;
@@ -15,8 +16,8 @@ use crate::record::{EngineInfo, Latency, Measured, Outcome, Report, Row, Workloa
 pub const ISOPACH: &str = "isopach";
 /// The engine that does nothing: a floor, never a peer.
 pub const NOOP: &str = "noop";
-/// Fact by which a workload says how many bytes of keys and values are alive at its end. Fills need not: what they wrote
-/// is what lives.
+/// Fact by which a workload says how many bytes of keys and values are alive at its end. Fills need not: what
+/// they wrote is what lives.
 pub const LIVE_BYTES_FACT: &str = "live_bytes";
 
 /// A report, reduced.
@@ -47,8 +48,12 @@ pub struct Figures {
     pub rate: Spread,
     /// The same until compaction had settled too.
     pub settled_rate: Option<Spread>,
+    /// Whether the settled rate is a lower bound: the engine cannot be asked whether it has settled, so that
+    /// the wait for a quiet second is in its time.
+    pub is_settled_rate_bound: bool,
     /// Rate over that of the engine that ratios are against, of rounds in which both ran.
     pub ratio: Option<Spread>,
+    /// `None` too if the settled rate of the engine that ratios are against is a mere bound.
     pub settled_ratio: Option<Spread>,
     pub cpu_ns_per_operation: f64,
     pub cpu_ratio: Option<f64>,
@@ -101,13 +106,20 @@ pub enum Flag {
 impl<'a> Summary<'a> {
     pub fn of(report: &'a Report, against: &'a str) -> Summary<'a> {
         let mut cells = Vec::new();
+        let is_base_settled =
+            report.engines.iter().any(|engine| engine.name == against && engine.abilities.settle);
         for workload in &report.workloads {
             let base = valid_rounds(report, &workload.name, against);
             let writes = writes(report, &workload.name);
             for engine in &report.engines {
                 let rows: Vec<&Row> = rows_of(report, &workload.name, &engine.name).collect();
                 if !rows.is_empty() {
-                    cells.push(cell(report, workload, engine, &rows, &base, writes));
+                    let mut cell = cell(report, workload, engine, &rows, &base, writes);
+                    if let Some(figures) = &mut cell.figures {
+                        figures.is_settled_rate_bound = !engine.abilities.settle;
+                        figures.settled_ratio = figures.settled_ratio.filter(|_| is_base_settled);
+                    }
+                    cells.push(cell);
                 }
             }
         }
@@ -125,7 +137,8 @@ impl Cell<'_> {
         self.figures.as_ref().filter(|_| self.is_valid)
     }
 
-    /// Whether a kill of the process loses nothing of what this workload wrote. True of workloads that write nothing.
+    /// Whether a kill of the process loses nothing of what this workload wrote. True of workloads that write
+    /// nothing.
     pub fn is_durable(&self) -> bool {
         !self.flags.iter().any(|flag| matches!(flag, Flag::NoLog | Flag::MayLose))
     }
@@ -239,6 +252,7 @@ fn figures(rounds: &[Round<'_>], base: &[Round<'_>], is_fill: bool) -> Option<Fi
         rounds_count: rounds.len(),
         rate,
         settled_rate: Spread::of(rounds.iter().filter_map(|(_, measured)| settled_rate(measured))),
+        is_settled_rate_bound: false,
         ratio: ratios(rounds, base, |measured| Some(measured.operations_per_second())),
         settled_ratio: ratios(rounds, base, settled_rate),
         cpu_ns_per_operation: medians(|measured| Some(measured.cpu_ns_per_operation()))?,

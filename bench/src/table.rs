@@ -46,7 +46,7 @@ pub fn headline(report: &Report) -> String {
         machine.cpu,
         machine.cores,
         number::bytes(machine.memory_bytes as f64),
-        machine.file_system,
+        machine.file_system.split(' ').next().unwrap_or_default(),
     )
 }
 
@@ -156,13 +156,18 @@ mod tests {
     }
 
     #[test]
-    fn engines_that_cannot_be_asked_whether_they_settled_are_named() {
+    fn settled_rates_of_engines_that_cannot_be_asked_are_bounds() {
         let mut report = sample::report();
-        assert!(!print(&report, "isopach").contains("Cannot be asked"));
+        assert!(!print(&report, "isopach").contains("a bound"));
 
         report.engines[1].abilities.settle = false;
 
-        assert!(print(&report, "isopach").contains("in their time: fjall."));
+        let text = print(&report, "isopach").replace('\n', " ");
+        assert!(text.contains("is a bound: fjall."), "{text}");
+        assert!(text.contains(">94k ±6% >0.45x"), "{text}");
+        let against_bound = print(&report, "fjall");
+        let settled = line(&against_bound, "Throughput until settled", "fillrandom");
+        assert!(settled.contains("210k ±5% ") && !settled.contains('x'), "{settled}");
     }
 
     #[test]
