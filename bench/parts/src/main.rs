@@ -22,6 +22,12 @@ use parts::{CASES, Case};
 use std::{env, process::ExitCode};
 
 fn main() -> ExitCode {
+    if cfg!(debug_assertions) {
+        eprintln!(
+            "an unoptimized build measures nothing: run it with `cargo run --release -p isopach-parts`"
+        );
+        return ExitCode::from(2);
+    }
     let arguments: Vec<String> = env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [counts::ONE, name] => counts::run_one(name).map(|()| ExitCode::SUCCESS),
