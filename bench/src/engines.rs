@@ -2,10 +2,14 @@
 
 mod noop;
 mod isopach;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 #[cfg(feature = "fjall")]
 mod fjall;
 #[cfg(feature = "surrealkv")]
 mod surrealkv;
+#[cfg(feature = "coordinode")]
+mod coordinode;
 #[cfg(feature = "heed")]
 mod heed;
 #[cfg(feature = "canopydb")]
@@ -32,10 +36,14 @@ pub struct Adapter {
 pub const ADAPTERS: &[Adapter] = &[
     Adapter { name: "noop", package: "isopach-bench", open: noop::open },
     Adapter { name: "isopach", package: "isopach", open: isopach::open },
+    #[cfg(feature = "rocksdb")]
+    Adapter { name: "rocksdb", package: "rocksdb", open: rocksdb::open },
     #[cfg(feature = "fjall")]
     Adapter { name: "fjall", package: "fjall", open: fjall::open },
     #[cfg(feature = "surrealkv")]
     Adapter { name: "surrealkv", package: "surrealkv", open: surrealkv::open },
+    #[cfg(feature = "coordinode")]
+    Adapter { name: "coordinode", package: "coordinode-lsm-tree", open: coordinode::open },
     #[cfg(feature = "heed")]
     Adapter { name: "heed", package: "heed", open: heed::open },
     #[cfg(feature = "canopydb")]
@@ -51,11 +59,11 @@ pub fn find(name: &str) -> Option<&'static Adapter> {
 }
 
 /// Bits of filter a key, for every engine that has Bloom filters.
-#[cfg(feature = "fjall")]
+#[cfg(any(feature = "rocksdb", feature = "fjall", feature = "coordinode"))]
 const BLOOM_BITS_PER_KEY: f32 = 10.0;
 
 /// Background threads, for every engine where they can be set: one a core.
-#[cfg(any(feature = "fjall", feature = "surrealkv"))]
+#[cfg(any(feature = "rocksdb", feature = "fjall", feature = "surrealkv"))]
 fn threads_count() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -211,6 +211,18 @@ fn what_was_synced_is_there_when_reopened() {
     }
 }
 
+#[test]
+fn settings_that_bear_on_figures_are_told() {
+    for_each_engine(|engine| {
+        let told = engine.settings();
+        for name in
+            ["cache_bytes", "write_buffer_bytes", "compression", "block_bytes", "threads", "durability"]
+        {
+            assert_eq!(told.iter().filter(|(told, _)| *told == name).count(), 1, "{name}");
+        }
+    });
+}
+
 /// Many writers and readers at once: what a write returned for is seen by its own thread.
 #[test]
 fn threads_share_an_engine() {

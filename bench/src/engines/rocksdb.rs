@@ -1,0 +1,190 @@
+//! RocksDB, through the rocksdb crate.
+
+use crate::engine::{
+    Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
+    counter, keyspace_name,
+};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
+    MergeOperands, Options, WaitForCompactOptions, WriteBatch, WriteOptions,
+};
+use std::path::Path;
+
+struct RocksDb {
+    names: Vec<String>,
+    db: DB,
+    writes: WriteOptions,
+    settings: Vec<(&'static str, String)>,
+}
+
+pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
+    let (compression, compression_name) = match settings.compression {
+        Compression::None => (DBCompressionType::None, "kNoCompression"),
+        Compression::Lz4 => (DBCompressionType::Lz4, "kLZ4Compression at all levels"),
+    };
+    let threads = super::threads_count();
+    let cache = Cache::new_hyper_clock_cache(usize::try_from(settings.cache_bytes)?, 0);
+    let mut tables = BlockBasedOptions::default();
+    tables.set_block_size(usize::try_from(BLOCK_BYTES)?);
+    tables.set_block_cache(&cache);
+    tables.set_bloom_filter(f64::from(super::BLOOM_BITS_PER_KEY), false);
+    // Else filters and indexes would be memory beside the cache, without a bound.
+    tables.set_cache_index_and_filter_blocks(true);
+    tables.set_pin_l0_filter_and_index_blocks_in_cache(true);
+
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.increase_parallelism(i32::try_from(threads)?);
+    options.set_compression_type(compression);
+    options.set_write_buffer_size(usize::try_from(settings.write_buffer_bytes)?);
+    options.set_block_based_table_factory(&tables);
+    options.set_merge_operator_associative("add", add);
+
+    let names: Vec<String> = (0..settings.keyspaces_count).map(keyspace_name).collect();
+    // It asks for every column family that there is.
+    let families = names.iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+    let families = families.chain([ColumnFamilyDescriptor::new("default", options.clone())]);
+    let db = DB::open_cf_descriptors(&options, dir, families)?;
+
+    let mut writes = WriteOptions::default();
+    writes.set_sync(settings.durability == Durability::Sync);
+    let settings = vec![
+        ("cache_bytes", format!("{} (HyperClockCache)", settings.cache_bytes)),
+        ("write_buffer_bytes", format!("{} a keyspace", settings.write_buffer_bytes)),
+        ("max_write_buffer_number", "2 (default)".into()),
+        ("compression", compression_name.into()),
+        ("block_bytes", BLOCK_BYTES.to_string()),
+        ("bloom_bits_per_key", format!("{}, full filters", super::BLOOM_BITS_PER_KEY)),
+        ("cache_index_and_filter_blocks", "true, those of level 0 pinned".into()),
+        ("threads", format!("{threads} (increase_parallelism)")),
+        ("durability", format!("WriteOptions::sync = {}", settings.durability == Durability::Sync)),
+        ("checksum", format!("xxh3 of blocks (default), crc32c of the log {CRC32C}")),
+        ("merge_operator", "associative".into()),
+        ("rocksdb", LIBRARY.into()),
+    ];
+    Ok(Box::new(RocksDb { names, db, writes, settings }))
+}
+
+/// The library inside the crate.
+const LIBRARY: &str = "11.8.1 (librocksdb-sys 0.19)";
+
+/// How the log's checksums are computed: on x86-64 `.cargo/config.toml` compiles the C++ for it.
+#[cfg(target_arch = "x86_64")]
+const CRC32C: &str = "(SSE 4.2 and PCLMUL)";
+#[cfg(not(target_arch = "x86_64"))]
+const CRC32C: &str = "(as the target's features allow)";
+
+/// The merge operator: see [`Engine::merge`].
+fn add(_key: &[u8], base: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
+    let base = base.map_or(0, counter);
+    let sum = operands.iter().fold(base, |sum, operand| sum.wrapping_add(counter(operand)));
+    Some(sum.to_le_bytes().to_vec())
+}
+
+impl RocksDb {
+    fn family(&self, keyspace: usize) -> Result<&ColumnFamily> {
+        let name = &self.names[keyspace];
+        self.db.cf_handle(name).ok_or_else(|| format!("rocksdb: no column family {name}").into())
+    }
+}
+
+impl Engine for RocksDb {
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            buffered: Buffered::Survives,
+            sync: true,
+            keyspaces: true,
+            merge: true,
+            range_delete: true,
+            multi_get: true,
+            settle: true,
+        }
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        self.settings.clone()
+    }
+
+    fn insert(&self, keyspace: usize, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.db.put_cf_opt(self.family(keyspace)?, key, value, &self.writes)?)
+    }
+
+    fn insert_batch(&self, keyspace: usize, entries: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+        let family = self.family(keyspace)?;
+        let mut batch = WriteBatch::default();
+        for (key, value) in entries {
+            batch.put_cf(family, key, value);
+        }
+        Ok(self.db.write_opt(batch, &self.writes)?)
+    }
+
+    fn remove(&self, keyspace: usize, key: &[u8]) -> Result<()> {
+        Ok(self.db.delete_cf_opt(self.family(keyspace)?, key, &self.writes)?)
+    }
+
+    fn get(&self, keyspace: usize, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let value = self.db.get_pinned_cf(self.family(keyspace)?, key)?;
+        if let Some(value) = &value {
+            see(value);
+        }
+        Ok(value.is_some())
+    }
+
+    fn multi_get(&self, keyspace: usize, keys: &[Vec<u8>], see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        let mut found = 0;
+        for value in self.db.batched_multi_get_cf(self.family(keyspace)?, keys, false) {
+            if let Some(value) = value? {
+                see(&value);
+                found += 1;
+            }
+        }
+        Ok(found)
+    }
+
+    /// With the raw iterator, which shows entries where they are.
+    fn scan(&self, keyspace: usize, scan: Scan<'_>, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<usize> {
+        let mut entries = self.db.raw_iterator_cf(self.family(keyspace)?);
+        match (scan.direction, scan.from) {
+            (Direction::Forward, None) => entries.seek_to_first(),
+            (Direction::Forward, Some(from)) => entries.seek(from),
+            (Direction::Reverse, None) => entries.seek_to_last(),
+            (Direction::Reverse, Some(from)) => entries.seek_for_prev(from),
+        }
+        let mut shown = 0;
+        while shown < scan.limit {
+            let Some((key, value)) = entries.item() else { break };
+            see(key, value);
+            shown += 1;
+            match scan.direction {
+                Direction::Forward => entries.next(),
+                Direction::Reverse => entries.prev(),
+            }
+        }
+        entries.status()?;
+        Ok(shown)
+    }
+
+    fn merge(&self, keyspace: usize, key: &[u8], operand: u64) -> Result<()> {
+        Ok(self.db.merge_cf_opt(self.family(keyspace)?, key, operand.to_le_bytes(), &self.writes)?)
+    }
+
+    fn remove_range(&self, keyspace: usize, from: &[u8], to: &[u8]) -> Result<()> {
+        Ok(self.db.delete_range_cf_opt(self.family(keyspace)?, from, to, &self.writes)?)
+    }
+
+    fn settle(&self) -> Result<()> {
+        let mut flush = FlushOptions::default();
+        flush.set_wait(true);
+        for keyspace in 0..self.names.len() {
+            self.db.flush_cf_opt(self.family(keyspace)?, &flush)?;
+        }
+        Ok(self.db.wait_for_compact(&WaitForCompactOptions::default())?)
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        // Ends its background work and closes.
+        drop(self);
+        Ok(())
+    }
+}
