@@ -77,7 +77,7 @@ pub struct Knobs {
     /// How often everything is repeated.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// A row asks for no more work after this time, one that only reads after half of it.
+    /// A row asks for no more work after this time; rows of reads take a third of it, of synced writes half.
     #[arg(long, value_parser = seconds)]
     row_seconds: Option<f64>,
     #[arg(long)]

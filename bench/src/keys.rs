@@ -2,7 +2,8 @@
 
 use crate::Result;
 use std::{
-    fs,
+    fs::{self, File},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -74,7 +75,9 @@ fn write_number(mut number: u64, key: &mut Vec<u8>) {
 /// Paths of files; copies of all of them under a prefix each when more keys are wanted than there are paths.
 #[derive(Debug)]
 pub struct Texts {
-    paths: Vec<Vec<u8>>,
+    /// All in one, and where each ends.
+    paths: Vec<u8>,
+    ends: Vec<usize>,
     count: u64,
 }
 
@@ -86,41 +89,48 @@ impl Texts {
             Some(file) => vec![file.to_path_buf()],
             None => debian_lists()?,
         };
-        let mut paths: Vec<Vec<u8>> = Vec::new();
+        let mut text = Vec::new();
         for file in &files {
-            let text = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-            paths.extend(
-                text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(<[u8]>::to_vec),
-            );
+            let mut file = File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            file.read_to_end(&mut text)?;
+            text.push(b'\n');
         }
-        paths.sort_unstable();
-        paths.dedup();
-        if paths.len() < 2 {
+        let mut lines: Vec<&[u8]> =
+            text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).collect();
+        lines.sort_unstable();
+        lines.dedup();
+        if lines.len() < 2 {
             let read: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-            return Err(format!("{}: needs one path a line, has {}", read.join(" "), paths.len()).into());
+            return Err(format!("{}: needs one path a line, has {}", read.join(" "), lines.len()).into());
         }
-        let paths_bytes = paths.iter().map(|path| path.len() as u64).sum::<u64>();
-        let record_bytes = paths_bytes / paths.len() as u64 + value_bytes as u64;
-        Ok(Texts { count: volume_bytes.div_ceil(record_bytes).max(2), paths })
+        let mut texts = Texts { paths: Vec::new(), ends: Vec::new(), count: 0 };
+        for line in lines {
+            texts.paths.extend_from_slice(line);
+            texts.ends.push(texts.paths.len());
+        }
+        let record_bytes = texts.paths.len() / texts.ends.len() + value_bytes;
+        texts.count = volume_bytes.div_ceil(record_bytes as u64).max(2);
+        Ok(texts)
     }
 
     fn write(&self, record: u64, key: &mut Vec<u8>) {
-        let (copy, path) = (record / self.paths.len() as u64, record % self.paths.len() as u64);
+        let paths_count = self.ends.len() as u64;
+        let (copy, path) = (record / paths_count, (record % paths_count) as usize);
         if copy > 0 {
             key.extend_from_slice(format!("/copy{copy}").as_bytes());
         }
-        key.extend_from_slice(&self.paths[path as usize]);
+        let start = if path == 0 { 0 } else { self.ends[path - 1] };
+        key.extend_from_slice(&self.paths[start..self.ends[path]]);
     }
 
     fn total_bytes(&self) -> u64 {
-        let mut total_bytes = 0;
         let mut key = Vec::new();
-        for record in 0..self.count {
+        let bytes_of = |record| {
             key.clear();
             self.write(record, &mut key);
-            total_bytes += key.len() as u64;
-        }
-        total_bytes
+            key.len() as u64
+        };
+        (0..self.count).map(bytes_of).sum()
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Plan {
     /// Records of a loaded database and of a fill.
     pub records: u64,
     pub value_bytes: usize,
-    /// A workload stops asking for more after this time; its row says so.
+    /// A workload stops asking for more after this time, or a part of it; its row says so.
     pub row_seconds: f64,
     pub settings: Settings,
     pub seed: u64,

@@ -9,8 +9,9 @@ use crate::{
     plan::{Sizes, WARMING_SHARE},
     random::{Permutation, Random, mix},
     record::{Measured, Plan},
+    summary::LIVE_BYTES_FACT,
     values::Values,
-    workload::{Ends, READING_SHARE, Workload},
+    workload::{Ends, Workload},
 };
 use std::{
     path::{Path, PathBuf},
@@ -106,7 +107,7 @@ impl Rig<'_> {
                 .map(|thread| {
                     let share = Share {
                         steps: asked / threads as u64 + u64::from((thread as u64) < asked % threads as u64),
-                        time: self.time(),
+                        time: Duration::from_secs_f64(self.workload.seconds(self.plan)),
                         is_beside: thread >= threads,
                         ends: self.workload.ends,
                     };
@@ -131,11 +132,6 @@ impl Rig<'_> {
             let tallies = tallies.collect::<Result<Vec<_>>>()?;
             self.end(engine, meter?, &tallies)
         })
-    }
-
-    fn time(&self) -> Duration {
-        let share = if self.workload.ends == Ends::AtTime { READING_SHARE } else { 1.0 };
-        Duration::from_secs_f64(self.plan.row_seconds * share)
     }
 
     fn end(&self, engine: &dyn Engine, mut meter: Meter<'_>, tallies: &[(Tally, u64)]) -> Result<Driven> {
@@ -165,6 +161,12 @@ impl Rig<'_> {
         if self.is_checked {
             measured.invalid = measured.invalid.take().or(wrong);
         }
+    }
+
+    /// Notes how many bytes of keys and values the database holds at the end, where the workload did not write all.
+    pub fn note_live(&self, measured: &mut Measured, records_count: u64) {
+        let record_bytes = self.keys.average_bytes() + self.values.value_bytes() as f64;
+        measured.facts.push((LIVE_BYTES_FACT.into(), records_count as f64 * record_bytes));
     }
 
     /// Looks whether records are there, or not, as they should.

@@ -72,14 +72,17 @@ pub enum Base {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// When a number of operations is done; earlier when [`Plan::row_seconds`] have passed, and then the row says so.
+    /// When a number of operations is done; earlier when time is up, and then the row says so.
     AtWork,
-    /// When [`READING_SHARE`] of [`Plan::row_seconds`] has passed.
+    /// When time is up.
     AtTime,
 }
 
-/// Rates of reading are steady sooner than those of writing.
-pub const READING_SHARE: f64 = 0.5;
+/// Part of [`Plan::row_seconds`] that rows have which read: their rates are steady sooner than those of writing.
+const READING_SHARE: f64 = 0.3;
+
+/// The same for synced writes, among which hardly any compaction falls.
+const SYNCED_SHARE: f64 = 0.5;
 
 /// How a workload runs.
 #[derive(Clone, Copy, Debug)]
@@ -278,6 +281,16 @@ impl Workload {
             return Some("has one keyspace");
         }
         None
+    }
+
+    /// A row asks for no more work after this time.
+    pub fn seconds(&self, plan: &Plan) -> f64 {
+        let share = match self.ends {
+            Ends::AtTime => READING_SHARE,
+            Ends::AtWork if self.is_synced => SYNCED_SHARE,
+            Ends::AtWork => 1.0,
+        };
+        plan.row_seconds * share
     }
 
     /// The plan's settings as this workload needs them.

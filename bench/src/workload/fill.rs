@@ -90,6 +90,7 @@ pub fn overwrite(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     })?;
     let Driven { mut measured, .. } = driven;
     let mut random = rig.random(rig.workload.threads as u64);
+    rig.note_live(&mut measured, count);
     let loaded = (0..CHECKED_COUNT).map(|_| random.below(count));
     rig.check(engine, &mut measured, loaded.map(|record| (record, true)))?;
     Ok(measured)
@@ -108,6 +109,7 @@ pub fn delete(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     })?;
     let Driven { mut measured, .. } = driven;
     let (mut random, deleted_count) = (rig.random(1), measured.operations);
+    rig.note_live(&mut measured, count - deleted_count);
     let some = (0..CHECKED_COUNT).map(|_| random.below(count));
     rig.check(engine, &mut measured, some.map(|index| (order.at(index), index >= deleted_count)))?;
     Ok(measured)

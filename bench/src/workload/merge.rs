@@ -6,6 +6,7 @@ use crate::{
     measure::Tally,
     record::Measured,
     rig::Rig,
+    summary::LIVE_BYTES_FACT,
 };
 
 /// Counters at most.
@@ -25,10 +26,14 @@ pub fn counters(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
         }
     })?;
     let mut measured = driven.measured;
-    let mut sum = 0;
+    let (mut sum, mut live_bytes) = (0, 0);
     let scan = Scan { from: None, direction: Direction::Forward, limit: counters_count as usize + 1 };
-    let shown = engine.scan(0, scan, &mut |_, value| sum += counter(value))?;
+    let shown = engine.scan(0, scan, &mut |key, value| {
+        sum += counter(value);
+        live_bytes += key.len() + value.len();
+    })?;
     measured.facts.push(("counters".into(), shown as f64));
+    measured.facts.push((LIVE_BYTES_FACT.into(), live_bytes as f64));
     let is_right = sum == measured.operations * OPERAND;
     let wrong = (!is_right).then(|| format!("the counters add up to {sum}, not {}", measured.operations));
     rig.judge(&mut measured, wrong);

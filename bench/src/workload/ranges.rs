@@ -16,8 +16,12 @@ const HOLES_COUNT: u64 = 8;
 
 /// Records of one of the ranges: all of them together are a third of `count`.
 fn hole(number: u64, count: u64) -> Range<u64> {
-    let from = number * count / HOLES_COUNT + count / HOLES_COUNT / 3;
-    from..from + count / HOLES_COUNT / 3
+    let from = number * count / HOLES_COUNT + hole_records(count);
+    from..from + hole_records(count)
+}
+
+fn hole_records(count: u64) -> u64 {
+    count / HOLES_COUNT / 3
 }
 
 /// Removes one of the ranges; the bytes of the keys it was given.
@@ -51,7 +55,9 @@ pub fn delete(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
         [(hole.start - 1, true), (hole.start, false), (hole.end - 1, false), (hole.end, true)]
     });
     rig.check(engine, &mut measured, borders)?;
-    measured.facts.push(("keys deleted".into(), (driven.steps[0] * (count / HOLES_COUNT / 3)) as f64));
+    let deleted_count = driven.steps[0] * hole_records(count);
+    measured.facts.push(("keys deleted".into(), deleted_count as f64));
+    rig.note_live(&mut measured, count - deleted_count);
     Ok(measured)
 }
 
@@ -77,13 +83,14 @@ pub fn seek(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
             Ok(())
         }
     })?;
-    Ok(driven.measured)
+    let mut measured = driven.measured;
+    rig.note_live(&mut measured, count - HOLES_COUNT * hole_records(count));
+    Ok(measured)
 }
 
 pub fn scan(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     let count = rig.keys.count();
-    let removed_count = HOLES_COUNT * (count / HOLES_COUNT / 3);
-    scan::whole(rig, engine, Direction::Forward, count - removed_count)
+    scan::whole(rig, engine, Direction::Forward, count - HOLES_COUNT * hole_records(count))
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ type Step<'a> = Box<dyn FnMut(u64, &mut Tally) -> Result<()> + 'a>;
 
 pub fn random(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     rig.warm(engine)?;
-    Ok(rig.drive(engine, u64::MAX, |thread| reading(rig, engine, thread))?.measured)
+    let mut measured = rig.drive(engine, u64::MAX, |thread| reading(rig, engine, thread))?.measured;
+    rig.note_live(&mut measured, rig.keys.count());
+    Ok(measured)
 }
 
 /// The last thread puts new values of random records while the others read.
@@ -29,7 +31,9 @@ pub fn beside_writing(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
             Box::new(writing(rig, engine, thread))
         }
     };
-    Ok(rig.drive(engine, u64::MAX, steps_of)?.measured)
+    let mut measured = rig.drive(engine, u64::MAX, steps_of)?.measured;
+    rig.note_live(&mut measured, rig.keys.count());
+    Ok(measured)
 }
 
 fn reading<'a>(
@@ -80,7 +84,9 @@ pub fn missing(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
             Ok(())
         }
     })?;
-    Ok(driven.measured)
+    let mut measured = driven.measured;
+    rig.note_live(&mut measured, rig.keys.count());
+    Ok(measured)
 }
 
 pub fn many(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
@@ -105,5 +111,7 @@ pub fn many(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
             Ok(())
         }
     })?;
-    Ok(driven.measured)
+    let mut measured = driven.measured;
+    rig.note_live(&mut measured, rig.keys.count());
+    Ok(measured)
 }

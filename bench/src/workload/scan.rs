@@ -38,7 +38,9 @@ pub fn from_random(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
             Ok(())
         }
     })?;
-    Ok(driven.measured)
+    let mut measured = driven.measured;
+    rig.note_live(&mut measured, count);
+    Ok(measured)
 }
 
 pub fn forward(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
@@ -76,5 +78,7 @@ pub fn whole(
             Ok(())
         }
     })?;
-    Ok(driven.measured)
+    let mut measured = driven.measured;
+    rig.note_live(&mut measured, expected_count);
+    Ok(measured)
 }

@@ -69,7 +69,10 @@ fn run(rig: &Rig<'_>, engine: &dyn Engine, mix: Mix) -> Result<Measured> {
         };
         move |_, tally: &mut Tally| client.step(tally)
     })?;
-    Ok(driven.measured)
+    let mut measured = driven.measured;
+    let inserted_count = if mix.inserts > 0 { measured.commits } else { 0 };
+    rig.note_live(&mut measured, rig.keys.count() + inserted_count);
+    Ok(measured)
 }
 
 struct Client<'a> {
