@@ -3,7 +3,11 @@
 //! An adapter (`engines/`) says what its engine cannot do instead of pretending: [`Engine::abilities`] is printed beside
 //! the figures.
 
-use std::{error::Error, path::Path, time::Duration};
+use std::{
+    error::Error,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// Any error of any engine.
 pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -63,7 +67,7 @@ pub struct Abilities {
     pub range_delete: bool,
     /// Reads of many keys at once; else `multi_get` reads one by one.
     pub multi_get: bool,
-    /// Whether compaction can be waited for; else `settle` waits until the process writes nothing for a second.
+    /// Whether compaction can be waited for; else `settle` looks for a second in which the process writes nothing.
     pub settle: bool,
 }
 
@@ -143,7 +147,7 @@ pub trait Engine: Send + Sync {
 
     /// Returns when what was written is in the shape that the engine wants: memtables flushed if it has to, compactions
     /// done, nothing left to do in the background.
-    fn settle(&self) -> Result<()>;
+    fn settle(&self) -> Result<Settled>;
 
     /// Closes in order; returns when nothing of the engine runs any more.
     fn close(self: Box<Self>) -> Result<()>;
@@ -174,17 +178,31 @@ pub fn counter(value: &[u8]) -> u64 {
 /// Opens or creates the database of one engine in `dir`, which exists.
 pub type Open = fn(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>>;
 
-/// For engines that cannot be asked: returns when this process has written nothing for a second.
-pub fn wait_until_quiet() -> Result<()> {
-    const STEP: Duration = Duration::from_millis(100);
-    const QUIET_STEPS: u32 = 10;
+/// Nothing is left to do in the background, since this instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    pub at: Instant,
+}
+
+impl Settled {
+    /// The engine says so.
+    pub fn now() -> Settled {
+        Settled { at: Instant::now() }
+    }
+}
+
+/// For engines that cannot be asked: returns when this process has written nothing for a second, and says since when.
+pub fn wait_until_quiet() -> Result<Settled> {
+    const STEP: Duration = Duration::from_millis(20);
+    const QUIET: Duration = Duration::from_secs(1);
     let written = || -> Result<u64> { Ok(crate::process::Io::now()?.written_bytes) };
-    let (mut last, mut quiet_steps) = (written()?, 0);
-    while quiet_steps < QUIET_STEPS {
+    let (mut last, mut quiet) = (written()?, Settled::now());
+    while quiet.at.elapsed() < QUIET {
         std::thread::sleep(STEP);
         let now = written()?;
-        quiet_steps = if now == last { quiet_steps + 1 } else { 0 };
-        last = now;
+        if now != last {
+            (last, quiet) = (now, Settled::now());
+        }
     }
-    Ok(())
+    Ok(quiet)
 }

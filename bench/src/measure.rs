@@ -1,7 +1,9 @@
 //! One measured stretch of work: clocks and counters read before and after it.
 
 use crate::{
-    Result, process,
+    Result,
+    engine::Settled,
+    process,
     process::{Io, MemorySampler, RunQueue},
     record::{Latency, Measured},
     sync_calls::SyncCounter,
@@ -73,9 +75,9 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
-    /// Compaction has caught up.
-    pub fn has_settled(&mut self) {
-        self.measured.settled_seconds = Some(self.started.elapsed().as_secs_f64());
+    /// Compaction had caught up then; nothing was done since.
+    pub fn has_settled(&mut self, settled: Settled) {
+        self.measured.settled_seconds = Some(settled.at.duration_since(self.started).as_secs_f64());
         self.measured.settled_cpu_ns = Some(self.probes.cpu_ns().saturating_sub(self.cpu_before_ns));
     }
 
@@ -187,7 +189,7 @@ mod tests {
         let mut meter = Meter::start(&mut probes).unwrap();
         while meter.started().elapsed() < Duration::from_millis(2) {}
         meter.work_is_done(meter.started().elapsed()).unwrap();
-        meter.has_settled();
+        meter.has_settled(Settled::now());
 
         let measured = meter.end(Path::new("/nowhere")).unwrap();
 

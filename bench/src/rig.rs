@@ -136,8 +136,7 @@ impl Rig<'_> {
 
     fn end(&self, engine: &dyn Engine, mut meter: Meter<'_>, tallies: &[(Tally, u64)]) -> Result<Driven> {
         if self.workload.is_settled {
-            engine.settle()?;
-            meter.has_settled();
+            meter.has_settled(engine.settle()?);
         }
         let mut measured = meter.end(self.dir)?;
         let mut sum = Tally::new();

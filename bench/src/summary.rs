@@ -48,12 +48,8 @@ pub struct Figures {
     pub rate: Spread,
     /// The same until compaction had settled too.
     pub settled_rate: Option<Spread>,
-    /// Whether the settled rate is a lower bound: the engine cannot be asked whether it has settled, so that
-    /// the wait for a quiet second is in its time.
-    pub is_settled_rate_bound: bool,
     /// Rate over that of the engine that ratios are against, of rounds in which both ran.
     pub ratio: Option<Spread>,
-    /// `None` too if the settled rate of the engine that ratios are against is a mere bound.
     pub settled_ratio: Option<Spread>,
     pub cpu_ns_per_operation: f64,
     pub cpu_ratio: Option<f64>,
@@ -106,20 +102,13 @@ pub enum Flag {
 impl<'a> Summary<'a> {
     pub fn of(report: &'a Report, against: &'a str) -> Summary<'a> {
         let mut cells = Vec::new();
-        let is_base_settled =
-            report.engines.iter().any(|engine| engine.name == against && engine.abilities.settle);
         for workload in &report.workloads {
             let base = valid_rounds(report, &workload.name, against);
             let writes = writes(report, &workload.name);
             for engine in &report.engines {
                 let rows: Vec<&Row> = rows_of(report, &workload.name, &engine.name).collect();
                 if !rows.is_empty() {
-                    let mut cell = cell(report, workload, engine, &rows, &base, writes);
-                    if let Some(figures) = &mut cell.figures {
-                        figures.is_settled_rate_bound = !engine.abilities.settle;
-                        figures.settled_ratio = figures.settled_ratio.filter(|_| is_base_settled);
-                    }
-                    cells.push(cell);
+                    cells.push(cell(report, workload, engine, &rows, &base, writes));
                 }
             }
         }
@@ -252,7 +241,6 @@ fn figures(rounds: &[Round<'_>], base: &[Round<'_>], is_fill: bool) -> Option<Fi
         rounds_count: rounds.len(),
         rate,
         settled_rate: Spread::of(rounds.iter().filter_map(|(_, measured)| settled_rate(measured))),
-        is_settled_rate_bound: false,
         ratio: ratios(rounds, base, |measured| Some(measured.operations_per_second())),
         settled_ratio: ratios(rounds, base, settled_rate),
         cpu_ns_per_operation: medians(|measured| Some(measured.cpu_ns_per_operation()))?,

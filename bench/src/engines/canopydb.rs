@@ -1,8 +1,8 @@
 //! canopydb. A B+ tree of versioned pages with a log and checkpoints.
 
 use crate::engine::{
-    Abilities, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings, counter,
-    keyspace_name,
+    Abilities, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings, Settled,
+    counter, keyspace_name,
 };
 use canopydb::{Database, DbOptions, EnvOptions, ReadTransaction, Tree, TreeOptions};
 use std::{ops::Bound, path::Path};
@@ -166,8 +166,9 @@ impl Engine for Canopydb {
         self.write(keyspace, |tree| tree.delete_range(from..to))
     }
 
-    fn settle(&self) -> Result<()> {
-        Ok(self.db.checkpoint()?)
+    fn settle(&self) -> Result<Settled> {
+        self.db.checkpoint()?;
+        Ok(Settled::now())
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -5,7 +5,7 @@ mod background;
 
 use crate::engine::{
     Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    counter, keyspace_name,
+    Settled, counter, keyspace_name,
 };
 use background::Background;
 use lsm_tree::{
@@ -243,8 +243,9 @@ impl Engine for Coordinode {
         })
     }
 
-    fn settle(&self) -> Result<()> {
-        self.background.settle()
+    fn settle(&self) -> Result<Settled> {
+        self.background.settle()?;
+        Ok(Settled::now())
     }
 
     /// Flushes: what is in memory has no log.

@@ -2,7 +2,7 @@
 
 use crate::engine::{
     Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    keyspace_name, wait_until_quiet,
+    Settled, keyspace_name, wait_until_quiet,
 };
 use fjall::{
     CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode,
@@ -134,7 +134,7 @@ impl Engine for Fjall {
     }
 
     /// Flushes the memtables; of compactions it can only be asked how many run, not how many are due.
-    fn settle(&self) -> Result<()> {
+    fn settle(&self) -> Result<Settled> {
         for keyspace in &self.keyspaces {
             keyspace.rotate_memtable_and_wait()?;
         }

@@ -1,7 +1,8 @@
 //! LMDB through heed. A tree of copied pages in a mapped file: no log, no compaction, no cache but the page cache.
 
 use crate::engine::{
-    Abilities, Buffered, Direction, Durability, Engine, Result, Scan, Settings, counter, keyspace_name,
+    Abilities, Buffered, Direction, Durability, Engine, Result, Scan, Settings, Settled, counter,
+    keyspace_name,
 };
 use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RwTxn, WithoutTls, types::Bytes};
 use std::{ops::Bound, path::Path};
@@ -145,8 +146,8 @@ impl Engine for Heed {
     }
 
     /// There is nothing to wait for.
-    fn settle(&self) -> Result<()> {
-        Ok(())
+    fn settle(&self) -> Result<Settled> {
+        Ok(Settled::now())
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::engine::{
     Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    keyspace_name,
+    Settled, keyspace_name,
 };
 use isopach::{Db, Keyspace, KeyspaceOptions};
 use std::{path::Path, time::Duration};
@@ -118,8 +118,9 @@ impl Engine for Isopach {
         Ok(scan.limit)
     }
 
-    fn settle(&self) -> Result<()> {
-        Ok(self.db.wait_idle(SETTLE_LIMIT)?)
+    fn settle(&self) -> Result<Settled> {
+        self.db.wait_idle(SETTLE_LIMIT)?;
+        Ok(Settled::now())
     }
 
     fn close(self: Box<Self>) -> Result<()> {

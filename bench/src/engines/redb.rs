@@ -1,7 +1,8 @@
 //! redb. A tree of copied pages in one file, with a cache of its own; no log.
 
 use crate::engine::{
-    Abilities, Buffered, Direction, Durability, Engine, Result, Scan, Settings, counter, keyspace_name,
+    Abilities, Buffered, Direction, Durability, Engine, Result, Scan, Settings, Settled, counter,
+    keyspace_name,
 };
 use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use std::{ops::Bound, path::Path};
@@ -152,13 +153,14 @@ impl Engine for Redb {
     }
 
     /// Commits durably: writes out what was not, and lets pages freed since the last such commit be used again.
-    fn settle(&self) -> Result<()> {
+    fn settle(&self) -> Result<Settled> {
         let mut txn = self.db.begin_write()?;
         txn.set_durability(redb::Durability::Immediate)?;
-        Ok(txn.commit()?)
+        txn.commit()?;
+        Ok(Settled::now())
     }
 
     fn close(self: Box<Self>) -> Result<()> {
-        self.settle()
+        self.settle().map(drop)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::engine::{
     Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    counter, keyspace_name,
+    Settled, counter, keyspace_name,
 };
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
@@ -173,13 +173,14 @@ impl Engine for RocksDb {
         Ok(self.db.delete_range_cf_opt(self.family(keyspace)?, from, to, &self.writes)?)
     }
 
-    fn settle(&self) -> Result<()> {
+    fn settle(&self) -> Result<Settled> {
         let mut flush = FlushOptions::default();
         flush.set_wait(true);
         for keyspace in 0..self.names.len() {
             self.db.flush_cf_opt(self.family(keyspace)?, &flush)?;
         }
-        Ok(self.db.wait_for_compact(&WaitForCompactOptions::default())?)
+        self.db.wait_for_compact(&WaitForCompactOptions::default())?;
+        Ok(Settled::now())
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -1,8 +1,8 @@
 //! sled.
 
 use crate::engine::{
-    Abilities, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings, counter,
-    keyspace_name, wait_until_quiet,
+    Abilities, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings, Settled,
+    counter, keyspace_name, wait_until_quiet,
 };
 use sled::{Batch, Config, Db, Tree};
 use std::path::Path;
@@ -137,7 +137,7 @@ impl Engine for Sled {
     }
 
     /// Writes out the log; it rewrites segments whenever it likes.
-    fn settle(&self) -> Result<()> {
+    fn settle(&self) -> Result<Settled> {
         self.db.flush()?;
         wait_until_quiet()
     }

@@ -2,7 +2,7 @@
 
 use crate::engine::{
     Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    counter, wait_until_quiet,
+    Settled, counter, wait_until_quiet,
 };
 use std::path::Path;
 use surrealkv::{
@@ -166,7 +166,7 @@ impl Engine for Surrealkv {
     }
 
     /// Flushes the memtables; compactions of its own accord cannot be waited for.
-    fn settle(&self) -> Result<()> {
+    fn settle(&self) -> Result<Settled> {
         let flush =
             CompactRangeOptions { flush_memtable: true, target_level: Some(0), rewrite_bottommost: false };
         self.tree.compact_range(None, None, &flush)?;

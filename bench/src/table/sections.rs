@@ -80,7 +80,6 @@ pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
     grids.into_iter().flatten().chain(facts(summary)).collect()
 }
 
-/// Engines that cannot be asked have a time that is too long: that of others ends with their work.
 fn settled_note(summary: &Summary<'_>) -> String {
     let mut note =
         "As above, but the time runs until compaction has nothing left to do. More is better.".to_owned();
@@ -88,8 +87,7 @@ fn settled_note(summary: &Summary<'_>) -> String {
     let names: Vec<&str> = engines.map(|engine| engine.name.as_str()).collect();
     if !names.is_empty() {
         note += &format!(
-            " Those that cannot be asked have a wait for a quiet second in their time, so that what is shown is \
-             a bound: {}.",
+            " Of those that cannot be asked ({}) it ends where a second without a written byte begins.",
             names.join(", ")
         );
     }
@@ -220,17 +218,9 @@ fn rate(rate: Spread, ratio: Option<Spread>, rounds_count: usize) -> String {
     text
 }
 
-/// As [`rate`]; a rate that is a lower bound, and its ratio, after `>`.
+/// As [`rate`], until settled.
 fn settled_rate(figures: &Figures) -> Option<String> {
-    let text = rate(figures.settled_rate?, figures.settled_ratio, figures.rounds_count);
-    if !figures.is_settled_rate_bound {
-        return Some(text);
-    }
-    let words: Vec<String> = text
-        .split(' ')
-        .map(|word| if word.starts_with('±') { word.to_owned() } else { format!(">{word}") })
-        .collect();
-    Some(words.join(" "))
+    Some(rate(figures.settled_rate?, figures.settled_ratio, figures.rounds_count))
 }
 
 fn cpu(figures: &Figures) -> String {
