@@ -24,7 +24,8 @@ const OPEN_FILES_COUNT: usize = 900;
 struct Coordinode {
     trees: Arc<[AnyTree]>,
     seqnos: Seqnos,
-    /// A batch is written alone: else a write beside it could make half of it visible.
+    /// A batch is written alone: else a write beside it could make half of it visible. A memtable is sealed alone: else
+    /// a write beside it could put a lower sequence number above higher ones.
     writers: RwLock<()>,
     background: Background,
     write_buffer_bytes: u64,
@@ -132,10 +133,19 @@ impl Coordinode {
 
     /// Seals a memtable that is full, and waits while flushes or compactions are behind.
     fn make_room(&self, keyspace: usize) -> Result<()> {
-        if self.trees[keyspace].active_memtable().size() < self.write_buffer_bytes {
+        let tree = &self.trees[keyspace];
+        let is_full = || tree.active_memtable().size() >= self.write_buffer_bytes;
+        if !is_full() {
             return Ok(());
         }
-        self.background.seal(keyspace, self.write_buffer_bytes)
+        {
+            let _alone = self.writers.write().unwrap_or_else(PoisonError::into_inner);
+            // Another writer may have done so.
+            if is_full() {
+                tree.rotate_memtable();
+            }
+        }
+        self.background.flush(keyspace)
     }
 
     /// Reads at the newest sequence number, again if a compaction collected it between its choice and the read.
@@ -244,14 +254,20 @@ impl Engine for Coordinode {
     }
 
     fn settle(&self) -> Result<Settled> {
+        {
+            let _alone = self.writers.write().unwrap_or_else(PoisonError::into_inner);
+            for tree in self.trees.iter() {
+                tree.rotate_memtable();
+            }
+        }
         self.background.settle()?;
         Ok(Settled::now())
     }
 
     /// Flushes: what is in memory has no log.
     fn close(self: Box<Self>) -> Result<()> {
+        self.settle()?;
         let Coordinode { trees, background, .. } = *self;
-        background.settle()?;
         background.stop()?;
         let handles = trees.to_vec();
         // A tree is closed when its last handle is.

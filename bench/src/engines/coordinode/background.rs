@@ -1,5 +1,5 @@
 //! The threads that coordinode-lsm-tree asks its caller for: one flushes sealed memtables, one compacts after each flush.
-//! Writers seal, and wait when either is behind.
+//! Writers wait when either is behind.
 
 use super::Result;
 use lsm_tree::{
@@ -77,29 +77,23 @@ impl Background {
         Ok(Background { shared, threads })
     }
 
-    /// Seals the active memtable of `tree` unless another writer just did, and waits while too much is behind.
-    pub(super) fn seal(&self, tree: usize, write_buffer_bytes: u64) -> Result<()> {
+    /// Has the sealed memtables of `tree` flushed, and waits only while too much is behind.
+    pub(super) fn flush(&self, tree: usize) -> Result<()> {
         let shared = &self.shared;
         let mut state = shared.lock();
-        if shared.trees[tree].active_memtable().size() >= write_buffer_bytes {
-            shared.trees[tree].rotate_memtable();
-            state.flushes.due.insert(tree);
-            shared.changed.notify_all();
-        }
+        state.flushes.due.insert(tree);
+        shared.changed.notify_all();
         while state.failure.is_none() && shared.is_behind(tree) {
             state = shared.wait(state);
         }
         state.check()
     }
 
-    /// Seals and flushes everything, and waits until no compaction is left to do.
+    /// Flushes everything sealed, and waits until no compaction is left to do.
     pub(super) fn settle(&self) -> Result<()> {
         let shared = &self.shared;
         let mut state = shared.lock();
-        for (index, tree) in shared.trees.iter().enumerate() {
-            tree.rotate_memtable();
-            state.flushes.due.insert(index);
-        }
+        state.flushes.due.extend(0..shared.trees.len());
         shared.changed.notify_all();
         while state.failure.is_none() && !(state.flushes.is_done() && state.compactions.is_done()) {
             state = shared.wait(state);
