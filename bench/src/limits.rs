@@ -1,6 +1,6 @@
-//! What the machine and the parts that engines are made of can do at most: no engine goes beyond. `bench limits`.
+//! What the machine and the parts that engines are made of can do at most: no engine goes beyond.
 //!
-//! Every limit is measured several times in its own way, which its line tells; all together take less than 25 s.
+//! Every limit is measured in its own way, which its line tells; all together take less than 25 seconds.
 
 mod codecs;
 mod disk;
@@ -58,7 +58,8 @@ fn limit(name: &str, what: &str, value: f64, unit: &str) -> Limit {
 /// Batches of which the best is taken.
 const BATCHES_COUNT: usize = 5;
 
-/// Nanoseconds of one call of `work`, in the best of five batches of `calls_count`. `work` gets the number of its call.
+/// Nanoseconds of one call of `work`, in the best of five batches of `calls_count`. `work` gets the number of
+/// its call.
 fn best_ns(calls_count: usize, mut work: impl FnMut(usize) -> Result<()>) -> Result<f64> {
     let mut best_ns = f64::INFINITY;
     for batch in 0..BATCHES_COUNT {
@@ -71,8 +72,8 @@ fn best_ns(calls_count: usize, mut work: impl FnMut(usize) -> Result<()>) -> Res
     Ok(best_ns)
 }
 
-/// A number that depends on all bits of `index` and looks random: the output function of SplitMix64 (Steele, Lea and
-/// Flood, 2014).
+/// A number that depends on all bits of `index` and looks random: the output function of SplitMix64 (Steele,
+/// Lea and Flood, 2014).
 fn scattered(index: u64) -> u64 {
     let mut mixed = index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

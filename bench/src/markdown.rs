@@ -141,8 +141,8 @@ fn where_isopach_loses(report: &Report) -> String {
     if missing(report, ISOPACH).is_some() {
         return text + "Isopach did not take part.\n";
     }
-    text += "Every row in which a peer was faster than Isopach in every round in which both ran, worst first. Only \
-             writes tell durable peers from others: reads lose nothing when a process is killed.\n\n";
+    text += "Every row in which a peer was faster than Isopach in every round in which both ran, worst first. \
+             Only writes tell durable peers from others: reads lose nothing when a process is killed.\n\n";
     let losses = losses(report);
     let (durable, others): (Vec<&Loss>, Vec<&Loss>) = losses.iter().partition(|loss| loss.is_durable);
     let named: Vec<String> = worst(&losses, WORST_COUNT)

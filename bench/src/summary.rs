@@ -1,5 +1,6 @@
-//! One cell for each (workload, engine) of a report: medians and spreads of its rounds, ratios, and what must be known
-//! to read them. Pure functions; the tables, charts and documents show what is here and compute nothing.
+//! One cell for each (workload, engine) of a report: medians and spreads of its rounds, ratios, and what must
+//! be known to read them. Pure functions; the tables, charts and documents show what is here and compute
+//! nothing.
 
 pub mod group;
 pub mod standing;
@@ -15,7 +16,8 @@ use crate::record::{EngineInfo, Latency, Measured, Outcome, Report, Row, Workloa
 pub const ISOPACH: &str = "isopach";
 /// The engine that does nothing: a floor, never a peer.
 pub const NOOP: &str = "noop";
-/// Fact by which a workload says how many bytes of keys and values are alive at its end.
+/// Fact by which a workload says how many bytes of keys and values are alive at its end. Fills need not: what
+/// they wrote is what lives.
 pub const LIVE_BYTES_FACT: &str = "live_bytes";
 
 /// A report, reduced.
@@ -46,8 +48,12 @@ pub struct Figures {
     pub rate: Spread,
     /// The same until compaction had settled too.
     pub settled_rate: Option<Spread>,
+    /// Whether the settled rate is a lower bound: the engine cannot be asked whether it has settled, so that
+    /// the wait for a quiet second is in its time.
+    pub is_settled_rate_bound: bool,
     /// Rate over that of the engine that ratios are against, of rounds in which both ran.
     pub ratio: Option<Spread>,
+    /// `None` too if the settled rate of the engine that ratios are against is a mere bound.
     pub settled_ratio: Option<Spread>,
     pub cpu_ns_per_operation: f64,
     pub cpu_ratio: Option<f64>,
@@ -57,7 +63,7 @@ pub struct Figures {
     pub run_queue_share: f64,
     /// Bytes given to the block layer for each byte that the user wrote.
     pub write_amplification: Option<f64>,
-    /// Bytes on disk for each live byte, or for each byte written where the workload does not say what lives.
+    /// Bytes on disk for each live byte of keys and values.
     pub space_amplification: Option<f64>,
     pub peak_anon_bytes: f64,
     pub peak_file_bytes: f64,
@@ -100,13 +106,20 @@ pub enum Flag {
 impl<'a> Summary<'a> {
     pub fn of(report: &'a Report, against: &'a str) -> Summary<'a> {
         let mut cells = Vec::new();
+        let is_base_settled =
+            report.engines.iter().any(|engine| engine.name == against && engine.abilities.settle);
         for workload in &report.workloads {
             let base = valid_rounds(report, &workload.name, against);
             let writes = writes(report, &workload.name);
             for engine in &report.engines {
                 let rows: Vec<&Row> = rows_of(report, &workload.name, &engine.name).collect();
                 if !rows.is_empty() {
-                    cells.push(cell(report, workload, engine, &rows, &base, writes));
+                    let mut cell = cell(report, workload, engine, &rows, &base, writes);
+                    if let Some(figures) = &mut cell.figures {
+                        figures.is_settled_rate_bound = !engine.abilities.settle;
+                        figures.settled_ratio = figures.settled_ratio.filter(|_| is_base_settled);
+                    }
+                    cells.push(cell);
                 }
             }
         }
@@ -124,7 +137,8 @@ impl Cell<'_> {
         self.figures.as_ref().filter(|_| self.is_valid)
     }
 
-    /// Whether a kill of the process loses nothing of what this workload wrote. True of workloads that write nothing.
+    /// Whether a kill of the process loses nothing of what this workload wrote. True of workloads that write
+    /// nothing.
     pub fn is_durable(&self) -> bool {
         !self.flags.iter().any(|flag| matches!(flag, Flag::NoLog | Flag::MayLose))
     }
@@ -194,14 +208,15 @@ fn measured(row: &Row) -> Option<Round<'_>> {
     }
 }
 
-/// Whether a workload writes, on whatever engine.
+/// Whether a workload writes, on whatever engine, or shows what became of writes before it.
 fn writes(report: &Report, workload: &str) -> bool {
-    report
-        .rows
-        .iter()
-        .filter(|row| row.workload == workload)
-        .filter_map(measured)
-        .any(|(_, measured)| measured.user_bytes > 0)
+    workload.contains("recovery")
+        || report
+            .rows
+            .iter()
+            .filter(|row| row.workload == workload)
+            .filter_map(measured)
+            .any(|(_, measured)| measured.user_bytes > 0)
 }
 
 fn cell<'a>(
@@ -216,7 +231,8 @@ fn cell<'a>(
     let valid: Vec<Round<'_>> =
         all.iter().copied().filter(|(_, measured)| measured.invalid.is_none()).collect();
     let is_valid = !valid.is_empty();
-    let figures = if is_valid { figures(&valid, base) } else { figures(&all, &[]) };
+    let is_fill = workload.name.contains("fill");
+    let figures = if is_valid { figures(&valid, base, is_fill) } else { figures(&all, &[], is_fill) };
     let is_synced = workload.is_synced || report.plan.settings.durability == Durability::Sync;
     let mut flags = row_flags(rows, is_synced && writes);
     if figures.is_some() {
@@ -227,7 +243,7 @@ fn cell<'a>(
     Cell { workload, engine, figures, is_valid, flags }
 }
 
-fn figures(rounds: &[Round<'_>], base: &[Round<'_>]) -> Option<Figures> {
+fn figures(rounds: &[Round<'_>], base: &[Round<'_>], is_fill: bool) -> Option<Figures> {
     let rate = Spread::of(rounds.iter().map(|(_, measured)| measured.operations_per_second()))?;
     let medians = |value: fn(&Measured) -> Option<f64>| -> Option<f64> {
         median(&rounds.iter().filter_map(|(_, measured)| value(measured)).collect::<Vec<_>>())
@@ -236,6 +252,7 @@ fn figures(rounds: &[Round<'_>], base: &[Round<'_>]) -> Option<Figures> {
         rounds_count: rounds.len(),
         rate,
         settled_rate: Spread::of(rounds.iter().filter_map(|(_, measured)| settled_rate(measured))),
+        is_settled_rate_bound: false,
         ratio: ratios(rounds, base, |measured| Some(measured.operations_per_second())),
         settled_ratio: ratios(rounds, base, settled_rate),
         cpu_ns_per_operation: medians(|measured| Some(measured.cpu_ns_per_operation()))?,
@@ -246,7 +263,9 @@ fn figures(rounds: &[Round<'_>], base: &[Round<'_>]) -> Option<Figures> {
         latency: latency(rounds),
         run_queue_share: medians(run_queue_share)?,
         write_amplification: medians(|measured| quotient(measured.written_bytes, measured.user_bytes)),
-        space_amplification: medians(space_amplification),
+        space_amplification: median(
+            &rounds.iter().filter_map(|(_, of)| space_amplification(of, is_fill)).collect::<Vec<_>>(),
+        ),
         peak_anon_bytes: medians(|measured| Some(measured.peak_anon_bytes as f64))?,
         peak_file_bytes: medians(|measured| Some(measured.peak_file_bytes as f64))?,
         syncs_per_commit: medians(|measured| {
@@ -295,10 +314,10 @@ fn run_queue_share(measured: &Measured) -> Option<f64> {
     Some(measured.run_queue_ns as f64 / wanted_ns.max(1) as f64)
 }
 
-fn space_amplification(measured: &Measured) -> Option<f64> {
+fn space_amplification(measured: &Measured, is_fill: bool) -> Option<f64> {
     let live_bytes = measured.facts.iter().find(|(name, _)| name == LIVE_BYTES_FACT).map(|(_, bytes)| *bytes);
-    let bytes = live_bytes.unwrap_or(measured.user_bytes as f64);
-    (bytes > 0.0).then(|| measured.disk_bytes as f64 / bytes)
+    let live_bytes = live_bytes.or(is_fill.then_some(measured.user_bytes as f64))?;
+    (live_bytes > 0.0).then(|| measured.disk_bytes as f64 / live_bytes)
 }
 
 fn facts(rounds: &[Round<'_>]) -> Vec<(String, f64)> {
@@ -359,8 +378,8 @@ fn needs(workload: &str, what: &str) -> bool {
     let name = workload.replace(['-', '_', ' '], "");
     match what {
         MERGE => name.contains("merge"),
-        RANGE_DELETE => ["rangedel", "removerange", "deleterange"].iter().any(|part| name.contains(part)),
-        MULTI_GET => name.contains("multiget") || name.contains("multiread"),
+        RANGE_DELETE => ["deleterange", "hole"].iter().any(|part| name.contains(part)),
+        MULTI_GET => ["multiget", "multiread"].iter().any(|part| name.contains(part)),
         _ => false,
     }
 }

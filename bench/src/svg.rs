@@ -12,8 +12,8 @@ use crate::summary::{Cell, Flag, ISOPACH, NOOP, Summary, group::Group};
 use canvas::Canvas;
 use std::{fs, path::Path};
 
-/// Writes the charts of all groups that have figures, and the overview, to `dir`, which is made if it is not there.
-/// Charts of the same names are replaced.
+/// Writes the charts of all groups that have figures, and the overview, to `dir`, which is made if it is not
+/// there. Charts of the same names are replaced.
 pub fn write_charts(report: &Report, dir: &Path) -> Result<()> {
     let at = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     fs::create_dir_all(dir).map_err(|error| at(dir, error))?;

@@ -46,7 +46,7 @@ pub fn headline(report: &Report) -> String {
         machine.cpu,
         machine.cores,
         number::bytes(machine.memory_bytes as f64),
-        machine.file_system,
+        machine.file_system.split(' ').next().unwrap_or_default(),
     )
 }
 
@@ -153,6 +153,21 @@ mod tests {
         assert!(scan.starts_with("scanfwd [b]"), "{scan}");
         assert_eq!(scan.matches('b').count(), 1, "{scan}");
         assert!(text.contains("[b] a burst"));
+    }
+
+    #[test]
+    fn settled_rates_of_engines_that_cannot_be_asked_are_bounds() {
+        let mut report = sample::report();
+        assert!(!print(&report, "isopach").contains("a bound"));
+
+        report.engines[1].abilities.settle = false;
+
+        let text = print(&report, "isopach").replace('\n', " ");
+        assert!(text.contains("is a bound: fjall."), "{text}");
+        assert!(text.contains(">94k ±6% >0.45x"), "{text}");
+        let against_bound = print(&report, "fjall");
+        let settled = line(&against_bound, "Throughput until settled", "fillrandom");
+        assert!(settled.contains("210k ±5% ") && !settled.contains('x'), "{settled}");
     }
 
     #[test]

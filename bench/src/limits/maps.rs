@@ -74,7 +74,8 @@ fn value() -> Box<[u8]> {
     vec![7; VALUE_BYTES].into_boxed_slice()
 }
 
-/// Another index below `count`, a different one for each: `count` and the prime factor have no common divisor.
+/// Another index below `count`, a different one for each: `count` and the prime factor have no common
+/// divisor.
 fn reordered(index: usize, count: usize) -> usize {
     const PRIME: usize = 7_368_787;
     index * PRIME % count

@@ -43,8 +43,8 @@ fn hop_ns(effort: &Effort) -> f64 {
     let lines_count = (effort.hop_bytes / size_of::<Line>()) as u32;
     let mask = lines_count - 1;
     debug_assert!(lines_count.is_power_of_two());
-    // One cycle through all lines: a linear congruential generator modulo a power of two has its full period if the
-    // factor is 1 modulo 4 and the summand odd (Hull and Dobell, 1962).
+    // One cycle through all lines: a linear congruential generator modulo a power of two has its full period
+    // if the factor is 1 modulo 4 and the summand odd (Hull and Dobell, 1962).
     let follower = |line: u32| line.wrapping_mul(2_891_336_453).wrapping_add(12_345) & mask;
     let lines: Vec<Line> = (0..lines_count).map(|line| Line { next: follower(line) }).collect();
     let mut at = 0;

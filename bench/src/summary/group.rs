@@ -22,7 +22,7 @@ impl Group {
     pub fn of(workload: &WorkloadInfo) -> Group {
         const PARTS: [(Group, &[&str]); 5] = [
             (Group::Ycsb, &["ycsb"]),
-            (Group::Large, &["large", "blob"]),
+            (Group::Large, &["16k", "large"]),
             (Group::Scans, &["scan", "seek", "readseq", "readreverse"]),
             (Group::Reads, &["read", "get"]),
             (Group::Fills, &["fill", "write", "load", "batch", "merge", "del", "remove", "update", "insert"]),

@@ -6,8 +6,8 @@ use crate::record::{
     WorkloadInfo,
 };
 
-/// Two rounds of isopach, fjall (faster at nothing), heed (maps its file: no multi-get; faster at scans) and nolog
-/// (no log), on a fill, a synced fill, a multi-get and a scan.
+/// Two rounds of isopach, fjall (faster at nothing), heed (maps its file: no multi-get; faster at scans) and
+/// nolog (no log), on a fill, a synced fill, a multi-get and a scan.
 pub fn report() -> Report {
     let rows = [
         fill("isopach", 1, 400_000.0),

@@ -14,7 +14,8 @@ pub struct Loss {
     pub peer_rate: f64,
     /// Median over the rounds in which both ran of the peer's rate over Isopach's. Above 1.
     pub ratio: f64,
-    /// Whether the peer keeps the promise that Isopach keeps in this row: no write that returned is lost by a kill.
+    /// Whether the peer keeps the promise that Isopach keeps in this row: no write that returned is lost by a
+    /// kill.
     pub is_durable: bool,
 }
 

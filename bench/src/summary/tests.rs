@@ -78,6 +78,35 @@ fn live_bytes_take_the_place_of_written_bytes() {
 }
 
 #[test]
+fn space_amplification_of_what_is_no_fill_needs_live_bytes() {
+    let mut report = sample::report();
+    report.workloads[0].name = "overwrite".into();
+    for row in report.rows.iter_mut().filter(|row| row.workload == "fillrandom") {
+        row.workload = "overwrite".into();
+    }
+
+    let summary = Summary::of(&report, ISOPACH);
+
+    let figures = summary.cell("overwrite", "isopach").unwrap().valid_figures().unwrap();
+    assert_eq!(figures.space_amplification, None, "the database was there before");
+    assert_eq!(figures.write_amplification, Some(1.85));
+}
+
+#[test]
+fn recovery_without_a_log_is_no_durable_row() {
+    let mut report = sample::report();
+    report.workloads[3].name = "recovery".into();
+    for row in report.rows.iter_mut().filter(|row| row.workload == "scanfwd") {
+        row.workload = "recovery".into();
+    }
+
+    let summary = Summary::of(&report, ISOPACH);
+
+    assert_eq!(flags(&summary, "recovery", "nolog"), [Flag::NoLog]);
+    assert!(losses(&report).iter().any(|loss| loss.workload == "recovery" && !loss.is_durable));
+}
+
+#[test]
 fn invalid_rounds_are_left_out_while_there_are_others() {
     let mut report = sample::report();
     change(&mut report, "isopach", "fillrandom", |measured| {
@@ -223,13 +252,22 @@ fn durability_of_the_whole_run_makes_every_writing_row_a_synced_one() {
 fn workloads_fall_into_groups() {
     let group = |name: &str, unit: &str| Group::of(&sample::workload(name, unit, false));
 
-    assert_eq!(group("fillseq", "put"), Group::Fills);
-    assert_eq!(group("overwrite", "put"), Group::Fills);
-    assert_eq!(group("readrandom", "get"), Group::Reads);
-    assert_eq!(group("multiget32", "entry"), Group::Reads);
-    assert_eq!(group("seeknext10", "seek"), Group::Scans);
-    assert_eq!(group("ycsb_e", "operation"), Group::Ycsb);
-    assert_eq!(group("large_get", "get"), Group::Large);
-    assert_eq!(group("recovery", "open"), Group::Other);
+    let expected = [
+        (
+            Group::Fills,
+            "fillseq fillrandom-4t fillbatch overwrite deleterandom deleterange mergerandom text-fill",
+        ),
+        (Group::Reads, "readrandom readrandom-cold readwhilewriting readmissing multireadrandom text-read"),
+        (Group::Scans, "seekrandom readseq readreverse seek-hole scan-hole text-seek"),
+        (Group::Ycsb, "ycsb-a ycsb-e"),
+        (Group::Large, "fill-16k read-16k overwrite-16k"),
+        (Group::Other, "recovery open-1000"),
+    ];
+    for (of, names) in expected {
+        for name in names.split(' ') {
+            assert_eq!(group(name, "operation"), of, "{name}");
+        }
+    }
+    assert_eq!(group("whatever", "get"), Group::Reads, "by its unit");
     assert_eq!(Group::of(&sample::workload("fillsync8", "put", true)), Group::Synced);
 }

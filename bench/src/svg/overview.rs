@@ -26,7 +26,7 @@ pub fn draw(report: &Report) -> Option<String> {
     let axis = LogAxis::around(values, [AXIS_LEFT, AXIS_RIGHT])?;
 
     let notes = [
-        "Throughput of Isopach over that of the best peer that loses no write when killed; median of the ratios of rounds.",
+        "Throughput of Isopach over that of the best peer that loses no write when killed; median of rounds.",
         "Logarithmic axis; whiskers: lowest and highest round. Right of 1x Isopach is faster: more is better.",
     ];
     let mut canvas = Canvas::new("Isopach and the best durable peer", &notes);

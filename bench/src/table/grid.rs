@@ -23,8 +23,8 @@ pub struct Entry {
 }
 
 impl Grid {
-    /// Columns aligned: the first to the left, the others to the right. Columns that do not fit in [`TEXT_WIDTH`] follow
-    /// in blocks of their own, with the first column again.
+    /// Columns aligned: the first to the left, the others to the right. Columns that do not fit in
+    /// [`TEXT_WIDTH`] follow in blocks of their own, with the first column again.
     pub fn to_text(&self) -> String {
         let lines: Vec<Vec<String>> = std::iter::once(&self.header)
             .chain(&self.rows)

@@ -11,8 +11,8 @@ use crate::summary::{Cell, Figures, Flag, Spread, Summary};
 /// All tables that have anything to show.
 pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
     let ratio_note = format!(
-        "Median of the rounds, ± half of the distance between the slowest and the fastest round in per cent of it, and \
-         the ratio to {}: the median of the ratios of rounds in which both ran. More is better.",
+        "Median of the rounds, ± half of the distance between the slowest and the fastest round in per cent of it, \
+         and the ratio to {}: the median of the ratios of rounds in which both ran. More is better.",
         summary.against
     );
     let grids = [
@@ -22,8 +22,8 @@ pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
         grid(
             summary,
             "Throughput until settled, operations per second",
-            "As above, but the time runs until compaction has nothing left to do. More is better.",
-            |figures| Some(rate(figures.settled_rate?, figures.settled_ratio, figures.rounds_count)),
+            &settled_note(summary),
+            settled_rate,
         ),
         grid(
             summary,
@@ -72,12 +72,28 @@ pub fn grids(summary: &Summary<'_>) -> Vec<Grid> {
         grid(
             summary,
             "Time spent waiting for a core",
-            "Share of the time in which threads could have run. High shares say that the machine was busy or that the \
-             engine has more threads than there are cores.",
+            "Share of the time in which threads could have run. High shares say that the machine was busy or that \
+             the engine has more threads than there are cores.",
             |figures| Some(number::percent(figures.run_queue_share)),
         ),
     ];
     grids.into_iter().flatten().chain(facts(summary)).collect()
+}
+
+/// Engines that cannot be asked have a time that is too long: that of others ends with their work.
+fn settled_note(summary: &Summary<'_>) -> String {
+    let mut note =
+        "As above, but the time runs until compaction has nothing left to do. More is better.".to_owned();
+    let engines = summary.report.engines.iter().filter(|engine| !engine.abilities.settle);
+    let names: Vec<&str> = engines.map(|engine| engine.name.as_str()).collect();
+    if !names.is_empty() {
+        note += &format!(
+            " Those that cannot be asked have a wait for a quiet second in their time, so that what is shown is \
+             a bound: {}.",
+            names.join(", ")
+        );
+    }
+    note
 }
 
 /// What each mark that the tables of `summary` use means, and the reasons of single rows: `(mark, text)`.
@@ -202,6 +218,19 @@ fn rate(rate: Spread, ratio: Option<Spread>, rounds_count: usize) -> String {
         text += &format!(" {}", number::ratio(ratio.median));
     }
     text
+}
+
+/// As [`rate`]; a rate that is a lower bound, and its ratio, after `>`.
+fn settled_rate(figures: &Figures) -> Option<String> {
+    let text = rate(figures.settled_rate?, figures.settled_ratio, figures.rounds_count);
+    if !figures.is_settled_rate_bound {
+        return Some(text);
+    }
+    let words: Vec<String> = text
+        .split(' ')
+        .map(|word| if word.starts_with('±') { word.to_owned() } else { format!(">{word}") })
+        .collect();
+    Some(words.join(" "))
 }
 
 fn cpu(figures: &Figures) -> String {
