@@ -173,7 +173,8 @@ fn set<T>(value: &mut T, given: Option<T>) {
     }
 }
 
-/// Indexes into `names` of those that `patterns` choose, in the order of `names`; without patterns, `default`.
+/// Indexes into `names` of those that `patterns` choose, in the order of `names`; without patterns,
+/// `default`.
 fn chosen(what: &str, patterns: &[String], names: &[&str], default: &[&str]) -> Result<Vec<usize>> {
     if patterns.is_empty() {
         return Ok((0..names.len()).filter(|&index| default.contains(&names[index])).collect());

@@ -36,7 +36,8 @@ impl Error for TimedOut {}
 ///
 /// # Errors
 ///
-/// If it fails, with what it said last on standard error; if it does not end within `limit`, then it is killed.
+/// If it fails, with what it said last on standard error; if it does not end within `limit`, then it is
+/// killed.
 pub fn ask<A: DeserializeOwned>(subcommand: &str, request: &impl Serialize, limit: Duration) -> Result<A> {
     let mut command = bench(subcommand)?;
     let output = output(&mut command, serde_json::to_string(request)?, limit)?;
@@ -68,8 +69,8 @@ fn bench(subcommand: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// To be called first in a child: it dies with its parent, when a thread of it panics, and before others when memory
-/// runs out.
+/// To be called first in a child: it dies with its parent, when a thread of it panics, and before others when
+/// memory runs out.
 pub fn settle_in() -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     // Not permitted everywhere, and a comfort only.

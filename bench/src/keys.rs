@@ -31,7 +31,8 @@ impl Keys {
         }
     }
 
-    /// Puts the key of `record` into `key`. Records from [`Keys::count`] on have keys between the loaded ones.
+    /// Puts the key of `record` into `key`. Records from [`Keys::count`] on have keys between the loaded
+    /// ones.
     pub fn write(&self, record: u64, key: &mut Vec<u8>) {
         key.clear();
         let is_loaded = record < self.count();

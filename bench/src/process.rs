@@ -45,7 +45,8 @@ fn clock_ns(clock: ClockId) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Time that each thread was ready and waited for a core, by thread id. Threads that have ended are not in it.
+/// Time that each thread was ready and waited for a core, by thread id. Threads that have ended are not in
+/// it.
 #[derive(Clone, Debug)]
 pub struct RunQueue(HashMap<String, u64>);
 

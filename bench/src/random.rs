@@ -1,5 +1,5 @@
-//! Numbers that look random and are the same for the same seed: a generator, a permutation that needs no memory, and
-//! the skewed choice of YCSB.
+//! Numbers that look random and are the same for the same seed: a generator, a permutation that needs no
+//! memory, and the skewed choice of YCSB.
 
 /// Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014 (SplitMix64).
 #[derive(Clone, Debug)]
@@ -40,8 +40,9 @@ fn scale(number: u64, bound: u64) -> u64 {
     ((u128::from(number) * u128::from(bound)) >> 64) as u64
 }
 
-/// A random-looking bijection of `0..count`: Black and Rogaway's generalised Feistel network ("Ciphers with Arbitrary
-/// Finite Domains", 2002) over a grid hardly larger than `count`; what falls outside walks on until it is inside.
+/// A random-looking bijection of `0..count`: Black and Rogaway's generalised Feistel network ("Ciphers with
+/// Arbitrary Finite Domains", 2002) over a grid hardly larger than `count`; what falls outside walks on until
+/// it is inside.
 #[derive(Clone, Debug)]
 pub struct Permutation {
     count: u64,
@@ -85,9 +86,9 @@ fn add(left: u64, right: u64, bound: u64) -> u64 {
     if sum >= bound { sum - bound } else { sum }
 }
 
-/// Ranks of `0..count`, 0 the likeliest: Gray and others, "Quickly Generating Billion-Record Synthetic Databases",
-/// SIGMOD 1994, as YCSB's `ZipfianGenerator` has it. YCSB scatters ranks over the records by a hash; the workloads here
-/// do it by a [`Permutation`], which lets no two ranks share a record.
+/// Ranks of `0..count`, 0 the likeliest: Gray and others, "Quickly Generating Billion-Record Synthetic
+/// Databases", SIGMOD 1994, as YCSB's `ZipfianGenerator` has it. YCSB scatters ranks over the records by a
+/// hash; the workloads here do it by a [`Permutation`], which lets no two ranks share a record.
 #[derive(Clone, Debug)]
 pub struct Zipfian {
     count: f64,

@@ -78,10 +78,10 @@ impl Rig<'_> {
         Ok(())
     }
 
-    /// Runs `steps_of(thread)` on every thread of the workload: `asked` steps of all measured threads together, or as
-    /// many as there is time for. A step is told its number within its thread; its time is one latency. Threads from
-    /// [`Workload::threads`] on go on until the measured ones are done; what they do is not counted, but what they find
-    /// wrong is.
+    /// Runs `steps_of(thread)` on every thread of the workload: `asked` steps of all measured threads
+    /// together, or as many as there is time for. A step is told its number within its thread; its time is
+    /// one latency. Threads from [`Workload::threads`] on go on until the measured ones are done; what they
+    /// do is not counted, but what they find wrong is.
     pub fn drive<S>(
         &self,
         engine: &dyn Engine,
@@ -162,7 +162,8 @@ impl Rig<'_> {
         }
     }
 
-    /// Notes how many bytes of keys and values the database holds at the end, where the workload did not write all.
+    /// Notes how many bytes of keys and values the database holds at the end, where the workload did not
+    /// write all.
     pub fn note_live(&self, measured: &mut Measured, records_count: u64) {
         let record_bytes = self.keys.average_bytes() + self.values.value_bytes() as f64;
         measured.facts.push((LIVE_BYTES_FACT.into(), records_count as f64 * record_bytes));

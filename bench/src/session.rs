@@ -1,5 +1,5 @@
-//! A run: engines take turns, row by row, each row in a process and a directory of its own. A row that fails or hangs
-//! is noted; the run goes on. The report is written after every row.
+//! A run: engines take turns, row by row, each row in a process and a directory of its own. A row that fails
+//! or hangs is noted; the run goes on. The report is written after every row.
 
 use crate::{
     Result,

@@ -1,6 +1,6 @@
-//! Counts the system calls that put data on the medium, made by this thread and by every thread that it or they start
-//! afterwards: the kernel's tracepoints, through perf_event_open. What a promise of durability costs is visible in
-//! nothing else.
+//! Counts the system calls that put data on the medium, made by this thread and by every thread that it or
+//! they start afterwards: the kernel's tracepoints, through perf_event_open. What a promise of durability
+//! costs is visible in nothing else.
 
 use crate::{Result, record::SyncCalls};
 use perf_event::{Builder, Counter, events::Tracepoint};

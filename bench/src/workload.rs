@@ -1,4 +1,5 @@
-//! The table of workloads. What each does is in a file of its own below; how it is driven and measured: `rig.rs`.
+//! The table of workloads. What each does is in a file of its own below; how it is driven and measured:
+//! `rig.rs`.
 
 pub mod fill;
 pub mod merge;
@@ -78,7 +79,8 @@ pub enum Ends {
     AtTime,
 }
 
-/// Part of [`Plan::row_seconds`] that rows have which read: their rates are steady sooner than those of writing.
+/// Part of [`Plan::row_seconds`] that rows have which read: their rates are steady sooner than those of
+/// writing.
 const READING_SHARE: f64 = 0.3;
 
 /// The same for synced writes, among which hardly any compaction falls.

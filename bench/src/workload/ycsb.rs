@@ -1,5 +1,5 @@
-//! YCSB's core workloads A to F (Cooper and others, "Benchmarking Cloud Serving Systems with YCSB", 2010), on the
-//! bench's records: 100-byte values instead of 10 fields of 100 bytes.
+//! YCSB's core workloads A to F (Cooper and others, "Benchmarking Cloud Serving Systems with YCSB", 2010), on
+//! the bench's records: 100-byte values instead of 10 fields of 100 bytes.
 
 use crate::{
     Result,

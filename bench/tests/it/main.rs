@@ -88,7 +88,8 @@ fn failing_row_says_why_and_the_others_go_on() {
     let dir = Dir::new("failing");
 
     let report = dir.report(
-        "--rounds 1 --records 1000 --row-seconds 0.1 --engines isopach --workloads text-fill,text-read,ycsb-a --paths no/paths",
+        "--rounds 1 --records 1000 --row-seconds 0.1 --engines isopach --paths no/paths \
+         --workloads text-fill,text-read,ycsb-a",
     );
 
     let outcomes: Vec<_> = rows(&report).iter().map(|row| row["outcome"].as_str().unwrap()).collect();
