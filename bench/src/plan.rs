@@ -50,7 +50,12 @@ const QUICK_WORKLOADS: &[&str] = &[
 
 /// The published comparison.
 pub fn full() -> Plan {
-    let settings = Settings { cache_bytes: 256 << 20, write_buffer_bytes: 8 << 20, ..quick().settings };
+    let settings = Settings {
+        cache_bytes: 256 << 20,
+        write_buffer_bytes: 8 << 20,
+        compression: Compression::Lz4,
+        ..quick().settings
+    };
     Plan { name: FULL.into(), records: 1_500_000, row_seconds: 3.2, settings, ..quick() }
 }
 
