@@ -174,12 +174,12 @@ pub fn counter(value: &[u8]) -> u64 {
 /// Opens or creates the database of one engine in `dir`, which exists.
 pub type Open = fn(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>>;
 
-/// For engines that cannot be asked: returns when this process has written nothing for a second, or after 10 s, since
+/// For engines that cannot be asked: returns when this process has written nothing for a second, or after 5 s, since
 /// some write for ever.
 pub fn wait_until_quiet() -> Result<()> {
     const STEP: Duration = Duration::from_millis(100);
     const QUIET_STEPS: u32 = 10;
-    const LIMIT_STEPS: u32 = 100;
+    const LIMIT_STEPS: u32 = 50;
     let written = || -> Result<u64> { Ok(crate::process::Io::now()?.written_bytes) };
     let (mut last, mut quiet_steps) = (written()?, 0);
     for _ in 0..LIMIT_STEPS {
