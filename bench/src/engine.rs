@@ -191,13 +191,16 @@ impl Settled {
     }
 }
 
-/// For engines that cannot be asked: returns when this process has written nothing for a second, and says since when.
+/// For engines that cannot be asked: returns when this process has written nothing for a second, and says since when; or
+/// after 5 s, since some write for ever.
 pub fn wait_until_quiet() -> Result<Settled> {
     const STEP: Duration = Duration::from_millis(20);
     const QUIET: Duration = Duration::from_secs(1);
+    const LIMIT: Duration = Duration::from_secs(5);
+    let began = Instant::now();
     let written = || -> Result<u64> { Ok(crate::process::Io::now()?.written_bytes) };
     let (mut last, mut quiet) = (written()?, Settled::now());
-    while quiet.at.elapsed() < QUIET {
+    while quiet.at.elapsed() < QUIET && began.elapsed() < LIMIT {
         std::thread::sleep(STEP);
         let now = written()?;
         if now != last {

@@ -87,7 +87,7 @@ fn settled_note(summary: &Summary<'_>) -> String {
     let names: Vec<&str> = engines.map(|engine| engine.name.as_str()).collect();
     if !names.is_empty() {
         note += &format!(
-            " Of those that cannot be asked ({}) it ends where a second without a written byte begins.",
+            " Of those that cannot be asked ({}) it ends where a second without a written byte begins, or after 5 s.",
             names.join(", ")
         );
     }
