@@ -77,7 +77,7 @@ pub struct Knobs {
     /// How often everything is repeated.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
-    /// A row asks for no more work after this time; rows of reads take a third of it, of synced writes half.
+    /// A row asks for no more work after this time; rows of reads take 0.3 of it, of synced writes half.
     #[arg(long, value_parser = seconds)]
     row_seconds: Option<f64>,
     #[arg(long)]
@@ -105,6 +105,9 @@ pub struct Knobs {
     /// A directory for charts.
     #[arg(long)]
     pub charts: Option<PathBuf>,
+    /// A directory for profiles: what `perf` saw of each row, as text. Rows are slower under it.
+    #[arg(long, value_name = "DIR")]
+    profiles: Option<PathBuf>,
     /// Does not measure first what the machine can do at most; only `full` does.
     #[arg(long)]
     no_limits: bool,
@@ -163,6 +166,7 @@ impl Knobs {
             out,
             paths: self.paths.clone(),
             has_limits,
+            profiles: self.profiles.clone(),
         })
     }
 }

@@ -5,6 +5,7 @@ use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     error::Error,
+    ffi::OsString,
     fmt,
     io::{BufRead, BufReader, Read, Write},
     os::unix::process::{CommandExt, ExitStatusExt},
@@ -39,7 +40,24 @@ impl Error for TimedOut {}
 /// If it fails, with what it said last on standard error; if it does not end within `limit`, then it is
 /// killed.
 pub fn ask<A: DeserializeOwned>(subcommand: &str, request: &impl Serialize, limit: Duration) -> Result<A> {
-    let mut command = bench(subcommand)?;
+    ask_below(&[], subcommand, request, limit)
+}
+
+/// As [`ask`], below other programs: the words of `wrapper` come before the bench's own.
+pub fn ask_below<A: DeserializeOwned>(
+    wrapper: &[OsString],
+    subcommand: &str,
+    request: &impl Serialize,
+    limit: Duration,
+) -> Result<A> {
+    let mut command = match wrapper {
+        [] => bench(subcommand)?,
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(std::env::current_exe()?).arg(subcommand);
+            command
+        }
+    };
     let output = output(&mut command, serde_json::to_string(request)?, limit)?;
     let line = output.lines().last().unwrap_or_default();
     serde_json::from_str(line).map_err(|error| format!("answered `{}`: {error}", end_of(line)).into())

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use rustix::{
-    fs::{SeekFrom, copy_file_range, ioctl_ficlone, seek},
+    fs::{SeekFrom, copy_file_range, seek},
     io::Errno,
 };
 use std::{
@@ -31,9 +31,6 @@ pub fn copy_dir(from: &Path, to: &Path) -> Result<()> {
 
 fn copy_file(from: &Path, to: &Path) -> Result<()> {
     let (from, to) = (File::open(from)?, File::create_new(to)?);
-    if ioctl_ficlone(&to, &from).is_ok() {
-        return Ok(());
-    }
     let file_bytes = from.metadata()?.len();
     to.set_len(file_bytes)?;
     let mut at = 0;

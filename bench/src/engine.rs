@@ -15,6 +15,9 @@ pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>
 /// Size of the pages or blocks on disk.
 pub const BLOCK_BYTES: u32 = 4096;
 
+/// Write buffers that may be full and wait for their flush, beside the one that is written to; then writers wait.
+pub const WAITING_BUFFERS_COUNT: u64 = 3;
+
 /// Settings that mean the same to every engine. An adapter applies each or says in [`Engine::settings`] why it cannot.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
@@ -145,7 +148,7 @@ pub trait Engine: Send + Sync {
         }
     }
 
-    /// Returns when what was written is in the shape that the engine wants: memtables flushed if it has to, compactions
+    /// Returns when what was written is in the shape that the engine wants: memtables flushed, compactions
     /// done, nothing left to do in the background.
     fn settle(&self) -> Result<Settled>;
 
@@ -193,6 +196,7 @@ impl Settled {
 
 /// For engines that cannot be asked: returns when this process has written nothing for a second, and says since when; or
 /// after 5 s, since some write for ever.
+#[cfg(any(feature = "fjall", feature = "sled", feature = "surrealkv"))]
 pub fn wait_until_quiet() -> Result<Settled> {
     const STEP: Duration = Duration::from_millis(20);
     const QUIET: Duration = Duration::from_secs(1);

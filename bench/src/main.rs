@@ -21,6 +21,7 @@ mod copy;
 mod request;
 mod child;
 mod plan;
+mod profile;
 mod rig;
 mod workload;
 mod row;

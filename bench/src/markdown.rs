@@ -3,7 +3,7 @@
 use crate::record::Report;
 use crate::summary::{
     ISOPACH, Summary, lacks,
-    standing::{Loss, Measure, losses, worst},
+    standing::{Loss, Measure, absent, losses, worst},
 };
 use crate::table::{
     grid::{Entry, Grid, escaped},
@@ -137,12 +137,16 @@ fn marks(summary: &Summary<'_>) -> String {
 }
 
 fn where_isopach_loses(report: &Report) -> String {
-    let mut text = "## Where Isopach loses\n\n".to_owned();
+    let mut text = "## Where Isopach loses: throughput\n\n".to_owned();
     if missing(report, ISOPACH).is_some() {
         return text + "Isopach did not take part.\n";
     }
     text += "Every row in which a peer was faster than Isopach in every round in which both ran, worst first. \
              Only writes tell durable peers from others: reads lose nothing when a process is killed.\n\n";
+    let absent = absent(report);
+    if !absent.is_empty() {
+        text += &format!("Rows in which Isopach has no valid figure: {}.\n\n", escaped(&absent.join(", ")));
+    }
     let losses = losses(report);
     let (durable, others): (Vec<&Loss>, Vec<&Loss>) = losses.iter().partition(|loss| loss.is_durable);
     let named: Vec<String> = worst(&losses, WORST_COUNT)
@@ -184,7 +188,7 @@ fn losses_grid(title: &str, note: &str, losses: &[&Loss]) -> Grid {
             loss.peer.clone(),
             number::short(loss.peer_rate),
             number::short(loss.isopach_rate),
-            number::ratio(loss.ratio),
+            format!("{}{}", if loss.is_unequal { "~" } else { "" }, number::ratio(loss.ratio)),
         ];
         cells.map(Entry::new).into()
     });

@@ -105,6 +105,9 @@ pub struct Tally {
     latency: Histogram<u64>,
 }
 
+/// Fewest operations whose percentiles are told.
+const LEAST_LATENCIES: u64 = 1000;
+
 impl Tally {
     /// Longer operations count as this long.
     const MAX_LATENCY: Duration = Duration::from_secs(600);
@@ -145,11 +148,11 @@ impl Tally {
         self.latency.add(&other.latency).expect("all histograms have the same bounds");
     }
 
-    /// Of all operations; `None` for fewer than two, which have no distribution.
+    /// Of all operations; `None` for fewer than [`LEAST_LATENCIES`], of which no p99.9 can be told.
     pub fn latency(&self) -> Option<Latency> {
         let at = |quantile: f64| self.latency.value_at_quantile(quantile);
         let latency = Latency { p50: at(0.5), p99: at(0.99), p999: at(0.999), max: self.latency.max() };
-        (self.latency.len() > 1).then_some(latency)
+        (self.latency.len() >= LEAST_LATENCIES).then_some(latency)
     }
 
     /// `None` if every answer was right.

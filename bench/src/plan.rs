@@ -10,9 +10,6 @@ use crate::{
 /// Write buffers that a sustained fill must fill: fewer, and what is measured is the memory's speed.
 pub const SUSTAINED_BUFFERS: u64 = 20;
 
-/// Part of [`Plan::row_seconds`] in which hot rows read before they are measured.
-pub const WARMING_SHARE: f64 = 0.1;
-
 /// Minutes, small: to see whether a change helps.
 pub fn quick() -> Plan {
     Plan {
@@ -52,11 +49,11 @@ const QUICK_WORKLOADS: &[&str] = &[
 pub fn full() -> Plan {
     let settings = Settings {
         cache_bytes: 256 << 20,
-        write_buffer_bytes: 8 << 20,
+        write_buffer_bytes: 4 << 20,
         compression: Compression::Lz4,
         ..quick().settings
     };
-    Plan { name: FULL.into(), records: 1_500_000, row_seconds: 3.2, settings, ..quick() }
+    Plan { name: FULL.into(), records: 750_000, row_seconds: 3.0, settings, ..quick() }
 }
 
 /// What is chosen workload by workload and knob by knob begins with the sizes of [`quick`].
@@ -111,7 +108,7 @@ pub fn estimate_seconds(workload: &Workload, plan: &Plan) -> f64 {
     const COPY_BYTES_PER_SECOND: f64 = 0.7e9;
     let copied_bytes = if workload.base == Base::Empty { 0 } else { Sizes::of(plan).volume_bytes };
     let around_seconds = match workload.ends {
-        Ends::AtTime => plan.row_seconds * WARMING_SHARE,
+        Ends::AtTime => 0.3, // Warming.
         Ends::AtWork if workload.is_settled => plan.row_seconds * 0.3 + 0.5,
         Ends::AtWork => 0.0,
     };

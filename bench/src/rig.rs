@@ -6,7 +6,7 @@ use crate::{
     engines::Adapter,
     keys::Keys,
     measure::{Meter, Probes, Tally},
-    plan::{Sizes, WARMING_SHARE},
+    plan::Sizes,
     random::{Permutation, Random, mix},
     record::{Measured, Plan},
     summary::LIVE_BYTES_FACT,
@@ -41,6 +41,14 @@ pub struct Rig<'a> {
     pub is_checked: bool,
 }
 
+/// A block holds more records than this.
+const WARMING_STRIDE: usize = 8;
+
+/// The order in which databases of `count` records are loaded: the same in all rounds, whose rows use copies.
+pub fn loaded_order(count: u64, plan: &Plan) -> Permutation {
+    Permutation::new(count, mix(plan.seed))
+}
+
 /// What came of driving.
 pub struct Driven {
     pub measured: Measured,
@@ -58,22 +66,22 @@ impl Rig<'_> {
         Random::new(self.seed ^ mix(thread + 1))
     }
 
-    /// An order of all loaded records.
+    /// An order of all loaded records, other than that in which they were loaded.
     pub fn order(&self) -> Permutation {
-        Permutation::new(self.keys.count(), self.seed)
+        Permutation::new(self.keys.count(), mix(self.seed ^ 0x5bd1))
     }
 
-    /// Reads random records for a while, so that what is read again is in memory where the engine keeps it.
+    /// The order in which they were loaded.
+    pub fn loaded_order(&self) -> Permutation {
+        loaded_order(self.keys.count(), self.plan)
+    }
+
+    /// Reads every block of a loaded database, so that what is read again is in memory where the engine keeps it.
     pub fn warm(&self, engine: &dyn Engine) -> Result<()> {
-        let end = Instant::now() + Duration::from_secs_f64(self.plan.row_seconds * WARMING_SHARE);
-        let order = Permutation::new(self.keys.count(), mix(self.seed));
         let mut key = Vec::new();
-        for index in 0..self.keys.count() {
-            self.keys.write(order.at(index), &mut key);
+        for record in (0..self.keys.count()).step_by(WARMING_STRIDE) {
+            self.keys.write(record, &mut key);
             engine.get(0, &key, &mut |value| _ = std::hint::black_box(value.first()))?;
-            if index % 16 == 0 && Instant::now() >= end {
-                break;
-            }
         }
         Ok(())
     }

@@ -85,6 +85,7 @@ pub fn load(request: &LoadRequest, out: &mut impl Write) -> Result<()> {
         }
         (LoadKind::Base, Base::Keyspaces) => {
             open::fill(&rig, &*engine)?;
+            engine.settle()?;
             engine.close()?;
         }
         (LoadKind::Unflushed, _) => {
@@ -101,7 +102,7 @@ pub fn load(request: &LoadRequest, out: &mut impl Write) -> Result<()> {
 }
 
 fn insert_all(rig: &Rig<'_>, engine: &dyn Engine) -> Result<()> {
-    let (count, order) = (rig.keys.count(), rig.order());
+    let (count, order) = (rig.keys.count(), rig.loaded_order());
     let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     // Large values make a batch large.
     let batch_entries = LOADED_BATCH_ENTRIES.min((1 << 20) / rig.values.value_bytes() as u64).max(1);

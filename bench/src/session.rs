@@ -8,6 +8,7 @@ use crate::{
     engine::{Abilities, Buffered},
     engines::Adapter,
     machine, plan,
+    profile::Profile,
     record::{EngineInfo, Limit, Machine, Outcome, Plan, REPORT_VERSION, Report, Row},
     request::{LoadAnswer, LoadKind, LoadRequest, RowAnswer, RowRequest},
     timestamp,
@@ -32,6 +33,8 @@ pub struct Session {
     pub paths: Option<PathBuf>,
     /// Whether to measure first what the machine can do at most.
     pub has_limits: bool,
+    /// Where a profile of each row goes. Rows are slower then.
+    pub profiles: Option<PathBuf>,
 }
 
 /// Longest time to measure what the machine can do.
@@ -220,11 +223,11 @@ impl<'a> Run<'a> {
         copy::remove_dir(dir)?;
         if workload.base == Base::Empty {
             fs::create_dir_all(dir)?;
-            // What is still to be written of earlier rows would be in the way of this one's syncs.
-            rustix::fs::syncfs(File::open(dir)?)?;
         } else {
             copy::copy_dir(&self.base(engine, workload, workload.base)?, dir)?;
         }
+        // What is still to be written, of earlier rows and of the copy, would be in the way of this one.
+        rustix::fs::syncfs(File::open(dir)?)?;
         let request = RowRequest {
             engine: engine.name.into(),
             workload: workload.name.into(),
@@ -234,7 +237,12 @@ impl<'a> Run<'a> {
             paths: self.session.paths.clone(),
         };
         let limit = Duration::from_secs_f64(self.session.plan.row_seconds * 10.0 + 60.0);
-        let answer: RowAnswer = child::ask("row", &request, limit)?;
+        let Some(profiles) = &self.session.profiles else {
+            return Ok(child::ask::<RowAnswer>("row", &request, limit)?.outcome);
+        };
+        let profile = Profile::new(profiles, &format!("{}-{}-{round}", workload.name, engine.name))?;
+        let answer: RowAnswer = child::ask_below(&profile.wrapper(), "row", &request, limit)?;
+        profile.finish()?;
         Ok(answer.outcome)
     }
 

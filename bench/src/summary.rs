@@ -10,6 +10,7 @@ pub mod sample;
 mod tests;
 
 use crate::engine::{Abilities, Buffered, Durability};
+use crate::plan::SUSTAINED_BUFFERS;
 use crate::record::{EngineInfo, Latency, Measured, Outcome, Report, Row, WorkloadInfo};
 
 /// The engine whose standing the documents are about.
@@ -81,6 +82,10 @@ pub struct Spread {
 pub enum Flag {
     /// In a round or more, time ran out before the work did.
     Capped,
+    /// Time ran out before 20 write buffers were written: little of the compaction that so much data needs is in it.
+    Short,
+    /// One of the two that a ratio is of did less work than the other.
+    UnequalWork,
     /// A round or more does not count.
     Invalid { why: String },
     /// The engine cannot do this.
@@ -108,7 +113,7 @@ impl<'a> Summary<'a> {
             for engine in &report.engines {
                 let rows: Vec<&Row> = rows_of(report, &workload.name, &engine.name).collect();
                 if !rows.is_empty() {
-                    cells.push(cell(report, workload, engine, &rows, &base, writes));
+                    cells.push(cell(report, workload, engine, &rows, against, &base, writes));
                 }
             }
         }
@@ -213,6 +218,7 @@ fn cell<'a>(
     workload: &'a WorkloadInfo,
     engine: &'a EngineInfo,
     rows: &[&Row],
+    against: &str,
     base: &[Round<'_>],
     writes: bool,
 ) -> Cell<'a> {
@@ -221,15 +227,42 @@ fn cell<'a>(
         all.iter().copied().filter(|(_, measured)| measured.invalid.is_none()).collect();
     let is_valid = !valid.is_empty();
     let is_fill = workload.name.contains("fill");
+    let mut flags_of_work = Vec::new();
     let figures = if is_valid { figures(&valid, base, is_fill) } else { figures(&all, &[], is_fill) };
+    if is_valid && is_short(&valid, workload, report) {
+        flags_of_work.push(Flag::Short);
+    }
+    if engine.name != against && is_unequal(&valid, base) {
+        flags_of_work.push(Flag::UnequalWork);
+    }
     let is_synced = workload.is_synced || report.plan.settings.durability == Durability::Sync;
     let mut flags = row_flags(rows, is_synced && writes);
+    flags.extend(flags_of_work);
     if figures.is_some() {
         flags.extend(lasting_flags(workload, engine, writes && !is_synced));
     }
     flags.sort();
     flags.dedup();
     Cell { workload, engine, figures, is_valid, flags }
+}
+
+/// Whether a sustained fill was cut before it filled the write buffers that make it one.
+fn is_short(rounds: &[Round<'_>], workload: &WorkloadInfo, report: &Report) -> bool {
+    let enough = SUSTAINED_BUFFERS * report.plan.settings.write_buffer_bytes;
+    !workload.is_burst
+        && !workload.is_synced
+        && rounds.iter().any(|(_, measured)| {
+            measured.is_capped && measured.settled_seconds.is_some() && measured.user_bytes < enough
+        })
+}
+
+/// Whether one of the two was cut, so that they did not do the same.
+fn is_unequal(rounds: &[Round<'_>], base: &[Round<'_>]) -> bool {
+    rounds.iter().any(|(round, measured)| {
+        base.iter().any(|(of_round, of)| {
+            round == of_round && (measured.is_capped || of.is_capped) && measured.operations != of.operations
+        })
+    })
 }
 
 fn figures(rounds: &[Round<'_>], base: &[Round<'_>], is_fill: bool) -> Option<Figures> {
@@ -250,7 +283,9 @@ fn figures(rounds: &[Round<'_>], base: &[Round<'_>], is_fill: bool) -> Option<Fi
         }),
         latency: latency(rounds),
         run_queue_share: medians(run_queue_share)?,
-        write_amplification: medians(|measured| quotient(measured.written_bytes, measured.user_bytes)),
+        write_amplification: medians(|measured| {
+            measured.settled_seconds.and_then(|_| quotient(measured.written_bytes, measured.user_bytes))
+        }),
         space_amplification: median(
             &rounds.iter().filter_map(|(_, of)| space_amplification(of, is_fill)).collect::<Vec<_>>(),
         ),

@@ -61,7 +61,8 @@ fn remarks(cell: &Cell<'_>) -> String {
     for flag in &cell.flags {
         let word = match flag {
             Flag::Burst => continue,
-            Flag::Capped => "time ran out",
+            Flag::Capped | Flag::Short => "time ran out",
+            Flag::UnequalWork => continue, // Of ratios, which these charts do not show.
             Flag::Emulated { .. } => "emulated",
             Flag::Failed { .. } => "failed",
             Flag::Invalid { .. } => "invalid",

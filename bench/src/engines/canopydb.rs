@@ -2,7 +2,7 @@
 
 use crate::engine::{
     Abilities, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings, Settled,
-    counter, keyspace_name,
+    WAITING_BUFFERS_COUNT, counter, keyspace_name,
 };
 use canopydb::{Database, DbOptions, EnvOptions, ReadTransaction, Tree, TreeOptions};
 use std::{ops::Bound, path::Path};
@@ -25,8 +25,8 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let mut options = DbOptions::new();
     options.default_commit_sync = sync;
     options.checkpoint_target_size = write_buffer_bytes;
-    options.throttle_memory_limit = options.throttle_memory_limit.max(write_buffer_bytes);
-    options.stall_memory_limit = options.stall_memory_limit.max(options.throttle_memory_limit);
+    options.throttle_memory_limit = write_buffer_bytes * WAITING_BUFFERS_COUNT as usize;
+    options.stall_memory_limit = write_buffer_bytes * (1 + WAITING_BUFFERS_COUNT as usize);
     let mut tree_options = TreeOptions::new();
     let compression = match settings.compression {
         Compression::None => {

@@ -6,7 +6,10 @@ use crate::engine::{
 };
 use fjall::{
     CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode,
-    config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry},
+    config::{
+        BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+        PinningPolicy,
+    },
 };
 use std::path::Path;
 
@@ -42,6 +45,8 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
                     .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
                     .data_block_compression_policy(CompressionPolicy::all(compression))
                     .filter_policy(FilterPolicy::all(filter))
+                    .filter_block_pinning_policy(PinningPolicy::all(true))
+                    .index_block_pinning_policy(PinningPolicy::all(true))
             })
         })
         .collect::<Result<_, _>>()?;
@@ -52,6 +57,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("journal_compression", format!("{compression:?} for values of 4 KiB and more")),
         ("block_bytes", BLOCK_BYTES.to_string()),
         ("bloom_bits_per_key", format!("{} at all levels", super::BLOOM_BITS_PER_KEY)),
+        ("pinned", "indexes and filters, at all levels (default: of levels 0 and 1)".into()),
         ("threads", threads.to_string()),
         ("durability", durability.into()),
         ("max_journaling_size", "512 MiB (default)".into()),

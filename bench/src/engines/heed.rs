@@ -4,7 +4,7 @@ use crate::engine::{
     Abilities, Buffered, Direction, Durability, Engine, Result, Scan, Settings, Settled, counter,
     keyspace_name,
 };
-use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RwTxn, WithoutTls, types::Bytes};
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, RwTxn, WithTls, types::Bytes};
 use std::{ops::Bound, path::Path};
 
 /// Address space for the map; the file grows as it is filled.
@@ -14,7 +14,7 @@ type Tree = Database<'static, Bytes, Bytes>;
 
 struct Heed {
     trees: Vec<Tree>,
-    env: Env<WithoutTls>,
+    env: Env<WithTls>,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -22,9 +22,12 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     // Without WRITE_MAP pages are given to the kernel by write calls, so what was committed survives this process.
     let (flags, sync) = match settings.durability {
         Durability::Buffered => (EnvFlags::NO_SYNC, "MDB_NOSYNC, without MDB_WRITEMAP"),
-        Durability::Sync => (EnvFlags::empty(), "default: fdatasync of the data, then of the meta page"),
+        Durability::Sync => (
+            EnvFlags::empty(),
+            "default: fdatasync of the data, then a write of the meta page with O_DSYNC (not counted as a call)",
+        ),
     };
-    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    let mut options = EnvOpenOptions::new();
     options.map_size(MAP_BYTES).max_dbs(u32::try_from(settings.keyspaces_count)?);
     // SAFETY: only this process maps the file; of the flags only WRITE_MAP and NO_LOCK would ask for more.
     let env = unsafe { options.flags(flags).open(dir)? };
@@ -41,14 +44,14 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("durability", sync.into()),
         ("map_bytes", MAP_BYTES.to_string()),
         ("checksum", "none".into()),
-        ("readers", "MDB_NOTLS, a read transaction a call".into()),
+        ("readers", "a read transaction a call".into()),
         ("writes", "a write transaction a call".into()),
         ("lmdb", heed::lmdb_version().string.into()),
     ];
     Ok(Box::new(Heed { trees, env, settings }))
 }
 
-fn create(env: &Env<WithoutTls>, name: &str) -> Result<Tree> {
+fn create(env: &Env<WithTls>, name: &str) -> Result<Tree> {
     let created = env.create_databases_and_commit(env.write_txn()?, |opener, txn| -> Result<_> {
         Ok(CommitOrAbort::<_, ()>::Commit(opener.create_database::<Bytes, Bytes>(txn, Some(name))?))
     })?;

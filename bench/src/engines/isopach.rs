@@ -2,7 +2,7 @@
 
 use crate::engine::{
     Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    Settled, keyspace_name,
+    Settled, WAITING_BUFFERS_COUNT, keyspace_name,
 };
 use isopach::{Db, Keyspace, KeyspaceOptions};
 use std::{path::Path, time::Duration};
@@ -28,6 +28,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let db = Db::builder(dir)
         .cache_bytes(settings.cache_bytes)
         .write_buffer_bytes(settings.write_buffer_bytes)
+        .memory_budget(settings.cache_bytes + (1 + WAITING_BUFFERS_COUNT) * settings.write_buffer_bytes)
         .durability(durability)
         .open()?;
     let options = KeyspaceOptions::new().compression(compression).block_bytes(BLOCK_BYTES);
@@ -119,6 +120,7 @@ impl Engine for Isopach {
     }
 
     fn settle(&self) -> Result<Settled> {
+        self.db.flush()?;
         self.db.wait_idle(SETTLE_LIMIT)?;
         Ok(Settled::now())
     }

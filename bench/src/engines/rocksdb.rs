@@ -2,11 +2,11 @@
 
 use crate::engine::{
     Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    Settled, counter, keyspace_name,
+    Settled, WAITING_BUFFERS_COUNT, counter, keyspace_name,
 };
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions,
-    MergeOperands, Options, WaitForCompactOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, FlushOptions, MergeOperands, Options, WaitForCompactOptions, WriteBatch, WriteOptions,
 };
 use std::path::Path;
 
@@ -28,9 +28,9 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     tables.set_block_size(usize::try_from(BLOCK_BYTES)?);
     tables.set_block_cache(&cache);
     tables.set_bloom_filter(f64::from(super::BLOOM_BITS_PER_KEY), false);
-    // Else filters and indexes would be memory beside the cache, without a bound.
+    // Counted in the cache, and always there: as Isopach holds them.
     tables.set_cache_index_and_filter_blocks(true);
-    tables.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    tables.set_unpartitioned_pinning_tier(BlockBasedTablePinningTier::All);
 
     let mut options = Options::default();
     options.create_if_missing(true);
@@ -38,6 +38,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     options.increase_parallelism(i32::try_from(threads)?);
     options.set_compression_type(compression);
     options.set_write_buffer_size(usize::try_from(settings.write_buffer_bytes)?);
+    options.set_max_write_buffer_number(1 + WAITING_BUFFERS_COUNT as i32);
     options.set_block_based_table_factory(&tables);
     options.set_merge_operator_associative("add", add);
 
@@ -52,11 +53,13 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let settings = vec![
         ("cache_bytes", format!("{} (HyperClockCache)", settings.cache_bytes)),
         ("write_buffer_bytes", format!("{} a keyspace", settings.write_buffer_bytes)),
-        ("max_write_buffer_number", "2 (default)".into()),
+        ("max_write_buffer_number", (1 + WAITING_BUFFERS_COUNT).to_string()),
         ("compression", compression_name.into()),
         ("block_bytes", BLOCK_BYTES.to_string()),
         ("bloom_bits_per_key", format!("{}, full filters", super::BLOOM_BITS_PER_KEY)),
-        ("cache_index_and_filter_blocks", "true, those of level 0 pinned".into()),
+        ("cache_index_and_filter_blocks", "true, all pinned".into()),
+        ("target_file_size_base, max_bytes_for_level_base", "64 MB, 256 MB (default)".into()),
+        ("level0 triggers", "compaction 4, slowdown 20, stop 36 (default)".into()),
         ("threads", format!("{threads} (increase_parallelism)")),
         ("durability", format!("WriteOptions::sync = {}", settings.durability == Durability::Sync)),
         ("checksum", format!("xxh3 of blocks (default), crc32c of the log {CRC32C}")),

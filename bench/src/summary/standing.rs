@@ -1,6 +1,6 @@
 //! Where Isopach stands among its peers: the rows that it loses, and the best peer of each.
 
-use super::{Cell, Figures, ISOPACH, NOOP, Spread, Summary};
+use super::{Cell, Figures, Flag, ISOPACH, NOOP, Spread, Summary};
 use crate::record::Report;
 
 /// A peer that was faster than Isopach by more than the spread: in every round in which both ran.
@@ -17,6 +17,8 @@ pub struct Loss {
     /// Whether the peer keeps the promise that Isopach keeps in this row: no write that returned is lost by a
     /// kill.
     pub is_durable: bool,
+    /// Whether one of the two was cut, so that they did not do the same.
+    pub is_unequal: bool,
 }
 
 /// Which of the two rates.
@@ -33,6 +35,17 @@ pub struct Best {
     pub peer: String,
     /// Isopach's rate over the peer's: above 1, Isopach is faster.
     pub ratio: Spread,
+    /// As [`Loss::is_unequal`].
+    pub is_unequal: bool,
+}
+
+/// Workloads in which Isopach has no valid figure and a peer has one: worse than any loss.
+pub fn absent(report: &Report) -> Vec<String> {
+    let summary = Summary::of(report, ISOPACH);
+    let has_peer = |workload: &str| peers(&summary).any(|(cell, _)| cell.workload.name == workload);
+    let has_none = |cell: &&Cell<'_>| cell.engine.name == ISOPACH && cell.valid_figures().is_none();
+    let names = summary.cells.iter().filter(has_none).map(|cell| cell.workload.name.clone());
+    names.filter(|name| has_peer(name)).collect()
 }
 
 /// Worst first.
@@ -60,6 +73,7 @@ pub fn losses(report: &Report) -> Vec<Loss> {
                     peer_rate: peer_rate.median,
                     ratio: ratio.median,
                     is_durable: cell.is_durable(),
+                    is_unequal: cell.flags.contains(&Flag::UnequalWork),
                 });
             }
         }
@@ -92,8 +106,15 @@ pub fn best_peers(report: &Report) -> Vec<Best> {
         let Some((peer, _)) = ratios.max_by(|(_, a), (_, b)| a.median.total_cmp(&b.median)) else { continue };
         // The median of inverse ratios is not the inverse of their median.
         let inverse = Summary::of(report, peer);
-        let ratio = inverse.cell(&workload.name, ISOPACH).and_then(|cell| cell.valid_figures()?.ratio);
-        all.extend(ratio.map(|ratio| Best { workload: workload.name.clone(), peer: peer.clone(), ratio }));
+        let Some(isopach) = inverse.cell(&workload.name, ISOPACH) else { continue };
+        let is_unequal = isopach.flags.contains(&Flag::UnequalWork);
+        let ratio = isopach.valid_figures().and_then(|figures| figures.ratio);
+        all.extend(ratio.map(|ratio| Best {
+            workload: workload.name.clone(),
+            peer: peer.clone(),
+            ratio,
+            is_unequal,
+        }));
     }
     all
 }

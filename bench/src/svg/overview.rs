@@ -43,7 +43,8 @@ pub fn draw(report: &Report) -> Option<String> {
         if best.ratio.max > best.ratio.min {
             canvas.whisker(axis.x(best.ratio.min), axis.x(best.ratio.max), middle);
         }
-        let label = format!("{} {}", number::ratio(best.ratio.median), best.peer);
+        let about = if best.is_unequal { "~" } else { "" };
+        let label = format!("{about}{} {}", number::ratio(best.ratio.median), best.peer);
         canvas.text(LABEL_LEFT, middle + 4.0, Anchor::Start, "small", &label);
     }
     canvas.line((one, top), (one, bottom), "base");

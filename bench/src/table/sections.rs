@@ -243,6 +243,8 @@ fn mark(flag: &Flag) -> char {
     match flag {
         Flag::Burst => 'b',
         Flag::Capped => 'c',
+        Flag::Short => 'h',
+        Flag::UnequalWork => '~',
         Flag::Emulated { .. } => 'e',
         Flag::Failed { .. } => 'f',
         Flag::Invalid { .. } => 'i',
@@ -258,6 +260,8 @@ fn meaning(flag: &Flag, cell: &Cell<'_>) -> String {
     match flag {
         Flag::Burst => "a burst: fewer than 20 write buffers of data, on purpose".into(),
         Flag::Capped => "time ran out before the work was done; the rate is of what was done".into(),
+        Flag::Short => "cut before it wrote 20 write buffers: little compaction is in it".into(),
+        Flag::UnequalWork => "the ratio is of different amounts of work, since one of the two was cut".into(),
         Flag::Emulated { what } => {
             format!("{} has no {what}: done with other calls", cell.engine.name)
         }

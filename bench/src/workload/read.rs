@@ -8,6 +8,13 @@ use crate::{
     rig::Rig,
     values::{tag, tag_in},
 };
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Of the thread that writes beside those that read.
+const WRITES_PER_SECOND: f64 = 10_000.0;
 
 /// Keys of one call.
 const KEYS_COUNT: usize = 32;
@@ -21,7 +28,8 @@ pub fn random(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     Ok(measured)
 }
 
-/// The last thread puts new values of random records while the others read.
+/// The last thread puts new values of random records while the others read, at the same pace for every engine: one whose
+/// writer is slow would have it easier.
 pub fn beside_writing(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     rig.warm(engine)?;
     let steps_of = |thread| -> Step<'_> {
@@ -61,7 +69,10 @@ fn writing<'a>(
 ) -> impl FnMut(u64, &mut Tally) -> Result<()> + 'a {
     let mut random = rig.random(thread);
     let (mut key, mut value) = (Vec::new(), Vec::new());
+    let started = Instant::now();
     move |number, tally| {
+        let due = started + Duration::from_secs_f64(number as f64 / WRITES_PER_SECOND);
+        thread::sleep(due.saturating_duration_since(Instant::now()));
         let record = random.below(rig.keys.count());
         rig.keys.write(record, &mut key);
         rig.values.write(record, number + 1, &mut value);

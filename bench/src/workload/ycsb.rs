@@ -51,6 +51,7 @@ pub fn f(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
 fn run(rig: &Rig<'_>, engine: &dyn Engine, mix: Mix) -> Result<Measured> {
     rig.warm(engine)?;
     let (zipfian, order) = (Zipfian::new(rig.keys.count()), rig.order());
+    let loaded = rig.loaded_order();
     // Inserted records must stay fewer than loaded ones: `Keys` has no more.
     let asked = if mix.inserts > 0 { rig.keys.count() * 10 } else { u64::MAX };
     let driven = rig.drive(engine, asked, |thread| {
@@ -60,6 +61,7 @@ fn run(rig: &Rig<'_>, engine: &dyn Engine, mix: Mix) -> Result<Measured> {
             mix,
             zipfian: &zipfian,
             order: &order,
+            loaded: &loaded,
             thread,
             random: rig.random(thread),
             inserted_count: 0,
@@ -81,6 +83,7 @@ struct Client<'a> {
     mix: Mix,
     zipfian: &'a Zipfian,
     order: &'a Permutation,
+    loaded: &'a Permutation,
     thread: u64,
     random: Random,
     /// By this thread, whose reads choose among the loaded and its own: others' may not have returned yet.
@@ -119,9 +122,10 @@ impl Client<'_> {
         Ok(())
     }
 
-    /// The `number`th that this thread inserts.
+    /// The `number`th that this thread inserts: anywhere among the keys, as YCSB's hashed order has it.
     fn own(&self, number: u64) -> u64 {
-        self.rig.keys.count() + number * self.rig.workload.threads as u64 + self.thread
+        let count = self.rig.keys.count();
+        count + self.order.at((number * self.rig.workload.threads as u64 + self.thread) % count)
     }
 
     fn chosen(&mut self) -> u64 {
@@ -131,7 +135,7 @@ impl Client<'_> {
         }
         match self.inserted_count.checked_sub(rank + 1) {
             Some(number) => self.own(number),
-            None => self.order.at(rank - self.inserted_count),
+            None => self.loaded.at(self.rig.keys.count() - 1 - (rank - self.inserted_count)),
         }
     }
 

@@ -2,6 +2,7 @@
 //! Writers wait when either is behind.
 
 use super::Result;
+use crate::engine::WAITING_BUFFERS_COUNT;
 use lsm_tree::{
     AbstractTree, AnyTree, SequenceNumberCounter,
     compaction::{CompactionAction, Leveled},
@@ -14,7 +15,7 @@ use std::{
 };
 
 /// Sealed memtables of a tree above which its writers wait.
-const SEALED_MEMTABLES_LIMIT: usize = 4;
+const SEALED_MEMTABLES_LIMIT: usize = WAITING_BUFFERS_COUNT as usize;
 
 /// Runs in level 0 of a tree above which its writers wait: RocksDB's and fjall's limit.
 const LEVEL_0_RUNS_LIMIT: usize = 20;
