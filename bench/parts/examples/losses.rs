@@ -6,7 +6,7 @@
 //! ```
 
 use isopach::{
-    Db, Keyspace, Result, Seqno,
+    Compression, Db, Durability, Keyspace, KeyspaceOptions, Result, Seqno, WriteOptions,
     engine::{
         iter::Cursor,
         store::{Store, StoreOptions},
@@ -34,7 +34,9 @@ fn main() -> Result<()> {
     ranges(&dir.0.join("ranges"))?;
     holes(&dir.0.join("holes"))?;
     recovery(&dir.0)?;
-    seeks(&dir.0.join("text"))
+    seeks(&dir.0.join("seeks"))?;
+    keyspaces(&dir.0.join("keyspaces"))?;
+    large(&dir.0.join("large"))
 }
 
 /// Full scans: the entries of one run by the database's iterator, and by the cursor that it is built of.
@@ -115,7 +117,7 @@ fn ranges(dir: &Path) -> Result<()> {
     db.close()
 }
 
-/// Seeking into a range just deleted: past its tombstones, and without them.
+/// Seeking into a range just deleted, and scanning over it: past its tombstones, and without them.
 fn holes(dir: &Path) -> Result<()> {
     let db = open(dir)?;
     let keyspace = fill(&db, number_key)?;
@@ -132,14 +134,20 @@ fn holes(dir: &Path) -> Result<()> {
             assert_eq!(keyspace.range(key..).take(10).filter(|entry| entry.is_ok()).count(), 10);
         }
     };
-    let with_tombstones = time(3, seek);
+    let left = (RECORDS - (to - from)) as usize;
+    let scan = || assert_eq!(keyspace.iter().filter(|entry| entry.is_ok()).count(), left);
+    let (seek_past, scan_past) = (time(3, seek), time(3, scan));
     keyspace.compact_range(..)?;
     db.wait_idle(SOON)?;
-    let without = time(3, seek);
+    let (seek_without, scan_without) = (time(3, seek), time(3, scan));
     println!("seek-hole, us a seek");
     let per_seek = |time: Duration| time.as_nanos() as f64 / 1e3 / f64::from(seeks);
-    show("  past a third of the keys, deleted one by one", per_seek(with_tombstones));
-    show("  without the tombstones: after compaction", per_seek(without));
+    show("  past a third of the keys, deleted one by one", per_seek(seek_past));
+    show("  without the tombstones: after compaction", per_seek(seek_without));
+    println!("scan-hole, ns an entry that is left");
+    let per_entry = |time: Duration| time.as_nanos() as f64 / left as f64;
+    show("  past a third of the keys, deleted one by one", per_entry(scan_past));
+    show("  without the tombstones: after compaction", per_entry(scan_without));
     db.close()
 }
 
@@ -178,31 +186,92 @@ fn recovery(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Seeks among paths of files, and among the same paths without what all of them share.
+/// Short scans: with an iterator for each; without making one: the same iterator, moved.
 fn seeks(dir: &Path) -> Result<()> {
-    println!("text-seek, us a seek with the next 10");
-    for (what, key) in [
-        ("  paths with long parts in common", text_key as fn(u32) -> Vec<u8>),
-        ("  without them: the same with what differs in front", |n| {
-            let mut key = n.to_be_bytes().to_vec();
-            key.extend(text_key(n));
-            key
-        }),
-    ] {
-        let path = dir.with_extension(if what.contains("without") { "front" } else { "paths" });
+    const SEEKS: u32 = 50_000;
+    let db = open(dir)?;
+    let keyspace = fill(&db, number_key)?;
+    db.wait_idle(SOON)?;
+    let with_new = || {
+        for n in 0..SEEKS {
+            let from = number_key(scramble(n));
+            black_box(keyspace.range(from..).take(10).filter(|entry| entry.is_ok()).count());
+        }
+    };
+    let mut iter = keyspace.iter();
+    let mut moved = || {
+        for n in 0..SEEKS {
+            iter.seek(number_key(scramble(n)));
+            black_box(iter.by_ref().take(10).filter(|entry| entry.is_ok()).count());
+        }
+    };
+    let (new, moved) = (time(3, with_new), time(3, &mut moved));
+    drop(iter); // It would keep the database's files in use.
+    println!("seekrandom, ycsb-e: us a seek with the next 10");
+    let per_seek = |time: Duration| time.as_nanos() as f64 / 1e3 / f64::from(SEEKS);
+    show("  an iterator for each", per_seek(new));
+    show("  without making it: one iterator, moved", per_seek(moved));
+    db.close()
+}
+
+/// Opening a thousand keyspaces with a record each, and reading it: from tables; without opening them, from the log.
+fn keyspaces(dir: &Path) -> Result<()> {
+    const COUNT: u32 = 1000;
+    println!("open-1000, us a keyspace");
+    for (what, is_flushed) in
+        [("  each in a table of its own", true), ("  without tables: all in the log", false)]
+    {
+        let path = dir.with_extension(if is_flushed { "tables" } else { "log" });
         let db = open(&path)?;
-        let keyspace = fill(&db, key)?;
-        keyspace.compact_range(..)?;
-        db.wait_idle(SOON)?;
-        let seeks = 20_000;
-        let seek = || {
-            for n in 0..seeks {
-                let from = key(scramble(n));
-                black_box(keyspace.range(from..).take(10).filter(|entry| entry.is_ok()).count());
+        for n in 0..COUNT {
+            db.keyspace(&format!("{n}"))?.insert("key", "value")?;
+        }
+        if is_flushed {
+            db.flush()?;
+            db.wait_idle(SOON)?;
+        }
+        db.close()?;
+        let started = Instant::now();
+        let db = open(&path)?;
+        let opened = started.elapsed();
+        for n in 0..COUNT {
+            assert!(db.keyspace(&format!("{n}"))?.get("key")?.is_some());
+        }
+        let per_keyspace = |time: Duration| time.as_nanos() as f64 / 1e3 / f64::from(COUNT);
+        show(what, per_keyspace(started.elapsed()));
+        show("    of that, opening the database", per_keyspace(opened));
+        db.close()?;
+    }
+    Ok(())
+}
+
+/// Overwriting values of 16 KiB: as it is, without the log, without compression; until compaction is done.
+fn large(dir: &Path) -> Result<()> {
+    const LARGE_RECORDS: u32 = 5_000;
+    println!("overwrite-16k, settled: us a put");
+    for (what, compression, durability) in [
+        ("  log, LZ4 at all levels", Compression::Lz4, Durability::Buffered),
+        ("  without the log", Compression::Lz4, Durability::Volatile),
+        ("  without compression", Compression::None, Durability::Buffered),
+    ] {
+        let path = dir.with_extension(format!("{compression:?}-{durability:?}"));
+        let db = open_with(&path, 4 << 20)?;
+        let options = KeyspaceOptions::new().compression(compression).block_bytes(4096_u32);
+        let keyspace = db.keyspace_with("entries", options)?;
+        let mut value = vec![0; 16 << 10];
+        let mut fill = || -> Result<()> {
+            for n in 0..LARGE_RECORDS {
+                noise(&mut value[8 << 10..], n);
+                let options = WriteOptions::new().durability(durability);
+                keyspace.insert_with(number_key(scramble(n)), &value, options)?;
             }
+            db.flush()?;
+            db.wait_idle(SOON)
         };
-        seek();
-        show(what, time(3, seek).as_nanos() as f64 / 1e3 / f64::from(seeks));
+        fill()?;
+        let started = Instant::now();
+        fill()?;
+        show(what, started.elapsed().as_nanos() as f64 / 1e3 / f64::from(LARGE_RECORDS));
         db.close()?;
     }
     Ok(())
@@ -248,12 +317,19 @@ fn fill<K: AsRef<[u8]>>(db: &Db, key: impl Fn(u32) -> K) -> Result<Keyspace> {
     let keyspace = db.keyspace("entries")?;
     for n in 0..RECORDS {
         let mut value = [0; 100];
-        for (byte, n) in value[50..].iter_mut().zip(u64::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15)..) {
-            *byte = (n.wrapping_mul(n) >> 32) as u8;
-        }
+        noise(&mut value[50..], n);
         keyspace.insert(key(scramble(n)), value)?;
     }
     Ok(keyspace)
+}
+
+/// Bytes that do not compress.
+fn noise(bytes: &mut [u8], seed: u32) {
+    let mut word = (u64::from(seed) + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    for byte in bytes {
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        *byte = (word >> 56) as u8;
+    }
 }
 
 /// Another order of `0..RECORDS`.
@@ -263,11 +339,6 @@ fn scramble(n: u32) -> u32 {
 
 fn number_key(n: u32) -> [u8; 16] {
     format!("{n:016}").as_bytes().try_into().expect("16 digits")
-}
-
-fn text_key(n: u32) -> Vec<u8> {
-    let (package, file) = (n / 300, n % 300);
-    format!("/usr/share/doc/package-{package:05}/examples/templates/file-{file:03}.html").into_bytes()
 }
 
 fn copy(from: &Path, to: &Path) {
