@@ -166,7 +166,8 @@ impl CrashFs {
 
     /// Steps from now on are told to `watch` before they are taken, with their number; an error is what the
     /// caller gets in place of the step. Several threads may call it at once, and they may hold locks of the
-    /// program. It may make images, and must not change these files.
+    /// program. It may make images, and must not change these files. One that holds a clone of them keeps them
+    /// until [`CrashFs::unwatch`].
     pub fn watch(&self, watch: impl Fn(u64, Step<'_>) -> IoResult<()> + Send + Sync + 'static) {
         let before = self.live().watch.replace(Arc::new(watch));
         drop(before); // Outside the lock: it may hold handles.

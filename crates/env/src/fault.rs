@@ -170,8 +170,8 @@ impl FaultFs {
 
     /// A call that has no bytes and no sync.
     fn pass<T>(&self, call: Call, name: &str, carry_out: impl FnOnce(&dyn Fs) -> IoResult<T>) -> IoResult<T> {
-        self.ask(call, name, None)?;
-        carry_out(&*self.inner)
+        let verdict = self.ask(call, name, None)?;
+        verdict.end(carry_out(&*self.inner))
     }
 
     fn handle(&self, name: &str, inner: Arc<dyn File>) -> Arc<dyn File> {
@@ -188,10 +188,21 @@ impl FaultFs {
 enum Verdict {
     Pass,
     Fail(Errno),
+    FailLate(Errno),
     Cut(usize, Errno),
     Flip(u64),
     Elsewhere(u64),
     Lie,
+}
+
+impl Verdict {
+    /// What the caller gets of a call that was carried out.
+    fn end<T>(self, result: IoResult<T>) -> IoResult<T> {
+        match self {
+            Verdict::FailLate(errno) => result.and(Err(errno.error())),
+            _ => result,
+        }
+    }
 }
 
 impl State {
@@ -215,6 +226,7 @@ impl State {
                     continue;
                 }
                 Fault::Fail(errno) => Verdict::Fail(errno),
+                Fault::FailLate(errno) => Verdict::FailLate(errno),
                 Fault::Cut(bytes, errno) => Verdict::Cut(bytes, errno),
                 Fault::Flip(bit) => Verdict::Flip(bit),
                 Fault::Elsewhere(offset) => Verdict::Elsewhere(offset),
@@ -268,20 +280,23 @@ impl fmt::Debug for FaultFs {
 
 impl Fs for FaultFs {
     fn open(&self, name: &str, mode: OpenMode) -> IoResult<Arc<dyn File>> {
-        let inner = self.pass(Call::Open, name, |inner| inner.open(name, mode))?;
-        Ok(self.handle(name, inner))
+        self.pass(Call::Open, name, |inner| Ok(self.handle(name, inner.open(name, mode)?)))
     }
 
     fn create(&self, name: &str, options: &CreateOptions) -> IoResult<Arc<dyn File>> {
-        let inner = self.pass(Call::Create, name, |inner| inner.create(name, options))?;
-        self.state().lying.remove(name); // Another file had the name.
-        Ok(self.handle(name, inner))
+        self.pass(Call::Create, name, |inner| {
+            let file = inner.create(name, options)?;
+            self.state().lying.remove(name); // Another file had the name.
+            Ok(self.handle(name, file))
+        })
     }
 
     fn create_dir(&self, name: &str) -> IoResult<()> {
-        self.pass(Call::CreateDir, name, |inner| inner.create_dir(name))?;
-        self.state().lying.remove(name);
-        Ok(())
+        self.pass(Call::CreateDir, name, |inner| {
+            inner.create_dir(name)?;
+            self.state().lying.remove(name);
+            Ok(())
+        })
     }
 
     fn list(&self, dir: &str) -> IoResult<Vec<DirEntry>> {
@@ -297,11 +312,13 @@ impl Fs for FaultFs {
     }
 
     fn rename(&self, from: &str, to: &str) -> IoResult<()> {
-        self.pass(Call::Rename, from, |inner| inner.rename(from, to))?;
-        if from != to {
-            self.state().renamed(from, to);
-        }
-        Ok(())
+        self.pass(Call::Rename, from, |inner| {
+            inner.rename(from, to)?;
+            if from != to {
+                self.state().renamed(from, to);
+            }
+            Ok(())
+        })
     }
 
     fn link(&self, from: &str, to: &str) -> IoResult<()> {
@@ -311,14 +328,14 @@ impl Fs for FaultFs {
     fn sync_dir(&self, dir: &str, site: SyncSite) -> IoResult<()> {
         match self.ask(Call::SyncDir, dir, None)? {
             Verdict::Lie => Ok(()),
-            _ => self.inner.sync_dir(dir, site),
+            verdict => verdict.end(self.inner.sync_dir(dir, site)),
         }
     }
 
     fn sync_parent(&self, site: SyncSite) -> IoResult<()> {
         match self.ask(Call::SyncDir, "..", None)? {
             Verdict::Lie => Ok(()),
-            _ => self.inner.sync_parent(site),
+            verdict => verdict.end(self.inner.sync_parent(site)),
         }
     }
 
@@ -368,7 +385,7 @@ impl File for FaultFile {
         {
             buf[(bit / 8 % read_bytes as u64) as usize] ^= 1 << (bit % 8);
         }
-        Ok(read_bytes)
+        verdict.end(Ok(read_bytes))
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> IoResult<()> {
@@ -377,30 +394,27 @@ impl File for FaultFile {
                 self.inner.write_at(offset, &data[..bytes.min(data.len())])?;
                 Err(errno.error())
             }
-            _ => self.inner.write_at(offset, data),
+            verdict => verdict.end(self.inner.write_at(offset, data)),
         }
     }
 
     fn sync(&self, mode: SyncMode, site: SyncSite) -> IoResult<()> {
         match self.ask(Call::Sync, None)? {
             Verdict::Lie => Ok(()),
-            _ => self.inner.sync(mode, site),
+            verdict => verdict.end(self.inner.sync(mode, site)),
         }
     }
 
     fn size_bytes(&self) -> IoResult<u64> {
-        self.ask(Call::Size, None)?;
-        self.inner.size_bytes()
+        self.ask(Call::Size, None)?.end(self.inner.size_bytes())
     }
 
     fn set_len(&self, bytes: u64) -> IoResult<()> {
-        self.ask(Call::SetLen, self.resized(bytes))?;
-        self.inner.set_len(bytes)
+        self.ask(Call::SetLen, self.resized(bytes))?.end(self.inner.set_len(bytes))
     }
 
     fn allocate(&self, bytes: u64) -> IoResult<()> {
-        self.ask(Call::Allocate, self.resized(bytes))?;
-        self.inner.allocate(bytes)
+        self.ask(Call::Allocate, self.resized(bytes))?.end(self.inner.allocate(bytes))
     }
 }
 

@@ -135,6 +135,8 @@ impl Errno {
 pub enum Fault {
     /// The call fails and does nothing.
     Fail(Errno),
+    /// The call is carried out and fails all the same: who made it does not know.
+    FailLate(Errno),
     /// A write fails after its first bytes were written; all of them, if there are fewer.
     Cut(usize, Errno),
     /// A bit of what was read is another; counted from the first byte of the buffer, and around its end.
@@ -159,7 +161,7 @@ impl Fault {
     /// Whether it means anything for this call.
     pub const fn suits(self, call: Call) -> bool {
         match self {
-            Self::Fail(_) | Self::Delay { .. } | Self::PowerOff => true,
+            Self::Fail(_) | Self::FailLate(_) | Self::Delay { .. } | Self::PowerOff => true,
             Self::Cut(..) => matches!(call, Call::Write),
             Self::Flip(_) | Self::Elsewhere(_) => matches!(call, Call::Read),
             Self::Lie | Self::FailThenLie => matches!(call, Call::Sync | Call::SyncDir),
@@ -171,7 +173,7 @@ impl Fault {
 ///
 /// As text one line of words, all but the last of which may be missing:
 /// `call=write,sync name=wal/* at=0..4096 skip=2 times=1 chance=50 seed=7 fault=fail:ENOSPC`. Faults are
-/// `fail:<errno>`, `cut:<bytes>:<errno>`, `flip:<bit>`, `elsewhere:<offset>`, `delay:<microseconds>`, `lie`,
+/// `fail:<errno>`, `fail_late:<errno>`, `cut:<bytes>:<errno>`, `flip:<bit>`, `elsewhere:<offset>`, `delay:<microseconds>`, `lie`,
 /// `fail_then_lie` and `power_off`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     crash::{CrashFs, Survival},
-    error::IoErrorKind,
+    error::{IoError, IoErrorKind},
     ledger::WriteOrigin,
     mem::MemFs,
 };
@@ -88,6 +88,26 @@ fn every_call_fails_with_every_error_and_no_other_does() {
 }
 
 #[test]
+fn every_call_fails_late_with_its_effect() {
+    for (index, call) in Call::ALL.into_iter().enumerate() {
+        let fs = fs();
+        make(&fs, "file", b"x");
+        fs.arm(Rule::new(Fault::FailLate(Errno::Io)).on(call));
+
+        // Were it not carried out, the calls that take away what it made would fail too.
+        for (other, result) in every_call(&fs, 1).into_iter().enumerate() {
+            let expected = if other == index { Err(Errno::Io.error()) } else { Ok(()) };
+            assert_eq!(result, expected, "{:?} beside {call:?}", Call::ALL[other]);
+        }
+    }
+    let fs = fs();
+    let file = make(&fs, "a", b"1");
+    fs.arm(Rule::new(Fault::FailLate(Errno::Io)).on(Call::Write).on(Call::Rename));
+    assert!(file.write_at(0, b"2").is_err() && fs.rename("a", "b").is_err());
+    assert_eq!(content_of(&fs, "b"), b"2");
+}
+
+#[test]
 fn a_cut_write_leaves_its_first_bytes() {
     for bytes in 0..=6 {
         let fs = fs();
@@ -96,7 +116,7 @@ fn a_cut_write_leaves_its_first_bytes() {
 
         let result = file.write_at(1, b"1234");
 
-        assert_eq!(result, Err(IoErrorKind::OutOfSpace).map_err(|_| Errno::Quota.error()));
+        assert_eq!(result, Err(IoError::from_os(IoErrorKind::OutOfSpace, 122)));
         let written = bytes.min(4);
         let mut expected = b"......".to_vec();
         expected[1..1 + written].copy_from_slice(&b"1234"[..written]);
@@ -273,6 +293,7 @@ fn the_text_of_rules_reads_back_as_the_rules() {
     let io = Errno::Io;
     let mut rules: Vec<Rule> = Errno::ALL.map(|errno| Rule::new(Fault::Fail(errno))).into();
     for fault in [
+        Fault::FailLate(io),
         Fault::Cut(7, io),
         Fault::Flip(9),
         Fault::Elsewhere(4096),

@@ -48,6 +48,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Fail(errno) => write!(f, "fail:{}", errno.name()),
+            Fault::FailLate(errno) => write!(f, "fail_late:{}", errno.name()),
             Fault::Cut(bytes, errno) => write!(f, "cut:{bytes}:{}", errno.name()),
             Fault::Flip(bit) => write!(f, "flip:{bit}"),
             Fault::Elsewhere(offset) => write!(f, "elsewhere:{offset}"),
@@ -127,6 +128,7 @@ impl FromStr for Fault {
         let parts: Vec<&str> = text.split(':').collect();
         Ok(match parts[..] {
             ["fail", name] => Fault::Fail(errno(name)?),
+            ["fail_late", name] => Fault::FailLate(errno(name)?),
             ["cut", bytes, name] => {
                 let bytes = usize::try_from(number(bytes)?).map_err(|_| wrong(bytes, "fewer bytes"))?;
                 Fault::Cut(bytes, errno(name)?)
@@ -138,7 +140,7 @@ impl FromStr for Fault {
             ["fail_then_lie"] => Fault::FailThenLie,
             ["power_off"] => Fault::PowerOff,
             _ => {
-                let expected = "fail:<errno>, cut:<bytes>:<errno>, flip:<bit>, elsewhere:<offset>, \
+                let expected = "fail:<errno>, fail_late:<errno>, cut:<bytes>:<errno>, flip:<bit>, elsewhere:<offset>, \
                                 delay:<microseconds>, lie, fail_then_lie or power_off";
                 return Err(wrong(text, expected));
             }

@@ -266,5 +266,5 @@ fn a_listing_that_is_interrupted_starts_again() {
         |_, entries| assert_eq!(entries.len(), 3, "each once: {entries:?}"),
     );
 
-    assert!(system_calls >= 1 + 4, "to open, and an entry at a time to the end");
+    assert!(system_calls > 4, "to open, and an entry at a time to the end: {system_calls}");
 }
