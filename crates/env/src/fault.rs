@@ -141,8 +141,8 @@ impl FaultFs {
         Rules(self.state().armed.iter().map(|armed| armed.rule.clone()).collect())
     }
 
-    /// What went wrong so far, oldest first. What only lied or failed in consequence of an earlier fault is not
-    /// among it.
+    /// What went wrong so far, oldest first. What only lied or failed in consequence of an earlier fault is
+    /// not among it.
     pub fn fired(&self) -> Vec<Fired> {
         self.state().fired.clone()
     }

@@ -150,8 +150,8 @@ pub enum Fault {
     },
     /// A sync reports success and makes nothing durable.
     Lie,
-    /// A sync fails with `EIO`; later ones of the same file or directory report success and make nothing durable, as
-    /// those of systems do that forget what they could not write.
+    /// A sync fails with `EIO`; later ones of the same file or directory report success and make nothing
+    /// durable, as those of systems do that forget what they could not write.
     FailThenLie,
     /// The call is carried out and is the last one: all that follow fail with `EIO`.
     PowerOff,
@@ -173,8 +173,9 @@ impl Fault {
 ///
 /// As text one line of words, all but the last of which may be missing:
 /// `call=write,sync name=wal/* at=0..4096 skip=2 times=1 chance=50 seed=7 fault=fail:ENOSPC`. Faults are
-/// `fail:<errno>`, `fail_late:<errno>`, `cut:<bytes>:<errno>`, `flip:<bit>`, `elsewhere:<offset>`, `delay:<microseconds>`, `lie`,
-/// `fail_then_lie` and `power_off`.
+/// `fail:<errno>`, `fail_late:<errno>`, `cut:<bytes>:<errno>`, `flip:<bit>`, `elsewhere:<offset>`,
+/// `delay:<microseconds>`, `lie`, `fail_then_lie` and `power_off`. In a name white space and `%` are written as
+/// `%<code point in hex>;`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// Any that suits the fault, if empty.
@@ -217,8 +218,8 @@ impl Rule {
         self
     }
 
-    /// Only files and directories of this name, in which `*` stands for any characters. An open file has the name
-    /// that a rename gave it.
+    /// Only files and directories of this name, in which `*` stands for any characters. An open file has the
+    /// name that a rename gave it.
     #[must_use]
     pub fn named(self, name: &str) -> Rule {
         Rule { name: Some(name.into()), ..self }

@@ -8,8 +8,8 @@ use alloc::{
 };
 use core::{error, fmt, ops::Range, str::FromStr};
 
-/// Rules in order: of those that match a call the first decides. As text one rule per line; empty lines, and lines
-/// that begin with `#`, say nothing.
+/// Rules in order: of those that match a call the first decides. As text one rule per line; empty lines, and
+/// lines that begin with `#`, say nothing.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Rules(pub Vec<Rule>);
 
@@ -140,8 +140,8 @@ impl FromStr for Fault {
             ["fail_then_lie"] => Fault::FailThenLie,
             ["power_off"] => Fault::PowerOff,
             _ => {
-                let expected = "fail:<errno>, fail_late:<errno>, cut:<bytes>:<errno>, flip:<bit>, elsewhere:<offset>, \
-                                delay:<microseconds>, lie, fail_then_lie or power_off";
+                let expected = "fail:<errno>, fail_late:<errno>, cut:<bytes>:<errno>, flip:<bit>, \
+                                elsewhere:<offset>, delay:<microseconds>, lie, fail_then_lie or power_off";
                 return Err(wrong(text, expected));
             }
         })
