@@ -6,11 +6,11 @@ use crate::{
         ledger::Ledger,
         workload::Writer,
     },
-    support::{contents, small, tiny_tables},
+    support::{contents, entries, small, synced, tiny_tables},
 };
 use isopach::{
     Db, Durability, WriteOptions,
-    env::{CrashFs, File, Fs, OpenMode, Step, SyncSite},
+    env::{Call, CrashFs, Fault, FaultFs, File, Fs, OpenMode, Rule, Step, Survival, SyncSite},
 };
 use std::{
     any::Any,
@@ -226,6 +226,45 @@ fn every_step_of_a_creation_can_be_the_last() {
         eprintln!("before {step}");
         check_image(&image, &Ledger::default(), Default::default(), 0);
     }
+}
+
+/// A sync fails, the system forgets what it could not write, and later syncs report success (Rebello and others, "Can
+/// applications recover from fsync failures?", 2020).
+#[test]
+fn a_sync_that_failed_and_lies_from_then_on_takes_nothing_that_was_acknowledged() {
+    let mut fired = 0;
+    for number in 0..40 {
+        let files = CrashFs::new();
+        let fs = FaultFs::new(Arc::new(files.clone()));
+        fs.arm(Rule::new(Fault::FailThenLie).on(Call::Sync).on(Call::SyncDir).skip(number).times(1));
+
+        let acknowledged = small(fs.clone()).open().map_or(0, |db| synced_until_refused(&db));
+
+        fired += fs.fired().len();
+        for seed in 0..4 {
+            let survival = if seed == 0 { Survival::Nothing } else { Survival::Any };
+            let db =
+                small(files.crash_with(survival, seed)).open().expect("a database opens after any crash");
+            let ks = db.keyspace("k").unwrap();
+            let found = entries(&ks);
+            assert!(found.len() >= acknowledged, "rules {}: {} of {acknowledged}", fs.rules(), found.len());
+            let keys = (0_u8..).map(|n| vec![n]);
+            assert!(found.iter().map(|(key, _)| key.to_vec()).eq(keys.take(found.len())), "no prefix");
+        }
+    }
+    assert!(fired > 20, "{fired} syncs failed");
+}
+
+/// Writes keys 0, 1, 2 ..., each durable. Returns how many were; none is after one that failed.
+fn synced_until_refused(db: &Db) -> usize {
+    let Ok(ks) = db.keyspace_with("k", tiny_tables()) else {
+        return 0;
+    };
+    let write = |n: &u8| ks.insert_with([*n], vec![*n; 3000], synced()).is_ok();
+    let acknowledged = (0..30).take_while(write).count();
+    let is_refused = |n: u8| ks.insert_with([n], "late", synced()).is_err();
+    assert!(acknowledged == 30 || (30..33).all(is_refused), "poisoned");
+    acknowledged
 }
 
 /// That the tests above can fail: without any one of the syncs there is a power loss that breaks a promise.
