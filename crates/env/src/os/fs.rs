@@ -1,6 +1,9 @@
 //! Files below a directory of the operating system.
 
-use super::{calls::uninterrupted, file::OsFile};
+use super::{
+    calls::{once, uninterrupted},
+    file::OsFile,
+};
 use crate::{
     error::{IoError, IoErrorKind, IoResult},
     file::{CreateOptions, File, OpenMode, SyncSite},
@@ -13,7 +16,7 @@ use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use rustix::io::Errno;
 use std::{
     fs::{self, DirBuilder, OpenOptions, TryLockError},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
@@ -94,20 +97,8 @@ impl Fs for OsFs {
 
     fn list(&self, dir: &str) -> IoResult<Vec<DirEntry>> {
         let path = self.path(Name::parse_dir(dir)?)?;
-        let mut entries = Vec::new();
-        for entry in uninterrupted(|| fs::read_dir(&path))? {
-            let entry = entry?;
-            let Some(name) = entry.file_name().to_str().filter(|name| is_part(name)).map(Into::into) else {
-                continue;
-            };
-            let mut kind = entry.file_type()?;
-            if kind.is_symlink() {
-                // One that leads nowhere counts as a file, as what it would be to `remove_file`.
-                kind = fs::metadata(entry.path()).map_or(kind, |target| target.file_type());
-            }
-            entries.push(DirEntry { name, is_dir: kind.is_dir() });
-        }
-        Ok(entries)
+        // From the start again: a listing that is interrupted cannot be continued.
+        Ok(uninterrupted(|| list_once(&path))?)
     }
 
     fn remove_file(&self, name: &str) -> IoResult<()> {
@@ -204,6 +195,24 @@ impl Fs for OsFs {
     }
 }
 
+fn list_once(path: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    let mut found = once(|| fs::read_dir(path))?;
+    while let Some(entry) = once(|| found.next().transpose())? {
+        let Some(name) = entry.file_name().to_str().filter(|name| is_part(name)).map(Into::into) else {
+            continue;
+        };
+        let mut kind = uninterrupted(|| entry.file_type())?;
+        if kind.is_symlink() {
+            // One that leads nowhere counts as a file, as what it would be to `remove_file`.
+            let target = uninterrupted(|| fs::metadata(entry.path()));
+            kind = target.map_or(kind, |target| target.file_type());
+        }
+        entries.push(DirEntry { name, is_dir: kind.is_dir() });
+    }
+    Ok(entries)
+}
+
 /// Opens for reading and writing; a file that this makes is its owner's alone.
 fn for_owner() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -216,7 +225,7 @@ fn for_owner() -> OpenOptions {
 fn open_file(path: &Path, options: &OpenOptions) -> IoResult<fs::File> {
     let file = uninterrupted(|| options.open(path))?;
     // Unix opens directories for reading like files.
-    if file.metadata()?.is_dir() { Err(IoErrorKind::IsADirectory.into()) } else { Ok(file) }
+    if uninterrupted(|| file.metadata())?.is_dir() { Err(IoErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
 fn make_dir(path: &Path) -> IoResult<()> {
@@ -236,7 +245,7 @@ fn check_no_dir(path: &Path) -> IoResult<()> {
 #[cfg(not(windows))]
 fn sync_dir_at(path: &Path) -> IoResult<()> {
     let dir = uninterrupted(|| fs::File::open(path))?;
-    if !dir.metadata()?.is_dir() {
+    if !uninterrupted(|| dir.metadata())?.is_dir() {
         return Err(IoErrorKind::NotADirectory.into());
     }
     Ok(uninterrupted(|| dir.sync_all())?)
@@ -245,7 +254,11 @@ fn sync_dir_at(path: &Path) -> IoResult<()> {
 /// Windows has no sync of a directory: its journal orders changes of names.
 #[cfg(windows)]
 fn sync_dir_at(path: &Path) -> IoResult<()> {
-    if fs::metadata(path)?.is_dir() { Ok(()) } else { Err(IoErrorKind::NotADirectory.into()) }
+    if uninterrupted(|| fs::metadata(path))?.is_dir() {
+        Ok(())
+    } else {
+        Err(IoErrorKind::NotADirectory.into())
+    }
 }
 
 /// The lock is the open file's: closing it releases.
