@@ -2,7 +2,11 @@
 
 use super::ledger::{Floors, Ledger};
 use crate::support::{SOON, contents, files_in, read_file, small};
-use isopach::{Db, ErrorKind, VerifyOptions, engine::codec::FileHeader, env::Fs};
+use isopach::{
+    Db, ErrorKind, VerifyOptions,
+    engine::codec::{FileHeader, HeaderError},
+    env::Fs,
+};
 use std::{
     any::Any,
     sync::mpsc::{SyncSender, sync_channel},
@@ -103,10 +107,10 @@ fn check_tables(fs: &impl Fs, db: &Db) {
     assert_eq!(there.len() as u64, known, "orphans among {there:?}: {}", db.stats());
 }
 
-/// Whether a power loss tore the header of a table, or left something stale in its place, before it was durable:
-/// files are removed only if they are surely the database's own, so this one stays.
+/// Whether a power loss left something stale in place of the header of a table, before it was durable: files are
+/// removed only if they are surely the database's own, so this one stays.
 fn has_damaged_header(fs: &impl Fs, name: &str) -> bool {
     let bytes = read_file(fs, &format!("tables/{name}"));
     let header = bytes.first_chunk().filter(|header| header.iter().any(|&byte| byte != 0));
-    header.is_some_and(|header| FileHeader::decode(header).is_err())
+    header.is_some_and(|header| FileHeader::decode(header) == Err(HeaderError::Foreign))
 }
