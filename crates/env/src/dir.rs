@@ -25,11 +25,14 @@ impl SubDir {
     /// # Errors
     ///
     /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the parent
-    /// is missing. If the sync fails, the directory may be there all the same.
+    /// is missing. If the sync fails, the directory is removed again, as far as that works.
     pub fn create(fs: Arc<dyn Fs>, name: &str, site: SyncSite) -> IoResult<SubDir> {
         let parent = Name::parse(name)?.parent();
         fs.create_dir(name)?;
-        fs.sync_dir(parent.as_str(), site)?;
+        if let Err(error) = fs.sync_dir(parent.as_str(), site) {
+            let _ = fs.remove_dir(name); // Made above, and empty.
+            return Err(error);
+        }
         Ok(SubDir { fs, dir: name.into() })
     }
 

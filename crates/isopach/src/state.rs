@@ -17,7 +17,7 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
-use isopach_env::sync::{Mutex, Rank};
+use isopach_env::sync::point;
 use std::{
     fmt,
     path::PathBuf,
@@ -26,9 +26,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-
-/// Of the first live segment of the log.
-pub(crate) const TRIM: Rank = Rank::new(6, "flush.trim");
 
 /// See the module.
 pub(crate) struct State {
@@ -40,9 +37,6 @@ pub(crate) struct State {
     pub(crate) commits: Commits,
     pub(crate) jobs: Jobs,
     pub(crate) listeners: Listeners,
-    /// Held while segments are freed: the edit that names the first live one and the removal below it are one
-    /// step.
-    pub(crate) trimming: Mutex<()>,
     /// New calls are refused. Set once.
     pub(crate) is_closed: AtomicBool,
     /// The poisoning was told.
@@ -192,6 +186,7 @@ impl State {
         };
         // The record first, durable; then the edit.
         let at = self.commit_change(&change, Change::Create)?;
+        point("keyspace.before_edit");
         let tree =
             change.redo(&self.store, at).map_err(|error| self.locate(error))?.expect("a tree was created");
         let space = Space::new(tree, options.clone());
@@ -223,6 +218,7 @@ impl State {
         };
         let change = KeyspaceChange::Drop { id: space.id };
         let at = self.commit_change(&change, Change::Drop(Arc::clone(&space)))?;
+        point("keyspace.before_edit");
         let old = self.store.drop_tree(space.id, at).map_err(|error| self.locate(error))?;
         // Of the state that the drop found: a flush that ended before it has freed its part itself.
         self.commits.free_memory(old.memtable_bytes());

@@ -50,12 +50,15 @@ impl OsFs {
     /// # Errors
     ///
     /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the parent
-    /// is missing. If the sync fails, the directory may be there all the same.
+    /// is missing. If the sync fails, the directory is removed again, as far as that works.
     pub fn create(root: impl AsRef<Path>, site: SyncSite) -> IoResult<OsFs> {
-        make_dir(root.as_ref())?;
-        let fs = OsFs::new(root)?;
-        fs.sync_parent(site)?;
-        Ok(fs)
+        let root = root.as_ref();
+        make_dir(root)?;
+        let synced = OsFs::new(root).and_then(|fs| fs.sync_parent(site).map(|()| fs));
+        if synced.is_err() {
+            let _ = uninterrupted(|| fs::remove_dir(root)); // Made above, and empty.
+        }
+        synced
     }
 
     /// Where a valid name lies.
@@ -128,7 +131,12 @@ impl Fs for OsFs {
         let (target, to) = target.locate::<OsFs>(to)?;
         let to = target.path(Name::parse(&to)?)?;
         check_no_dir(&from)?; // Some systems say that the caller may not.
-        Ok(uninterrupted(|| fs::hard_link(&from, &to))?)
+        uninterrupted(|| fs::hard_link(&from, &to)).map_err(|error| {
+            // A file has as many names as it may have, or the file system knows no second ones.
+            let is_at_limit = error.kind() == ErrorKind::TooManyLinks;
+            let error = IoError::from(error);
+            if is_at_limit || is_not_permitted(&error) { IoErrorKind::Unsupported.into() } else { error }
+        })
     }
 
     #[cfg(target_os = "linux")]
@@ -141,7 +149,7 @@ impl Fs for OsFs {
             let _ = fs::remove_file(&to); // Created above: nobody else's.
             let error = IoError::from(error);
             // File systems without clones have many ways to say so.
-            let says_so = [Errno::INVAL, Errno::NOTTY].map(|number| Some(number.raw_os_error()));
+            let says_so = [Errno::INVAL, Errno::NOTTY, Errno::BADF].map(|number| Some(number.raw_os_error()));
             if says_so.contains(&error.raw_os_error()) { IoErrorKind::Unsupported.into() } else { error }
         })
     }
@@ -193,6 +201,17 @@ impl Fs for OsFs {
     fn ledger(&self) -> Option<&Ledger> {
         Some(&self.ledger)
     }
+}
+
+/// What unix says of links that it does not make; of permissions that lack it speaks otherwise.
+#[cfg(unix)]
+fn is_not_permitted(error: &IoError) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
+}
+
+#[cfg(not(unix))]
+fn is_not_permitted(_: &IoError) -> bool {
+    false
 }
 
 fn list_once(path: &Path) -> io::Result<Vec<DirEntry>> {

@@ -1,7 +1,7 @@
 //! Flush: sealed memtables become tables, then log segments that nobody needs go.
 
 use crate::{
-    error::Result,
+    error::{ErrorKind, Result},
     events::Event,
     notes::{FIRST_SEGMENT, LOG_SYNCED},
     space::Space,
@@ -64,6 +64,18 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     })
 }
 
+/// Seals and writes all memtables, on the caller's thread.
+///
+/// # Errors
+///
+/// As [`flush_now`]. A keyspace that was dropped meanwhile has nothing to write.
+pub(crate) fn flush_all(state: &State) -> Result<()> {
+    state.spaces.all().iter().try_for_each(|space| match flush_now(state, space) {
+        Err(error) if error.kind() == ErrorKind::KeyspaceDropped && space.is_dropped() => Ok(()),
+        flushed => flushed,
+    })
+}
+
 /// Gives up the segments below the first operation that is in memory only.
 pub(crate) fn free_log(state: &State) -> Result<()> {
     let wal = &state.commits.wal;
@@ -76,7 +88,13 @@ pub(crate) fn free_log(state: &State) -> Result<()> {
     if first_needed() <= wal.oldest() {
         return Ok(());
     }
-    let _trimming = state.trimming.lock();
+    // Who changes keyspaces may hold it and be told of the poison on the same thread.
+    if let Some(error) = state.commits.poisoned() {
+        return Err(error);
+    }
+    // No segment goes while a change of keyspaces has its record in the log and not yet its edit (INV-WAL-7). Whoever
+    // makes one waits for nothing but its commit and its edit.
+    let _turn = state.spaces.changes.lock();
     let first = first_needed();
     if first > wal.oldest() {
         state.store.commit(&[Note::new(FIRST_SEGMENT, first.to_le_bytes())])?;

@@ -7,9 +7,9 @@ pub use builder::Builder;
 pub use read_db::ReadDb;
 
 use crate::{
-    background::flush_now,
+    background::flush_all,
     batch::Batch,
-    checkpoint::{checkpoint, refused},
+    checkpoint::{checkpoint, inside_itself, refused},
     close::Handle,
     error::{Error, ErrorKind, Result},
     health::{Health, Stats},
@@ -245,7 +245,9 @@ impl Db {
     /// # Errors
     ///
     /// `AlreadyExists` if anything of that name is there, `NotFound` if its parent is missing, `InvalidArgument` for a
-    /// path without a last part; `OutOfSpace`, `Io`: what was made of the target is removed. `Poisoned`, `Closed`.
+    /// path without a last part or in this database's own directory; `OutOfSpace`, `Io`: what was made of the target is
+    /// removed. `Poisoned`, `Closed`. A crash meanwhile may leave an empty directory, or one that is refused as a
+    /// partial copy.
     pub fn checkpoint(&self, to: impl AsRef<Path>) -> Result<CheckpointInfo> {
         self.checkpoint_with(to, CheckpointOptions::default())
     }
@@ -261,8 +263,12 @@ impl Db {
         options: CheckpointOptions,
     ) -> Result<CheckpointInfo> {
         let (parent, name) = split_target(to.as_ref())?;
-        let fs = OsFs::new(parent).map_err(|error| refused(error, &to.as_ref().to_string_lossy()))?;
-        checkpoint(&self.0.state, Arc::new(fs), name, &options)
+        let path = to.as_ref();
+        if lies_in(parent, &self.0.path) {
+            return Err(inside_itself(path));
+        }
+        let fs: Arc<dyn Fs> = Arc::new(OsFs::new(parent).map_err(|error| refused(error, path))?);
+        checkpoint(&self.0.state, &fs, name, path, &options)
     }
 
     /// As [`Db::checkpoint`], to the new directory `name` of any backend.
@@ -276,7 +282,7 @@ impl Db {
         name: &str,
         options: CheckpointOptions,
     ) -> Result<CheckpointInfo> {
-        checkpoint(&self.0.state, fs, name, &options)
+        checkpoint(&self.0.state, &fs, name, Path::new(name), &options)
     }
 
     // ----- maintenance -----
@@ -289,7 +295,7 @@ impl Db {
     pub fn flush(&self) -> Result<()> {
         let state = &self.0.state;
         state.check_open()?;
-        state.spaces.all().iter().try_for_each(|space| flush_now(state, space))
+        flush_all(state)
     }
 
     /// Waits until no flush, compaction or removal is under way or due.
@@ -332,6 +338,14 @@ impl Db {
     /// Whether it can write, how fast, and why not.
     pub fn health(&self) -> Health {
         Health::of(&self.0.state)
+    }
+}
+
+/// Whether the directory `inner` is `outer` or below it. A database that lies in no directory of the system has none.
+fn lies_in(inner: &Path, outer: &Path) -> bool {
+    match (inner.canonicalize(), outer.canonicalize()) {
+        (Ok(inner), Ok(outer)) => inner.starts_with(outer),
+        _ => false,
     }
 }
 
