@@ -129,7 +129,7 @@ impl Fs for SubDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{IoErrorKind, MemFs, WriteOrigin};
+    use crate::{Call, Errno, Fault, FaultFs, IoErrorKind, MemFs, Rule, WriteOrigin};
 
     const SITE: SyncSite = SyncSite("test");
     const LOG: CreateOptions = CreateOptions::new(WriteOrigin::Log);
@@ -171,6 +171,19 @@ mod tests {
         assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db", SITE)), None);
         assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db", SITE)), Some(IoErrorKind::AlreadyExists));
         assert_eq!(kind_of(SubDir::open(fs, "db")), None);
+    }
+
+    #[test]
+    fn a_directory_whose_entry_cannot_be_synced_is_removed_again() {
+        let fs = FaultFs::new(Arc::new(MemFs::new()));
+        fs.arm(Rule::new(Fault::Fail(Errno::Io)).on(Call::SyncDir).times(1));
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+
+        let error = SubDir::create(Arc::clone(&shared), "db", SITE).map(drop);
+
+        assert_eq!(error, Err(Errno::Io.error()));
+        assert_eq!(fs.exists("db"), Ok(false));
+        assert!(SubDir::create(shared, "db", SITE).is_ok());
     }
 
     #[test]

@@ -326,11 +326,11 @@ impl Fs for FaultFs {
     }
 
     fn link_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
-        self.pass(Call::Link, from, |inner| inner.link_to(from, target, to))
+        self.pass(Call::Link, from, |inner| new_name(target, to, || inner.link_to(from, target, to)))
     }
 
     fn reflink_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
-        self.pass(Call::Link, from, |inner| inner.reflink_to(from, target, to))
+        self.pass(Call::Link, from, |inner| new_name(target, to, || inner.reflink_to(from, target, to)))
     }
 
     fn sync_dir(&self, dir: &str, site: SyncSite) -> IoResult<()> {
@@ -362,6 +362,19 @@ impl Fs for FaultFs {
     fn ledger(&self) -> Option<&Ledger> {
         self.inner.ledger()
     }
+}
+
+/// Makes a name in another place, which may have lost power itself.
+fn new_name(target: &dyn Fs, to: &str, make: impl FnOnce() -> IoResult<()>) -> IoResult<()> {
+    let Some((target, to)) = target.find_outer::<FaultFs>(to)? else {
+        return make();
+    };
+    if target.state().is_off {
+        return Err(Errno::Io.error());
+    }
+    make()?;
+    target.state().lying.remove(&*to); // Another file had the name.
+    Ok(())
 }
 
 struct FaultFile {

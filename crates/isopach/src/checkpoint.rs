@@ -1,7 +1,10 @@
 //! Checkpoint: a database of its own, of all keyspaces at one commit.
 //!
-//! Reads top-down: [`checkpoint`] is the story. The order of commits is held only while the state is captured in memory
-//! ([`capture`]); everything is written while commits go on.
+//! Reads top-down: [`checkpoint`] is the story. The order of commits is held only while the state is captured
+//! in memory ([`capture`]); everything is written while commits go on.
+//!
+//! A crash meanwhile leaves an empty directory, or one that is refused as a partial copy:
+//! `store/checkpoint.rs` of the engine.
 
 use crate::{
     background::flush_all,
@@ -16,15 +19,18 @@ use isopach_engine::{
     tree::Tree,
     version::Note,
 };
-use isopach_env::{Fs, IoError, IoErrorKind, IoResult, SubDir, SyncSite, sync::point};
-use std::{path::Path, sync::Arc};
+use isopach_env::{Fs, IoError, IoErrorKind, IoResult, OsFs, SubDir, SyncSite, sync::point};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Makes a database of its own in the new directory `name` of `fs`; errors tell of the target as `path`.
 ///
 /// # Errors
 ///
-/// `AlreadyExists`, `NotFound`, `InvalidArgument`, `OutOfSpace`, `Io`: nothing is left of the target, unless removing it
-/// failed too; then it is refused as a partial copy, or is whole. `Poisoned`, `Closed`.
+/// `AlreadyExists`, `NotFound`, `InvalidArgument`, `OutOfSpace`, `Io`: nothing is left of the target, unless
+/// removing it failed too; then it is refused as a partial copy, or is whole. `Poisoned`, `Closed`.
 pub(crate) fn checkpoint(
     state: &State,
     fs: &Arc<dyn Fs>,
@@ -45,8 +51,8 @@ pub(crate) fn checkpoint(
     Ok(info)
 }
 
-/// The target's directory, made for this checkpoint. It is removed, if it is empty, unless it is kept: after an error
-/// and after a panic alike. A crash before may leave it empty.
+/// The target's directory, made for this checkpoint. It is removed, if it is empty, unless it is kept: after
+/// an error and after a panic alike. A crash before may leave it empty.
 struct Claim<'a> {
     fs: &'a dyn Fs,
     name: &'a str,
@@ -59,14 +65,21 @@ impl<'a> Claim<'a> {
     fn make(state: &State, fs: &'a Arc<dyn Fs>, name: &'a str, path: &Path) -> Result<Claim<'a>> {
         let own = &*state.store.env().fs;
         let in_target = |error| refused(error, path);
-        // Names that would show in the database's own directory if that is where they lie.
+        // Any name of the database leads to its directory.
+        if let (Some(lock), Some(target)) = (system_path(own, "LOCK"), system_path(&**fs, name))
+            && lock.parent().is_some_and(|own| target.starts_with(own))
+        {
+            return Err(inside_itself(path));
+        }
+        // Of other backends only what they show can be told: names that are new in the database's own
+        // directory.
         let mut suspects = inner_names(&**fs, name).map_err(in_target)?;
-        suspects.retain(|suspect| matches!(own.exists(suspect), Ok(false)));
+        suspects.retain(|suspect| own.exists(suspect) == Ok(false));
 
         let target =
             SubDir::create(Arc::clone(fs), name, SyncSite("checkpoint.target")).map_err(in_target)?;
         let claim = Claim { fs: &**fs, name, target: Arc::new(target), is_kept: false };
-        if suspects.iter().any(|suspect| matches!(own.exists(suspect), Ok(true))) {
+        if suspects.iter().any(|suspect| own.exists(suspect) == Ok(true)) {
             return Err(inside_itself(path));
         }
         Ok(claim)
@@ -87,7 +100,14 @@ impl Drop for Claim<'_> {
     }
 }
 
-/// What a file may be called in a directory on the way to it: the last part of its name, the last two, and so on.
+/// Where a file of the operating system lies; `None` of one in another backend.
+fn system_path(fs: &dyn Fs, name: &str) -> Option<PathBuf> {
+    let (fs, name) = fs.locate::<OsFs>(name).ok()?;
+    Some(fs.root().join(name))
+}
+
+/// What a file may be called in a directory on the way to it: the last part of its name, the last two, and so
+/// on.
 fn inner_names(fs: &dyn Fs, name: &str) -> IoResult<Vec<String>> {
     let (mut place, mut full) = (fs, String::from(name));
     while let Some((outer, outer_name)) = place.outer(&full)? {
@@ -98,7 +118,7 @@ fn inner_names(fs: &dyn Fs, name: &str) -> IoResult<Vec<String>> {
 }
 
 /// The error of a target in the directory that is copied.
-pub(crate) fn inside_itself(path: &Path) -> Error {
+fn inside_itself(path: &Path) -> Error {
     let message = format!("{} cannot be the target of a checkpoint: it lies in the database", path.display());
     Error::new(ErrorKind::InvalidArgument, message)
 }
@@ -133,8 +153,8 @@ fn write(
         // What was read after a failed sync may not be what is on the medium.
         state.commits.wal.poisoned().map_or(Ok(()), |error| Err(CheckpointError::Source(error)))
     };
-    // Everything that was copied is durable: the copy's log ends as that of a closed database does, and what the source
-    // noted meanwhile about a longer log does not hold for it.
+    // Everything that was copied is durable: the copy's log ends as that of a closed database does, and what
+    // the source noted meanwhile about a longer log does not hold for it.
     let notes = [
         Note::new(CLEAN_END, end.encode()),
         Note::new(LOG_SYNCED, end.end.to_raw().to_le_bytes()),

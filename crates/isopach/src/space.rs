@@ -91,8 +91,9 @@ impl fmt::Debug for Space {
 #[derive(Debug)]
 pub(crate) struct Spaces {
     map: RwLock<Maps>,
-    /// One creation or drop at a time: their edits are serialised. Also held while segments are freed: the edit that
-    /// names the first live one and the removal below it are one step, between changes. Held over I/O.
+    /// One creation or drop at a time: their edits are serialised. Also held while segments are freed: the
+    /// edit that names the first live one and the removal below it are one step, between changes. Held over
+    /// I/O, and never while a listener is called.
     pub(crate) changes: Mutex<()>,
 }
 

@@ -86,15 +86,17 @@ impl State {
     }
 
     fn commit(&self, request: Request) -> Result<Seqno> {
+        self.commit_untold(request).inspect_err(|error| self.tell_poison(error))
+    }
+
+    /// As [`State::commit`], for callers that hold a lock: who is told of the poison may do anything.
+    fn commit_untold(&self, request: Request) -> Result<Seqno> {
         let is_sync = request.durability == Durability::Sync;
         let result = self.commits.commit(request, &|order, spaces| self.after_group(order, spaces));
         if is_sync || self.options.sync_every.is_some() {
             self.jobs.wake_keeper();
         }
-        result.map_err(|error| {
-            self.tell_poison(&error);
-            self.locate(error)
-        })
+        result.map_err(|error| self.locate(error))
     }
 
     /// Seals what is full. In the order of commits, so that the boundary is exact.
@@ -173,6 +175,15 @@ impl State {
         check_name(name)?;
         let tree_options = options.tree_options();
         tree_options.validate().map_err(|error| Error::from(error).in_keyspace(name))?;
+        self.create_in_turn(name, options, &tree_options).inspect_err(|error| self.tell_poison(error))
+    }
+
+    fn create_in_turn(
+        &self,
+        name: &str,
+        options: &KeyspaceOptions,
+        tree_options: &TreeOptions,
+    ) -> Result<Arc<Space>> {
         let _turn = self.spaces.changes.lock();
         if let Some(space) = self.keyspace(name)? {
             return Ok(space);
@@ -212,6 +223,10 @@ impl State {
     /// Drops a keyspace. `false` if there was none.
     pub(crate) fn drop_keyspace(&self, name: &str) -> Result<bool> {
         self.check_open()?;
+        self.drop_in_turn(name).inspect_err(|error| self.tell_poison(error))
+    }
+
+    fn drop_in_turn(&self, name: &str) -> Result<bool> {
         let _turn = self.spaces.changes.lock();
         let Some(space) = self.keyspace(name)? else {
             return Ok(false);
@@ -233,7 +248,7 @@ impl State {
             Change::Batch | Change::Create => Vec::new(),
         };
         let body = Arc::new(change.encode().into_boxed_slice());
-        self.commit(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })
+        self.commit_untold(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })
     }
 }
 

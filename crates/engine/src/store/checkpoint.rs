@@ -1,10 +1,12 @@
 //! Checkpoint: a store of its own, made of what this one holds at one moment.
 //!
-//! Reads top-down: [`Store::cut`] captures, without I/O of its own; [`Store::checkpoint`] writes. Tables are never written to
-//! after they are finished, so the copy may share them with the source: clones and links are as good as copies.
+//! Reads top-down: [`Store::cut`] captures, without I/O of its own; [`Store::checkpoint`] writes. Tables are
+//! never written to after they are finished, so the copy may share them with the source: clones and links are
+//! as good as copies.
 //!
-//! Until IDENTITY is there the target is no store, and is refused by name ([`PARTIAL`](super::directory::PARTIAL)). That
-//! name is the commit point, and the last step: everything else of the copy is durable before it.
+//! Until IDENTITY is there the target is no store, and is refused by name
+//! ([`PARTIAL`](super::directory::PARTIAL)). That name is the commit point, and the last step: everything
+//! else of the copy is durable before it.
 
 use super::{
     Store,
@@ -55,9 +57,11 @@ impl Cut {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CheckpointOptions {
-    /// Flush first, so that little of the log is copied. Off: the log goes along, and of memtables only what it lacks.
+    /// Flush first, so that little of the log is copied. Off: the log goes along, and of memtables only what
+    /// it lacks.
     pub flush: bool,
-    /// Prefer clones of files, which share blocks until written, then links, then copies. Off: links, then copies.
+    /// Prefer clones of files, which share blocks until written, then links, then copies. Off: links, then
+    /// copies.
     pub reflink: bool,
 }
 
@@ -103,7 +107,8 @@ pub struct CheckpointInfo {
     pub linked_files: u64,
     /// Of these, files cloned.
     pub cloned_files: u64,
-    /// Bytes that had to be copied or written. Less than the sizes of such files where those are reserved ahead.
+    /// Bytes that had to be copied or written. Less than the sizes of such files where those are reserved
+    /// ahead.
     pub copied_bytes: u64,
 }
 
@@ -193,10 +198,11 @@ impl Extra<'_> {
 }
 
 impl Store {
-    /// Captures all trees at `at`, for [`Store::checkpoint`]. It does no I/O of its own; call it where everything up to
-    /// `at` is applied, and nothing above it.
+    /// Captures all trees at `at`, for [`Store::checkpoint`]. It does no I/O of its own; call it where
+    /// everything up to `at` is applied, and nothing above it.
     ///
-    /// Of the trees in `unlogged` what is in memory only is captured too; of others the caller copies its log.
+    /// Of the trees in `unlogged` what is in memory only is captured too; of others the caller copies its
+    /// log.
     ///
     /// # Errors
     ///
@@ -205,7 +211,8 @@ impl Store {
         let lease = self.0.context.enter()?;
         let manifest = self.0.context.manifest()?;
         manifest.check()?;
-        // In this order: no file of the catalog is removed, and no operation is in neither memtable nor catalog.
+        // In this order: no file of the catalog is removed, and no operation is in neither memtable nor
+        // catalog.
         let pause = self.pause_deletions();
         let unlogged = unlogged.iter().map(Tree::pin_memtables).collect();
         let catalog = manifest.with_catalog(Catalog::clone);
@@ -213,15 +220,17 @@ impl Store {
     }
 
     /// Makes a store of its own out of `cut` in `to`, an empty place. It holds exactly the operations `<=`
-    /// [`Cut::at`], with `notes` over those that were captured. Durable on return, its entry in the parent included.
+    /// [`Cut::at`], with `notes` over those that were captured. Durable on return, its entry in the parent
+    /// included.
     ///
-    /// `extra` adds files of the caller before the copy becomes valid. On an error `to` is emptied; what cannot be
-    /// removed is refused as a partial copy. Only if the very last sync fails, and what it was to make durable can
-    /// then not be taken back, the copy stays, whole.
+    /// `extra` adds files of the caller before the copy becomes valid. On an error `to` is emptied; what
+    /// cannot be removed is refused as a partial copy. Only if the very last sync fails, and what it was to
+    /// make durable can then not be taken back, the copy stays, whole.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if there is anything in `to`: it stays. `InvalidArgument` for names of notes; the backends'.
+    /// `AlreadyExists` if there is anything in `to`: it stays. `InvalidArgument` for names of notes; the
+    /// backends'.
     pub fn checkpoint(
         &self,
         cut: Cut,
@@ -284,7 +293,7 @@ impl Store {
         info.count(size_of(&**to, PARTIAL)?, Brought::Copied);
         let synced = to.sync_parent(SyncSite("checkpoint.parent"));
         synced.map_err(|error| Error::io(error, "sync the parent directory of", "."))?;
-        finish_copy(&**to)?; // The commit point: before it there is no store, and after it no step that can fail.
+        finish_copy(&**to)?; // The commit point, and the last step: after it nothing may be removed.
         Ok(info)
     }
 
@@ -336,8 +345,8 @@ fn bring_table(
     Ok(Brought::Copied)
 }
 
-/// Whether a file could be shared. Backends that cannot, or not between these places, leave it to a copy; any other
-/// failure is one.
+/// Whether a file could be shared. Backends that cannot, or not between these places, leave it to a copy; any
+/// other failure is one.
 fn shares(shared: IoResult<()>, name: &str, doing: &str) -> Result<bool> {
     match shared {
         Ok(()) => Ok(true),
@@ -385,8 +394,8 @@ fn sync_file(to: &dyn Fs, name: &str) -> Result<()> {
         .map_err(|error| Error::io(error, "sync a clone", name))
 }
 
-/// Empties the target of a checkpoint that was not finished, by an error or a panic. PARTIAL goes last, so that what
-/// cannot be removed, or is found after a crash meanwhile, is refused as a partial copy.
+/// Empties the target of a checkpoint that was not finished, by an error or a panic. PARTIAL goes last, so
+/// that what cannot be removed, or is found after a crash meanwhile, is refused as a partial copy.
 struct EmptyUnlessDone<'a> {
     to: &'a dyn Fs,
     is_done: bool,

@@ -158,7 +158,8 @@ pub(super) fn write_identity(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<
     fs.sync_dir("", SyncSite("create.identity_name")).map_err(io)
 }
 
-/// Prepares an empty place for a copy of a store. Until [`finish_copy`] nobody takes it for one, whatever crashes.
+/// Prepares an empty place for a copy of a store. Until [`finish_copy`] nobody takes it for one, whatever
+/// crashes.
 pub(super) fn begin_copy(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<()> {
     let io = |name: &'static str| move |error| Error::io(error, "begin the copy", name);
     write_certificate(fs, PARTIAL, file, database, SyncSite("checkpoint.partial")).map_err(io(PARTIAL))?;
@@ -175,8 +176,8 @@ pub(super) fn finish_copy(fs: &dyn Fs) -> Result<()> {
     fs.sync_dir("", SyncSite("checkpoint.identity")).map_err(io)
 }
 
-/// What [`finish_copy`] may have made a store of is none again, whatever crashes from now on. Does nothing to a copy
-/// that was not finished.
+/// What [`finish_copy`] may have made a store of is none again, whatever crashes from now on. Does nothing to
+/// a copy that was not finished.
 pub(super) fn take_back_copy(fs: &dyn Fs) -> IoResult<()> {
     match fs.rename(IDENTITY, PARTIAL) {
         Err(error) if error.kind() == IoErrorKind::NotFound => Ok(()),

@@ -15,8 +15,8 @@ impl Store {
     /// the caller's replay. Returns how many.
     ///
     /// Surely its own: named as a table, numbered below the mark, and either with this store's uuid in its
-    /// header or without a sound header, as a crash right after the creation or inside the first write leaves it.
-    /// What then lies in place of a header, and is none, stays.
+    /// header or without a sound header, as a crash right after the creation or inside the first write leaves
+    /// it. What then lies in place of a header, and is none, stays.
     ///
     /// # Errors
     ///

@@ -365,3 +365,29 @@ fn a_wrong_rule_is_told_with_its_line_and_what_is_expected() {
 fn a_rule_that_could_never_fire_is_refused() {
     let _ = Rule::new(Fault::Lie).on(Call::Read);
 }
+
+/// A new name of a file is a name in the place that it lies in, whatever place the file was reached through.
+#[test]
+fn a_link_is_of_the_place_that_it_is_made_in() {
+    let files = CrashFs::new();
+    let (source, target) = (FaultFs::new(Arc::new(files.clone())), FaultFs::new(Arc::new(files.clone())));
+    make(&source, "a", b"content");
+    target.arm(Rule::new(Fault::FailThenLie).on(Call::Sync).named("b"));
+    let lied_about = make(&target, "b", b"");
+    assert!(sync(&lied_about).is_err());
+    drop(lied_about);
+    target.remove_file("b").expect("no rule");
+
+    source.link_to("a", &target, "b").expect("no rule");
+    target.sync_dir("", SITE).expect("no rule");
+    let is_off = {
+        target.arm(Rule::new(Fault::PowerOff).on(Call::List).times(1));
+        target.list("").expect("the last call");
+        source.link_to("a", &target, "c")
+    };
+
+    assert_eq!(is_off, Err(Errno::Io.error()));
+    assert!(!files.exists("c").expect("in memory"));
+    assert!(source.link("a", "c").is_ok(), "the source has power");
+    assert!(!target.state().lying.contains("b"), "the file that a sync lied about is another");
+}

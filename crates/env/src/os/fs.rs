@@ -1,19 +1,20 @@
 //! Files below a directory of the operating system.
 
+#[cfg(target_os = "linux")]
+use super::errors::of_clone;
 use super::{
     calls::{once, uninterrupted},
+    errors::of_link,
     file::OsFile,
 };
 use crate::{
-    error::{IoError, IoErrorKind, IoResult},
+    error::{IoErrorKind, IoResult},
     file::{CreateOptions, File, OpenMode, SyncSite},
     fs::{DirEntry, FileLock, Fs, LockMode},
     ledger::{Ledger, WriteOrigin},
     name::{Name, is_part},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-#[cfg(target_os = "linux")]
-use rustix::io::Errno;
 use std::{
     fs::{self, DirBuilder, OpenOptions, TryLockError},
     io::{self, ErrorKind},
@@ -59,6 +60,11 @@ impl OsFs {
             let _ = uninterrupted(|| fs::remove_dir(root)); // Made above, and empty.
         }
         synced
+    }
+
+    /// The directory: absolute, without symbolic links.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where a valid name lies.
@@ -131,12 +137,7 @@ impl Fs for OsFs {
         let (target, to) = target.locate::<OsFs>(to)?;
         let to = target.path(Name::parse(&to)?)?;
         check_no_dir(&from)?; // Some systems say that the caller may not.
-        uninterrupted(|| fs::hard_link(&from, &to)).map_err(|error| {
-            // A file has as many names as it may have, or the file system knows no second ones.
-            let is_at_limit = error.kind() == ErrorKind::TooManyLinks;
-            let error = IoError::from(error);
-            if is_at_limit || is_not_permitted(&error) { IoErrorKind::Unsupported.into() } else { error }
-        })
+        uninterrupted(|| fs::hard_link(&from, &to)).map_err(of_link)
     }
 
     #[cfg(target_os = "linux")]
@@ -147,10 +148,7 @@ impl Fs for OsFs {
         let clone = uninterrupted(|| for_owner().create_new(true).open(&to))?;
         uninterrupted(|| Ok(rustix::fs::ioctl_ficlone(&clone, &from)?)).map_err(|error| {
             let _ = fs::remove_file(&to); // Created above: nobody else's.
-            let error = IoError::from(error);
-            // File systems without clones have many ways to say so.
-            let says_so = [Errno::INVAL, Errno::NOTTY, Errno::BADF].map(|number| Some(number.raw_os_error()));
-            if says_so.contains(&error.raw_os_error()) { IoErrorKind::Unsupported.into() } else { error }
+            of_clone(error)
         })
     }
 
@@ -201,17 +199,6 @@ impl Fs for OsFs {
     fn ledger(&self) -> Option<&Ledger> {
         Some(&self.ledger)
     }
-}
-
-/// What unix says of links that it does not make; of permissions that lack it speaks otherwise.
-#[cfg(unix)]
-fn is_not_permitted(error: &IoError) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
-}
-
-#[cfg(not(unix))]
-fn is_not_permitted(_: &IoError) -> bool {
-    false
 }
 
 fn list_once(path: &Path) -> io::Result<Vec<DirEntry>> {

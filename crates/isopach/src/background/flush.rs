@@ -80,20 +80,16 @@ pub(crate) fn flush_all(state: &State) -> Result<()> {
 pub(crate) fn free_log(state: &State) -> Result<()> {
     let wal = &state.commits.wal;
     let first_needed = || {
-        // The order matters: what is appended after this reading lies in that segment or behind it. Of a log that
-        // nothing was appended to since it was recovered all segments may go.
+        // The order matters: what is appended after this reading lies in that segment or behind it. Of a log
+        // that nothing was appended to since it was recovered all segments may go.
         let last = wal.segment_of(Seqno::MAX);
         state.spaces.first_unflushed().map_or(last, |seqno| wal.segment_of(seqno)).min(last)
     };
     if first_needed() <= wal.oldest() {
         return Ok(());
     }
-    // Who changes keyspaces may hold it and be told of the poison on the same thread.
-    if let Some(error) = state.commits.poisoned() {
-        return Err(error);
-    }
-    // No segment goes while a change of keyspaces has its record in the log and not yet its edit (INV-WAL-7). Whoever
-    // makes one waits for nothing but its commit and its edit.
+    // No segment goes while a change of keyspaces has its record in the log and not yet its edit (INV-WAL-7).
+    // Who holds it waits for commits and edits only, never for a flush.
     let _turn = state.spaces.changes.lock();
     let first = first_needed();
     if first > wal.oldest() {
@@ -103,8 +99,8 @@ pub(crate) fn free_log(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Seals the memtables that hold the oldest segments, idle keyspaces included, until what is left of the log is
-/// within its bound; their flushes free the segments.
+/// Seals the memtables that hold the oldest segments, idle keyspaces included, until what is left of the log
+/// is within its bound; their flushes free the segments.
 pub(crate) fn bound_log(state: &State) -> Result<()> {
     free_log(state)?;
     let segments = state.commits.wal.segments();

@@ -1,6 +1,7 @@
 //! The process dies at every step that changes a file: everything written until then is kept.
 
 pub(crate) mod image;
+mod late_edit;
 pub(crate) mod ledger;
 pub(crate) mod workload;
 

@@ -44,8 +44,8 @@ impl Checker {
         self.sender.clone().expect("it runs")
     }
 
-    /// Waits for all checks and returns how many there were, or the panic of the first that failed. Whoever sends
-    /// has ended.
+    /// Waits for all checks and returns how many there were, or the panic of the first that failed. Whoever
+    /// sends has ended.
     pub(crate) fn finish(mut self) -> Result<usize, Box<dyn Any + Send>> {
         drop(self.sender.take());
         self.thread.take().expect("it runs").join()
@@ -62,7 +62,8 @@ impl Drop for ToldIfFailed {
     }
 }
 
-/// Opens what a crash left behind, and checks all that must hold. Returns where the prefix ends that survived.
+/// Opens what a crash left behind, and checks all that must hold. Returns where the prefix ends that
+/// survived.
 pub(crate) fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, floors: Floors, floor: usize) -> usize {
     match small(fs.clone()).verify(VerifyOptions::new()) {
         Ok(report) => assert!(report.found.is_empty(), "before opening: {:?}", report.found),
@@ -107,8 +108,8 @@ fn check_tables(fs: &impl Fs, db: &Db) {
     assert_eq!(there.len() as u64, known, "orphans among {there:?}: {}", db.stats());
 }
 
-/// Whether a power loss left something stale in place of the header of a table, before it was durable: files are
-/// removed only if they are surely the database's own, so this one stays.
+/// Whether a power loss left something stale in place of the header of a table, before it was durable: files
+/// are removed only if they are surely the database's own, so this one stays.
 fn has_damaged_header(fs: &impl Fs, name: &str) -> bool {
     let bytes = read_file(fs, &format!("tables/{name}"));
     let header = bytes.first_chunk().filter(|header| header.iter().any(|&byte| byte != 0));
