@@ -63,8 +63,7 @@ fn a_checkpoint_under_load_is_a_prefix_of_the_commits() {
             .map(|(n, _)| n.to_be_bytes().to_vec())
             .collect();
         for name in ["left", "right"] {
-            let found: Vec<Vec<u8>> =
-                entries(&copy.keyspace(name).unwrap()).into_iter().map(|(key, _)| key).collect();
+            let found: Vec<Vec<u8>> = entries(&copy.keyspace(name).unwrap()).into_keys().collect();
             assert!(found == expected, "{name} of {info:?}: {} of {}", found.len(), expected.len());
         }
     }
@@ -72,7 +71,7 @@ fn a_checkpoint_under_load_is_a_prefix_of_the_commits() {
     assert!(last > infos[0].seqno, "writers went on");
     let tables = || {
         let levels = [left.stats(), right.stats()].map(|stats| stats.tree.levels);
-        levels.iter().flatten().map(|(_, level)| level.tables as u64).sum::<u64>()
+        levels.iter().flatten().map(|(_, level)| level.tables).sum::<u64>()
     };
     wait_until("obsolete files are removed once nobody pauses that", || {
         files_in(&files, "db/tables").len() as u64 == tables()
