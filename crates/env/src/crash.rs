@@ -1,10 +1,10 @@
 //! Files in memory that can lose power.
 //!
-//! The model assumes of a medium what Isopach assumes, and nothing more. Bytes outside of a written range stay. A
-//! sync of a file that succeeds makes its content and size durable, and says nothing of its name; a sync of a
-//! directory that succeeds makes its entries durable, and says nothing of what they lead to. A rename within one
-//! directory is atomic. Of all else, whatever [`Survival`] says may survive a power loss, in any order: sectors,
-//! sizes, entries made, linked, renamed and removed.
+//! The model assumes of a medium what Isopach assumes, and nothing more. Bytes outside of a written range
+//! stay. A sync of a file that succeeds makes its content and size durable, and says nothing of its name; a
+//! sync of a directory that succeeds makes its entries durable, and says nothing of what they lead to. A
+//! rename within one directory is atomic. Of all else, whatever [`Survival`] says may survive a power loss,
+//! in any order: sectors, sizes, entries made, linked, renamed and removed.
 //!
 //! A file is one under all its names. Nothing that was durable gets lost.
 
@@ -45,9 +45,9 @@ const RANK: Rank = Rank::new(Rank::ENV_LEVELS + 7, "crash_fs.live");
 
 /// Files in memory that can lose power. Clones are the same place; an image is another.
 ///
-/// Every call that changes something is a step with a number. A test looks at the files between two steps in one
-/// of two ways: it [watches](CrashFs::watch) the steps while they are taken, by any number of threads; or it
-/// [records](CrashFs::record) them and takes them again afterwards.
+/// Every call that changes something is a step with a number. A test looks at the files between two steps in
+/// one of two ways: it [watches](CrashFs::watch) the steps while they are taken, by any number of threads; or
+/// it [records](CrashFs::record) them and takes them again afterwards.
 ///
 /// ```
 /// use isopach_env::{CrashFs, CreateOptions, Fs, SyncMode, SyncSite, WriteOrigin};
@@ -109,8 +109,8 @@ impl CrashFs {
 
     // Images.
 
-    /// What a power loss at this instant leaves, with [`Survival::Any`]. The same files and the same seed make the
-    /// same image. It has no handles and no locks, all of it is durable, and nobody watches.
+    /// What a power loss at this instant leaves, with [`Survival::Any`]. The same files and the same seed
+    /// make the same image. It has no handles and no locks, all of it is durable, and nobody watches.
     #[must_use]
     pub fn crash(&self, seed: u64) -> CrashFs {
         self.crash_with(Survival::Any, seed)
@@ -133,8 +133,8 @@ impl CrashFs {
         CrashFs::of(self.state().after_power_loss(&mut Chooser::keeping(&mut keeps)))
     }
 
-    /// What a process that dies at this instant leaves to the next one: everything that was written. What is not
-    /// durable here is not durable there.
+    /// What a process that dies at this instant leaves to the next one: everything that was written. What is
+    /// not durable here is not durable there.
     #[must_use]
     pub fn kill(&self) -> CrashFs {
         let mut state = self.state();
@@ -166,7 +166,8 @@ impl CrashFs {
 
     /// Steps from now on are told to `watch` before they are taken, with their number; an error is what the
     /// caller gets in place of the step. Several threads may call it at once, and they may hold locks of the
-    /// program. It may make images, and must not change these files.
+    /// program. It may make images, and must not change these files. One that holds a clone of them keeps
+    /// them until [`CrashFs::unwatch`].
     pub fn watch(&self, watch: impl Fn(u64, Step<'_>) -> IoResult<()> + Send + Sync + 'static) {
         let before = self.live().watch.replace(Arc::new(watch));
         drop(before); // Outside the lock: it may hold handles.
@@ -192,8 +193,9 @@ impl CrashFs {
         History::new(live.record.clone().unwrap_or_else(nothing))
     }
 
-    /// Syncs of this place in the code succeed and make nothing durable from now on: a test that passes all the
-    /// same does not see what it should. Images made with [`CrashFs::crash_keeping`] know what they left behind.
+    /// Syncs of this place in the code succeed and make nothing durable from now on: a test that passes all
+    /// the same does not see what it should. Images made with [`CrashFs::crash_keeping`] know what they left
+    /// behind.
     pub fn mute(&self, site: SyncSite) {
         self.live().muted.insert(site.0);
     }

@@ -25,11 +25,14 @@ impl SubDir {
     /// # Errors
     ///
     /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the parent
-    /// is missing. If the sync fails, the directory may be there all the same.
+    /// is missing. If the sync fails, the directory is removed again, as far as that works.
     pub fn create(fs: Arc<dyn Fs>, name: &str, site: SyncSite) -> IoResult<SubDir> {
         let parent = Name::parse(name)?.parent();
         fs.create_dir(name)?;
-        fs.sync_dir(parent.as_str(), site)?;
+        if let Err(error) = fs.sync_dir(parent.as_str(), site) {
+            let _ = fs.remove_dir(name); // Made above, and empty.
+            return Err(error);
+        }
         Ok(SubDir { fs, dir: name.into() })
     }
 
@@ -126,7 +129,7 @@ impl Fs for SubDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{IoErrorKind, MemFs, WriteOrigin};
+    use crate::{Call, Errno, Fault, FaultFs, IoErrorKind, MemFs, Rule, WriteOrigin};
 
     const SITE: SyncSite = SyncSite("test");
     const LOG: CreateOptions = CreateOptions::new(WriteOrigin::Log);
@@ -168,6 +171,19 @@ mod tests {
         assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db", SITE)), None);
         assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db", SITE)), Some(IoErrorKind::AlreadyExists));
         assert_eq!(kind_of(SubDir::open(fs, "db")), None);
+    }
+
+    #[test]
+    fn a_directory_whose_entry_cannot_be_synced_is_removed_again() {
+        let fs = FaultFs::new(Arc::new(MemFs::new()));
+        fs.arm(Rule::new(Fault::Fail(Errno::Io)).on(Call::SyncDir).times(1));
+        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
+
+        let error = SubDir::create(Arc::clone(&shared), "db", SITE).map(drop);
+
+        assert_eq!(error, Err(Errno::Io.error()));
+        assert_eq!(fs.exists("db"), Ok(false));
+        assert!(SubDir::create(shared, "db", SITE).is_ok());
     }
 
     #[test]

@@ -38,8 +38,8 @@ pub trait Fs: Any + Send + Sync {
     /// `AlreadyExists` if anything has that name; `NotFound` if the parent is missing; `OutOfSpace`.
     fn create_dir(&self, name: &str) -> IoResult<()>;
 
-    /// Lists a directory, in no particular order. `""` is the root. Entries with names that no method takes are
-    /// left out.
+    /// Lists a directory, in no particular order. `""` is the root. Entries with names that no method takes
+    /// are left out.
     ///
     /// # Errors
     ///
@@ -69,8 +69,8 @@ pub trait Fs: Any + Send + Sync {
     /// `CrossDevice`.
     fn rename(&self, from: &str, to: &str) -> IoResult<()>;
 
-    /// The backend that this one is a part of, and what `name` is called there; `None` if it is no part of another. For
-    /// links between places.
+    /// The backend that this one is a part of, and what `name` is called there; `None` if it is no part of
+    /// another. For links between places.
     ///
     /// # Errors
     ///
@@ -80,18 +80,19 @@ pub trait Fs: Any + Send + Sync {
         Ok(None)
     }
 
-    /// Gives the file `from` of this place a second name, `to` in `target`, under which it is the same file: what is
-    /// written through one is read through the other, and removing one leaves the other. The name is durable after
-    /// [`Fs::sync_dir`] of its directory; the content becomes durable with [`File::sync`] as ever.
+    /// Gives the file `from` of this place a second name, `to` in `target`, under which it is the same file:
+    /// what is written through one is read through the other, and removing one leaves the other. The name is
+    /// durable after [`Fs::sync_dir`] of its directory; the content becomes durable with [`File::sync`] as
+    /// ever.
     ///
-    /// A rename of one name of a file onto another of its names changes nothing, or takes the first away, as the
-    /// system has it.
+    /// A rename of one name of a file onto another of its names changes nothing, or takes the first away, as
+    /// the system has it.
     ///
     /// # Errors
     ///
-    /// `Unsupported` and `CrossDevice` if it cannot be between these places: callers then copy. `NotFound` if `from` or
-    /// the parent of `to` is missing; `AlreadyExists` if anything has the name `to`; `IsADirectory` if `from` is a
-    /// directory; `OutOfSpace`.
+    /// `Unsupported` and `CrossDevice` if it cannot be between these places, or the file can have no further
+    /// name: callers then copy. `NotFound` if `from` or the parent of `to` is missing; `AlreadyExists` if
+    /// anything has the name `to`; `IsADirectory` if `from` is a directory; `OutOfSpace`.
     fn link_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
         let _ = (from, target, to);
         Err(IoErrorKind::Unsupported.into())
@@ -109,8 +110,8 @@ pub trait Fs: Any + Send + Sync {
         self.link_to(from, self, to)
     }
 
-    /// Makes `to` in `target` a clone of the file `from` of this place: a file of its own that shares blocks until either
-    /// is written to. To be synced as any new file.
+    /// Makes `to` in `target` a clone of the file `from` of this place: a file of its own that shares blocks
+    /// until either is written to. To be synced as any new file.
     ///
     /// # Errors
     ///
@@ -137,14 +138,14 @@ pub trait Fs: Any + Send + Sync {
         Ok(())
     }
 
-    /// Takes the advisory lock of a file, without waiting, until the returned value is dropped. The lock is the
-    /// file's: it binds other processes, and other callers in this one. [`LockMode::Exclusive`] creates the
-    /// file if there is none.
+    /// Takes the advisory lock of a file, without waiting, until the returned value is dropped. The lock is
+    /// the file's: it binds other processes, and other callers in this one. [`LockMode::Exclusive`] creates
+    /// the file if there is none.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if another holder is in the way; `Unsupported`; `NotFound` for a shared lock of a file that
-    /// is missing; otherwise as [`Fs::open`].
+    /// `WouldBlock` if another holder is in the way; `Unsupported`; `NotFound` for a shared lock of a file
+    /// that is missing; otherwise as [`Fs::open`].
     fn lock(&self, name: &str, mode: LockMode) -> IoResult<Box<dyn FileLock>> {
         let _ = (name, mode);
         Err(IoErrorKind::Unsupported.into())
@@ -182,7 +183,8 @@ pub trait Fs: Any + Send + Sync {
 }
 
 impl dyn Fs {
-    /// The backend in which the file `name` of this place lies, and its name there, if that backend is an `F`.
+    /// The backend in which the file `name` of this place lies, and its name there, if that backend is an
+    /// `F`.
     ///
     /// # Errors
     ///
@@ -194,6 +196,21 @@ impl dyn Fs {
         }
         let fs = (fs as &dyn Any).downcast_ref().ok_or(IoErrorKind::Unsupported)?;
         Ok((fs, name))
+    }
+
+    /// The first `F` on the way to that backend, this place included, and the file's name there; `None` if
+    /// there is none.
+    pub(crate) fn find_outer<F: Fs>(&self, name: &str) -> IoResult<Option<(&F, String)>> {
+        let (mut fs, mut name) = (self, String::from(name));
+        loop {
+            if let Some(found) = (fs as &dyn Any).downcast_ref() {
+                return Ok(Some((found, name)));
+            }
+            match fs.outer(&name)? {
+                Some((outer, outer_name)) => (fs, name) = (outer, outer_name),
+                None => return Ok(None),
+            }
+        }
     }
 }
 

@@ -39,6 +39,7 @@ mod spawn;
 mod dir;
 mod mem;
 mod crash;
+mod fault;
 #[cfg(feature = "std")]
 mod os;
 
@@ -50,6 +51,7 @@ pub use dir::SubDir;
 pub use entropy::{Entropy, SeededEntropy};
 pub use env::Env;
 pub use error::{IoError, IoErrorKind, IoResult};
+pub use fault::{Call, Errno, Fault, FaultFs, Fired, Rule, RuleError, Rules};
 pub use file::{CreateOptions, File, OpenMode, SyncMode, SyncSite};
 pub use fs::{DirEntry, FileLock, Fs, LockMode};
 pub use ledger::{Ledger, WriteOrigin};

@@ -91,11 +91,13 @@ impl fmt::Debug for Space {
 #[derive(Debug)]
 pub(crate) struct Spaces {
     map: RwLock<Maps>,
-    /// One creation or drop at a time: their edits are serialised. Held over I/O.
+    /// One creation or drop at a time: their edits are serialised. Also held while segments are freed: the
+    /// edit that names the first live one and the removal below it are one step, between changes. Held over
+    /// I/O, and never while a listener is called.
     pub(crate) changes: Mutex<()>,
 }
 
-/// Of changes of the map; held over the commit and the edit of a change.
+/// Of changes of the map, and of the first live segment; held over the commit and the edit of a change.
 const CHANGES: Rank = Rank::new(5, "spaces.changes");
 
 #[derive(Default, Debug)]

@@ -17,7 +17,7 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
-use isopach_env::sync::{Mutex, Rank};
+use isopach_env::sync::point;
 use std::{
     fmt,
     path::PathBuf,
@@ -26,9 +26,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-
-/// Of the first live segment of the log.
-pub(crate) const TRIM: Rank = Rank::new(6, "flush.trim");
 
 /// See the module.
 pub(crate) struct State {
@@ -40,9 +37,6 @@ pub(crate) struct State {
     pub(crate) commits: Commits,
     pub(crate) jobs: Jobs,
     pub(crate) listeners: Listeners,
-    /// Held while segments are freed: the edit that names the first live one and the removal below it are one
-    /// step.
-    pub(crate) trimming: Mutex<()>,
     /// New calls are refused. Set once.
     pub(crate) is_closed: AtomicBool,
     /// The poisoning was told.
@@ -92,15 +86,17 @@ impl State {
     }
 
     fn commit(&self, request: Request) -> Result<Seqno> {
+        self.commit_untold(request).inspect_err(|error| self.tell_poison(error))
+    }
+
+    /// As [`State::commit`], for callers that hold a lock: who is told of the poison may do anything.
+    fn commit_untold(&self, request: Request) -> Result<Seqno> {
         let is_sync = request.durability == Durability::Sync;
         let result = self.commits.commit(request, &|order, spaces| self.after_group(order, spaces));
         if is_sync || self.options.sync_every.is_some() {
             self.jobs.wake_keeper();
         }
-        result.map_err(|error| {
-            self.tell_poison(&error);
-            self.locate(error)
-        })
+        result.map_err(|error| self.locate(error))
     }
 
     /// Seals what is full. In the order of commits, so that the boundary is exact.
@@ -179,6 +175,15 @@ impl State {
         check_name(name)?;
         let tree_options = options.tree_options();
         tree_options.validate().map_err(|error| Error::from(error).in_keyspace(name))?;
+        self.create_in_turn(name, options, &tree_options).inspect_err(|error| self.tell_poison(error))
+    }
+
+    fn create_in_turn(
+        &self,
+        name: &str,
+        options: &KeyspaceOptions,
+        tree_options: &TreeOptions,
+    ) -> Result<Arc<Space>> {
         let _turn = self.spaces.changes.lock();
         if let Some(space) = self.keyspace(name)? {
             return Ok(space);
@@ -192,6 +197,7 @@ impl State {
         };
         // The record first, durable; then the edit.
         let at = self.commit_change(&change, Change::Create)?;
+        point("keyspace.before_edit");
         let tree =
             change.redo(&self.store, at).map_err(|error| self.locate(error))?.expect("a tree was created");
         let space = Space::new(tree, options.clone());
@@ -217,12 +223,17 @@ impl State {
     /// Drops a keyspace. `false` if there was none.
     pub(crate) fn drop_keyspace(&self, name: &str) -> Result<bool> {
         self.check_open()?;
+        self.drop_in_turn(name).inspect_err(|error| self.tell_poison(error))
+    }
+
+    fn drop_in_turn(&self, name: &str) -> Result<bool> {
         let _turn = self.spaces.changes.lock();
         let Some(space) = self.keyspace(name)? else {
             return Ok(false);
         };
         let change = KeyspaceChange::Drop { id: space.id };
         let at = self.commit_change(&change, Change::Drop(Arc::clone(&space)))?;
+        point("keyspace.before_edit");
         let old = self.store.drop_tree(space.id, at).map_err(|error| self.locate(error))?;
         // Of the state that the drop found: a flush that ended before it has freed its part itself.
         self.commits.free_memory(old.memtable_bytes());
@@ -237,7 +248,7 @@ impl State {
             Change::Batch | Change::Create => Vec::new(),
         };
         let body = Arc::new(change.encode().into_boxed_slice());
-        self.commit(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })
+        self.commit_untold(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })
     }
 }
 

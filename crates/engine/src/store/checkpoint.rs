@@ -1,13 +1,16 @@
 //! Checkpoint: a store of its own, made of what this one holds at one moment.
 //!
-//! Reads top-down: [`Store::cut`] captures and does no I/O; [`Store::checkpoint`] writes. Tables are never written to
-//! after they are finished, so the copy may share them with the source: clones and links are as good as copies.
+//! Reads top-down: [`Store::cut`] captures, without I/O of its own; [`Store::checkpoint`] writes. Tables are
+//! never written to after they are finished, so the copy may share them with the source: clones and links are
+//! as good as copies.
 //!
-//! Until IDENTITY is there the target is no store, and is refused by name ([`PARTIAL`](super::directory::PARTIAL)).
+//! Until IDENTITY is there the target is no store, and is refused by name
+//! ([`PARTIAL`](super::directory::PARTIAL)). That name is the commit point, and the last step: everything
+//! else of the copy is durable before it.
 
 use super::{
     Store,
-    directory::{DIRECTORIES, IDENTITY, begin_copy, finish_copy},
+    directory::{DIRECTORIES, PARTIAL, begin_copy, finish_copy, take_back_copy},
     open::uuid_source,
 };
 use crate::{
@@ -20,7 +23,8 @@ use crate::{
     },
 };
 use alloc::{format, sync::Arc, vec::Vec};
-use isopach_env::{CreateOptions, Fs, IoErrorKind, OpenMode, SyncMode, SyncSite, WriteOrigin};
+use core::fmt;
+use isopach_env::{CreateOptions, Fs, IoErrorKind, IoResult, OpenMode, SyncMode, SyncSite, WriteOrigin};
 
 /// Number of a copy's manifest.
 const FIRST_MANIFEST: u32 = 1;
@@ -31,8 +35,9 @@ pub struct Cut {
     catalog: Catalog,
     /// Of trees whose memtables hold what no log of the caller does.
     unlogged: Vec<MemtablePin>,
-    /// Files stay, and the directory stays locked.
+    /// Files stay. Before the lease: what was kept back is removed while the directory is locked.
     _pause: DeletionPause,
+    /// The directory stays locked.
     _lease: Lease,
 }
 
@@ -52,9 +57,11 @@ impl Cut {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CheckpointOptions {
-    /// Flush first, so that the copy needs no log. Off: the log goes with it, and of memtables only what it lacks.
+    /// Flush first, so that little of the log is copied. Off: the log goes along, and of memtables only what
+    /// it lacks.
     pub flush: bool,
-    /// Prefer clones of files, which share blocks until written, then links, then copies. Off: links, then copies.
+    /// Prefer clones of files, which share blocks until written, then links, then copies. Off: links, then
+    /// copies.
     pub reflink: bool,
 }
 
@@ -100,8 +107,44 @@ pub struct CheckpointInfo {
     pub linked_files: u64,
     /// Of these, files cloned.
     pub cloned_files: u64,
-    /// Bytes that had to be copied or written.
+    /// Bytes that had to be copied or written. Less than the sizes of such files where those are reserved
+    /// ahead.
     pub copied_bytes: u64,
+}
+
+/// Why there is no checkpoint, and on which side.
+#[derive(Clone, Debug)]
+pub enum CheckpointError {
+    /// Reading the store failed, or it ended. Files are told relative to its root.
+    Source(Error),
+    /// Making the copy failed. Files are told relative to the target.
+    Target(Error),
+}
+
+/// Most of a checkpoint is work on the target.
+impl From<Error> for CheckpointError {
+    fn from(error: Error) -> CheckpointError {
+        match error.kind() {
+            ErrorKind::Poisoned | ErrorKind::Closed | ErrorKind::ReadOnly => CheckpointError::Source(error),
+            _ => CheckpointError::Target(error),
+        }
+    }
+}
+
+impl fmt::Display for CheckpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CheckpointError::Source(error) => write!(f, "source of the checkpoint: {error}"),
+            CheckpointError::Target(error) => write!(f, "target of the checkpoint: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for CheckpointError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        let (CheckpointError::Source(error) | CheckpointError::Target(error)) = self;
+        Some(error)
+    }
 }
 
 impl CheckpointInfo {
@@ -114,6 +157,13 @@ impl CheckpointInfo {
             Brought::Copied => self.copied_bytes += bytes,
         }
     }
+
+    /// A file of `bytes`, of which `written_bytes` were written.
+    fn count_reserved(&mut self, bytes: u64, written_bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+        self.copied_bytes += written_bytes;
+    }
 }
 
 /// How a file came into a checkpoint.
@@ -123,6 +173,9 @@ enum Brought {
     Linked,
     Copied,
 }
+
+/// Brings files of the caller.
+pub type ExtraFiles<'a> = dyn FnMut(&mut Extra<'_>) -> Result<(), CheckpointError> + 'a;
 
 /// Adds files of the caller to a checkpoint: the log, for one.
 pub struct Extra<'a> {
@@ -137,7 +190,7 @@ impl Extra<'_> {
     /// # Errors
     ///
     /// The backends'; `Corruption` if the file is shorter.
-    pub fn copy(&mut self, name: &str, bytes: u64) -> Result<()> {
+    pub fn copy(&mut self, name: &str, bytes: u64) -> Result<(), CheckpointError> {
         copy_file(self.from, self.to, name, bytes)?;
         self.info.count(bytes, Brought::Copied);
         Ok(())
@@ -145,10 +198,11 @@ impl Extra<'_> {
 }
 
 impl Store {
-    /// Captures all trees at `at`, for [`Store::checkpoint`]. No I/O; call it where everything up to `at` is applied,
-    /// and nothing above it.
+    /// Captures all trees at `at`, for [`Store::checkpoint`]. It does no I/O of its own; call it where
+    /// everything up to `at` is applied, and nothing above it.
     ///
-    /// Of the trees in `unlogged` what is in memory only is captured too; of others the caller copies its log.
+    /// Of the trees in `unlogged` what is in memory only is captured too; of others the caller copies its
+    /// log.
     ///
     /// # Errors
     ///
@@ -157,7 +211,8 @@ impl Store {
         let lease = self.0.context.enter()?;
         let manifest = self.0.context.manifest()?;
         manifest.check()?;
-        // In this order: no file of the catalog is removed, and no operation is in neither memtable nor catalog.
+        // In this order: no file of the catalog is removed, and no operation is in neither memtable nor
+        // catalog.
         let pause = self.pause_deletions();
         let unlogged = unlogged.iter().map(Tree::pin_memtables).collect();
         let catalog = manifest.with_catalog(Catalog::clone);
@@ -165,25 +220,30 @@ impl Store {
     }
 
     /// Makes a store of its own out of `cut` in `to`, an empty place. It holds exactly the operations `<=`
-    /// [`Cut::at`], with `notes` over those that were captured. Durable on return, its entry in the parent included.
+    /// [`Cut::at`], with `notes` over those that were captured. Durable on return, its entry in the parent
+    /// included.
     ///
-    /// `extra` adds files of the caller before the copy becomes valid. On an error `to` is emptied.
+    /// `extra` adds files of the caller before the copy becomes valid. On an error `to` is emptied; what
+    /// cannot be removed is refused as a partial copy. Only if the very last sync fails, and what it was to
+    /// make durable can then not be taken back, the copy stays, whole.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if there is anything in `to`: it stays. `InvalidArgument` for names of notes; the backends'.
+    /// `AlreadyExists` if there is anything in `to`: it stays. `InvalidArgument` for names of notes; the
+    /// backends'.
     pub fn checkpoint(
         &self,
         cut: Cut,
         to: &Arc<dyn Fs>,
         options: &CheckpointOptions,
         notes: &[Note],
-        extra: &mut dyn FnMut(&mut Extra<'_>) -> Result<()>,
-    ) -> Result<CheckpointInfo> {
+        extra: &mut ExtraFiles<'_>,
+    ) -> Result<CheckpointInfo, CheckpointError> {
         check_names(notes)?;
         let is_empty = to.list("").map_err(|error| Error::io(error, "list the target", "."))?.is_empty();
         if !is_empty {
-            return Err(Error::new(ErrorKind::AlreadyExists, "the target of the checkpoint is not empty"));
+            let message = "the target of the checkpoint is not empty";
+            return Err(Error::new(ErrorKind::AlreadyExists, message).into());
         }
         let guard = EmptyUnlessDone { to: &**to, is_done: false };
         let info = self.fill(cut, to, options, notes, extra)?;
@@ -197,20 +257,23 @@ impl Store {
         to: &Arc<dyn Fs>,
         options: &CheckpointOptions,
         notes: &[Note],
-        extra: &mut dyn FnMut(&mut Extra<'_>) -> Result<()>,
-    ) -> Result<CheckpointInfo> {
+        extra: &mut ExtraFiles<'_>,
+    ) -> Result<CheckpointInfo, CheckpointError> {
         let (from, database) = (&self.0.context.env.fs, self.uuid());
-        let Cut { at, mut catalog, unlogged, _pause, _lease } = cut;
+        // Variables go in the reverse order: the pause before the lease.
+        let Cut { at, mut catalog, unlogged, _lease, _pause } = cut;
         let mut info = CheckpointInfo { seqno: at, ..CheckpointInfo::default() };
         let draw = uuid_source(&self.0.context.env);
         begin_copy(&**to, draw()?, database)?;
 
+        let mut can_clone = options.reflink;
         for table in catalog.trees.values().flat_map(|tree| tree.levels.tables()).map(|(.., table)| table) {
-            let how = bring_table(&**from, &**to, table, options)?;
+            let how = bring_table(&**from, &**to, table, &mut can_clone)?;
             info.count(table.bytes, how);
             info.tables += 1;
         }
-        for pin in &unlogged {
+        for pin in unlogged {
+            // By value: its memory is free as soon as it is written.
             for table in self.write_unlogged(&mut catalog, pin, at, to)? {
                 info.count(table.bytes, Brought::Copied);
                 info.tables += 1;
@@ -226,14 +289,11 @@ impl Store {
         catalog.apply(&notes).expect("notes contradict nothing");
         let registry = FileRegistry::new(Arc::clone(to));
         let manifest = Manifest::start(Arc::clone(to), registry, database, draw, FIRST_MANIFEST, catalog)?;
-        finish_copy(&**to)?; // The commit point: before it there is no store.
-        for name in [&*manifest.current_name(), IDENTITY] {
-            let size = to.open(name, OpenMode::Read).and_then(|file| file.size_bytes());
-            let bytes = size.map_err(|error| Error::io(error, "measure", name))?;
-            info.count(bytes, Brought::Copied);
-        }
+        info.count_reserved(size_of(&**to, &manifest.current_name())?, manifest.bytes());
+        info.count(size_of(&**to, PARTIAL)?, Brought::Copied);
         let synced = to.sync_parent(SyncSite("checkpoint.parent"));
         synced.map_err(|error| Error::io(error, "sync the parent directory of", "."))?;
+        finish_copy(&**to)?; // The commit point, and the last step: after it nothing may be removed.
         Ok(info)
     }
 
@@ -241,7 +301,7 @@ impl Store {
     fn write_unlogged(
         &self,
         catalog: &mut Catalog,
-        pin: &MemtablePin,
+        pin: MemtablePin,
         at: Seqno,
         to: &Arc<dyn Fs>,
     ) -> Result<Vec<Arc<TableMeta>>> {
@@ -267,12 +327,16 @@ fn bring_table(
     from: &dyn Fs,
     to: &dyn Fs,
     table: &TableMeta,
-    options: &CheckpointOptions,
-) -> Result<Brought> {
+    can_clone: &mut bool,
+) -> Result<Brought, CheckpointError> {
     let name = table::file_name(table.id);
-    if options.reflink && shares(from.reflink_to(&name, to, &name), &name, "clone")? {
-        sync_file(to, &name)?;
-        return Ok(Brought::Cloned);
+    if *can_clone {
+        // What cannot be between these places for one file cannot be for any.
+        *can_clone = shares(from.reflink_to(&name, to, &name), &name, "clone")?;
+        if *can_clone {
+            sync_file(to, &name)?;
+            return Ok(Brought::Cloned);
+        }
     }
     if shares(from.link_to(&name, to, &name), &name, "link")? {
         return Ok(Brought::Linked);
@@ -281,9 +345,9 @@ fn bring_table(
     Ok(Brought::Copied)
 }
 
-/// Whether a file could be shared. Backends that cannot, or not between these places, leave it to a copy; any other
-/// failure is one.
-fn shares(shared: isopach_env::IoResult<()>, name: &str, doing: &str) -> Result<bool> {
+/// Whether a file could be shared. Backends that cannot, or not between these places, leave it to a copy; any
+/// other failure is one.
+fn shares(shared: IoResult<()>, name: &str, doing: &str) -> Result<bool> {
     match shared {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.kind(), IoErrorKind::Unsupported | IoErrorKind::CrossDevice) => {
@@ -294,9 +358,9 @@ fn shares(shared: isopach_env::IoResult<()>, name: &str, doing: &str) -> Result<
 }
 
 /// Copies the first `bytes` of a file, durable on return.
-fn copy_file(from: &dyn Fs, to: &dyn Fs, name: &str, bytes: u64) -> Result<()> {
+fn copy_file(from: &dyn Fs, to: &dyn Fs, name: &str, bytes: u64) -> Result<(), CheckpointError> {
     const STEP_BYTES: u64 = 1 << 20;
-    let reading = |error| Error::io(error, "read for a checkpoint", name);
+    let reading = |error| CheckpointError::Source(Error::io(error, "read for a checkpoint", name));
     let writing = |error| Error::io(error, "write to a checkpoint", name);
     let source = from.open(name, OpenMode::Read).map_err(reading)?;
     let copy = to.create(name, &CreateOptions::new(WriteOrigin::Checkpoint)).map_err(writing)?;
@@ -305,17 +369,22 @@ fn copy_file(from: &dyn Fs, to: &dyn Fs, name: &str, bytes: u64) -> Result<()> {
     while at < bytes {
         let step = &mut buffer[..(bytes - at).min(STEP_BYTES) as usize];
         source.read_exact_at(at, step).map_err(|error| match error.kind() {
-            IoErrorKind::UnexpectedEnd => Error::corrupt(
+            IoErrorKind::UnexpectedEnd => CheckpointError::Source(Error::corrupt(
                 name,
                 at,
                 format_args!("the file ends before byte {bytes}, to which it was written"),
-            ),
+            )),
             _ => reading(error),
         })?;
         copy.write_at(at, step).map_err(writing)?;
         at += step.len() as u64;
     }
-    copy.sync(SyncMode::Durable, SyncSite("checkpoint.copy")).map_err(writing)
+    Ok(copy.sync(SyncMode::Durable, SyncSite("checkpoint.copy")).map_err(writing)?)
+}
+
+fn size_of(to: &dyn Fs, name: &str) -> Result<u64> {
+    let size = to.open(name, OpenMode::Read).and_then(|file| file.size_bytes());
+    size.map_err(|error| Error::io(error, "measure", name))
 }
 
 /// A clone has its own blocks to be made durable, through a handle that may write.
@@ -325,8 +394,8 @@ fn sync_file(to: &dyn Fs, name: &str) -> Result<()> {
         .map_err(|error| Error::io(error, "sync a clone", name))
 }
 
-/// Empties the target of a checkpoint that was not finished, by an error or a panic. What cannot be removed stays: it
-/// is refused as a partial copy.
+/// Empties the target of a checkpoint that was not finished, by an error or a panic. PARTIAL goes last, so
+/// that what cannot be removed, or is found after a crash meanwhile, is refused as a partial copy.
 struct EmptyUnlessDone<'a> {
     to: &'a dyn Fs,
     is_done: bool,
@@ -340,7 +409,8 @@ impl EmptyUnlessDone<'_> {
 
 impl Drop for EmptyUnlessDone<'_> {
     fn drop(&mut self) {
-        if self.is_done {
+        // Of a store that may be valid after a crash nothing is removed.
+        if self.is_done || take_back_copy(self.to).is_err() {
             return;
         }
         for directory in DIRECTORIES {
@@ -350,7 +420,11 @@ impl Drop for EmptyUnlessDone<'_> {
             let _ = self.to.remove_dir(directory);
         }
         for entry in self.to.list("").unwrap_or_default() {
-            let _ = self.to.remove_file(&entry.name);
+            if entry.name != PARTIAL {
+                let _ = self.to.remove_file(&entry.name);
+            }
         }
+        let _ = self.to.sync_dir("", SyncSite("checkpoint.emptied"));
+        let _ = self.to.remove_file(PARTIAL);
     }
 }

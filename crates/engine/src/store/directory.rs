@@ -15,7 +15,7 @@ pub(super) const LOCK: &str = "LOCK";
 pub(super) const IDENTITY: &str = "IDENTITY";
 const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
 /// Present while a copy is being made: what will be [`IDENTITY`] once it is whole.
-const PARTIAL: &str = "PARTIAL";
+pub(super) const PARTIAL: &str = "PARTIAL";
 /// Directories of a store. What is in them says that it was in use.
 pub(super) const DIRECTORIES: [&str; 2] = ["tables", "wal"];
 
@@ -67,11 +67,11 @@ impl Survey {
                 survey.has_identity = true;
             } else if name == PARTIAL {
                 survey.has_partial = true;
-            } else if let Some(number) = manifest_number(&name) {
+            } else if let Some(number) = manifest_number(&name).filter(|_| !entry.is_dir) {
                 survey.manifests.push(number);
-            } else if let Some(number) = temporary_number(&name) {
+            } else if let Some(number) = temporary_number(&name).filter(|_| !entry.is_dir) {
                 survey.temporaries.push((number, name));
-            } else if name == IDENTITY_TEMPORARY {
+            } else if name == IDENTITY_TEMPORARY && !entry.is_dir {
                 survey.temporaries.push((0, name));
             } else if name != LOCK && !name.starts_with('.') && name != "lost+found" {
                 survey.foreign = Some(name);
@@ -158,7 +158,8 @@ pub(super) fn write_identity(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<
     fs.sync_dir("", SyncSite("create.identity_name")).map_err(io)
 }
 
-/// Prepares an empty place for a copy of a store. Until [`finish_copy`] nobody takes it for one, whatever crashes.
+/// Prepares an empty place for a copy of a store. Until [`finish_copy`] nobody takes it for one, whatever
+/// crashes.
 pub(super) fn begin_copy(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<()> {
     let io = |name: &'static str| move |error| Error::io(error, "begin the copy", name);
     write_certificate(fs, PARTIAL, file, database, SyncSite("checkpoint.partial")).map_err(io(PARTIAL))?;
@@ -168,11 +169,20 @@ pub(super) fn begin_copy(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<()> 
     fs.sync_dir("", SyncSite("checkpoint.begin")).map_err(io("."))
 }
 
-/// Everything of a copy is durable: makes a store of it.
+/// Everything of a copy is durable: makes a store of it. After an error it may be one.
 pub(super) fn finish_copy(fs: &dyn Fs) -> Result<()> {
     let io = |error| Error::io(error, "finish the copy", IDENTITY);
     fs.rename(PARTIAL, IDENTITY).map_err(io)?;
     fs.sync_dir("", SyncSite("checkpoint.identity")).map_err(io)
+}
+
+/// What [`finish_copy`] may have made a store of is none again, whatever crashes from now on. Does nothing to
+/// a copy that was not finished.
+pub(super) fn take_back_copy(fs: &dyn Fs) -> IoResult<()> {
+    match fs.rename(IDENTITY, PARTIAL) {
+        Err(error) if error.kind() == IoErrorKind::NotFound => Ok(()),
+        renamed => renamed.and_then(|()| fs.sync_dir("", SyncSite("checkpoint.taken_back"))),
+    }
 }
 
 fn write_certificate(fs: &dyn Fs, name: &str, file: Uuid, database: Uuid, site: SyncSite) -> IoResult<()> {

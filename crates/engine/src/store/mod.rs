@@ -8,7 +8,7 @@ mod open;
 mod orphans;
 mod verify;
 
-pub use checkpoint::{CheckpointInfo, CheckpointOptions, Cut, Extra};
+pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointOptions, Cut, Extra, ExtraFiles};
 pub use open::StoreOptions;
 pub use verify::{Finding, VerifyOptions, VerifyReport};
 

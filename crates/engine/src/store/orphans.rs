@@ -15,7 +15,8 @@ impl Store {
     /// the caller's replay. Returns how many.
     ///
     /// Surely its own: named as a table, numbered below the mark, and either with this store's uuid in its
-    /// header or without a whole header, as a crash right after the creation or inside the first write leaves it.
+    /// header or without a sound header, as a crash right after the creation or inside the first write leaves
+    /// it. What then lies in place of a header, and is none, stays.
     ///
     /// # Errors
     ///
@@ -72,14 +73,15 @@ impl Store {
         if bytes[..read].iter().all(|&byte| byte == 0) {
             return Ok(true);
         }
-        if read < HEADER_BYTES {
-            // Cut inside its header: as far as it goes it has to begin as a table of ours.
-            let ours =
-                FileHeader { kind: FileKind::Table, file: Uuid::default(), database: self.uuid() }.encode();
-            let start = read.min(8);
-            return Ok(bytes[..start] == ours[..start]);
+        if read == HEADER_BYTES
+            && let Ok(header) = FileHeader::decode(&bytes)
+        {
+            return Ok(header.kind == FileKind::Table && header.database == self.uuid());
         }
-        let header = FileHeader::decode(&bytes);
-        Ok(header.is_ok_and(|header| header.kind == FileKind::Table && header.database == self.uuid()))
+        // Cut inside its header, or torn there: as far as it goes it has to begin as a table of ours.
+        let ours =
+            FileHeader { kind: FileKind::Table, file: Uuid::default(), database: self.uuid() }.encode();
+        let start = read.min(8);
+        Ok(bytes[..start] == ours[..start])
     }
 }

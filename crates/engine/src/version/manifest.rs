@@ -371,6 +371,11 @@ impl Manifest {
     pub fn current_name(&self) -> String {
         manifest_name(self.log.lock().number)
     }
+
+    /// Bytes written to that file; more are reserved.
+    pub fn bytes(&self) -> u64 {
+        self.log.lock().end
+    }
 }
 
 fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {

@@ -185,6 +185,17 @@ fn a_directory_of_something_else_is_refused() {
     assert_eq!(refused(&files).kind(), ErrorKind::UnsupportedFormat);
 }
 
+#[test]
+fn a_directory_that_is_named_as_a_manifest_is_none() {
+    let files = MemFs::new();
+    files.create_dir(&manifest_name(1)).unwrap();
+    assert_eq!(refused(&files).kind(), ErrorKind::UnsupportedFormat);
+
+    let files = a_whole_store();
+    files.create_dir(&manifest_name(99)).unwrap();
+    assert_eq!(shown(&open(&Faults::new(&files)).tree("t").unwrap(), 9), "a=1 b=2");
+}
+
 /// RocksDB has files of these names. Its directory must not even get a lock file of ours.
 #[test]
 fn an_identity_of_another_program_is_refused() {

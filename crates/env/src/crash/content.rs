@@ -8,12 +8,16 @@ pub(super) const SECTOR_BYTES: usize = 512;
 /// One sector; `None` in place of one reads as zeros.
 pub(super) type Sector = Arc<[u8; SECTOR_BYTES]>;
 
+/// Sectors that lie together, so that a copy of a large file that changes in one place copies little.
+type Chunk = [Option<Sector>; CHUNK_SECTORS];
+const CHUNK_SECTORS: usize = 64;
+
 /// Size and bytes. Behind the end there is nothing: no sector, and in the last one zeros.
 #[derive(Clone, Default)]
 pub(super) struct Content {
     size_bytes: u64,
-    /// By number; those that are missing read as zeros.
-    sectors: BTreeMap<u64, Sector>,
+    /// By the number of the first sector, in chunks; those that are missing read as zeros.
+    chunks: BTreeMap<u64, Arc<Chunk>>,
 }
 
 impl Content {
@@ -22,7 +26,12 @@ impl Content {
     }
 
     pub(super) fn sector(&self, number: u64) -> Option<Sector> {
-        self.sectors.get(&number).cloned()
+        self.get(number).cloned()
+    }
+
+    fn get(&self, number: u64) -> Option<&Sector> {
+        let (chunk, index) = chunk_of(number);
+        self.chunks.get(&chunk)?[index].as_ref()
     }
 
     /// Reads up to the end; returns the bytes read.
@@ -31,7 +40,7 @@ impl Content {
         let read_bytes = left_bytes.min(buf.len());
         for piece in pieces(offset, read_bytes) {
             let target = &mut buf[piece.at..piece.at + piece.bytes];
-            match self.sectors.get(&piece.sector) {
+            match self.get(piece.sector) {
                 Some(sector) => target.copy_from_slice(&sector[piece.start..piece.start + piece.bytes]),
                 None => target.fill(0),
             }
@@ -42,7 +51,9 @@ impl Content {
     /// Writes `data`, whose end the caller has checked, and tells of each sector that it wrote.
     pub(super) fn write_at(&mut self, offset: u64, data: &[u8], mut wrote: impl FnMut(u64, Sector)) {
         for piece in pieces(offset, data.len()) {
-            let sector = self.sectors.entry(piece.sector).or_insert_with(zeros);
+            let (chunk, index) = chunk_of(piece.sector);
+            let chunk = self.chunks.entry(chunk).or_insert_with(empty_chunk);
+            let sector = Arc::make_mut(chunk)[index].get_or_insert_with(zeros);
             let target = &mut Arc::make_mut(sector)[piece.start..piece.start + piece.bytes];
             target.copy_from_slice(&data[piece.at..piece.at + piece.bytes]);
             wrote(piece.sector, Arc::clone(sector));
@@ -54,24 +65,44 @@ impl Content {
     pub(super) fn set_len(&mut self, bytes: u64, mut cut: impl FnMut(u64, Option<Sector>)) {
         self.size_bytes = bytes;
         let (last, kept_bytes) = place_of(bytes);
-        for (number, _) in self.sectors.split_off(&(last + u64::from(kept_bytes > 0))) {
-            cut(number, None);
+        let first_cut = last + u64::from(kept_bytes > 0);
+        let cut_chunk = chunk_of(first_cut).0;
+        for (first, chunk) in self.chunks.split_off(&cut_chunk) {
+            let numbers = first..first + CHUNK_SECTORS as u64;
+            for (number, sector) in numbers.zip(chunk.iter()).filter(|(_, sector)| sector.is_some()) {
+                match number < first_cut {
+                    true => self.put(number, sector.clone()),
+                    false => cut(number, None),
+                }
+            }
         }
-        if let Some(sector) = self.sectors.get_mut(&last)
+        if kept_bytes > 0
+            && let Some(mut sector) = self.sector(last)
             && sector[kept_bytes..].iter().any(|&byte| byte != 0)
         {
-            Arc::make_mut(sector)[kept_bytes..].fill(0);
-            cut(last, Some(Arc::clone(sector)));
+            Arc::make_mut(&mut sector)[kept_bytes..].fill(0);
+            self.put(last, Some(Arc::clone(&sector)));
+            cut(last, Some(sector));
         }
     }
 
     /// Replaces a sector. What lies behind the end must be cut by [`Content::set_len`] afterwards.
     pub(super) fn put(&mut self, number: u64, sector: Option<Sector>) {
-        match sector {
-            Some(sector) => drop(self.sectors.insert(number, sector)),
-            None => drop(self.sectors.remove(&number)),
+        let (chunk, index) = chunk_of(number);
+        if sector.is_some() || self.get(number).is_some() {
+            Arc::make_mut(self.chunks.entry(chunk).or_insert_with(empty_chunk))[index] = sector;
         }
     }
+}
+
+fn empty_chunk() -> Arc<Chunk> {
+    Arc::new([const { None }; CHUNK_SECTORS])
+}
+
+/// The first sector of the chunk that holds a sector, and where in it.
+fn chunk_of(sector: u64) -> (u64, usize) {
+    let index = sector % CHUNK_SECTORS as u64;
+    (sector - index, index as usize)
 }
 
 fn zeros() -> Sector {

@@ -5,8 +5,8 @@ use crate::crash::Step;
 use alloc::{sync::Arc, vec::Vec};
 use core::fmt;
 
-/// What was done to files since [`CrashFs::record`], in the order in which it was done. Holds all bytes that were
-/// written. Clones share it.
+/// What was done to files since [`CrashFs::record`], in the order in which it was done. Holds all bytes that
+/// were written. Clones share it.
 #[derive(Clone)]
 pub struct History(Arc<Record>);
 

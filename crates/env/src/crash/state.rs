@@ -1,6 +1,7 @@
 //! All files and directories at one moment: what everybody sees, what is durable, and what is between.
 //!
-//! Plain values without a lock. Copies share what they have in common, so that one can be taken at every step.
+//! Plain values without a lock. Copies share what they have in common, so that one can be taken at every
+//! step.
 
 use super::{
     content::{Content, Sector},

@@ -5,8 +5,8 @@ use crate::file::SyncSite;
 use alloc::sync::Arc;
 use core::fmt;
 
-/// A call that changes something, or makes a change durable. Names are those at the time of the call: a file's
-/// is that of its last creation or rename.
+/// A call that changes something, or makes a change durable. Names are those at the time of the call: a
+/// file's is that of its last creation or rename.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Step<'a> {

@@ -18,8 +18,8 @@ pub enum Survival {
     /// Everything.
     Everything,
     /// Each sector of 512 bytes, each size and each change of an entry by itself. A sector that was written
-    /// several times since it was durable may hold what any of the writes left; a file that grew may have grown by
-    /// a part.
+    /// several times since it was durable may hold what any of the writes left; a file that grew may have
+    /// grown by a part.
     Pieces {
         /// Of 100 pieces so many survive.
         keep_percent: u8,
@@ -32,8 +32,8 @@ pub enum Survival {
     /// of earlier and later is reversed.
     From(u64),
     /// A weaker model, which other simulators have, for comparison: names are durable at once, and of a file
-    /// all that was there at its last sync survives. A file that was never synced is gone, and what it replaced
-    /// does not come back.
+    /// all that was there at its last sync survives. A file that was never synced is gone, and what it
+    /// replaced does not come back.
     SyncedFiles,
 }
 
@@ -42,8 +42,8 @@ pub enum Survival {
 pub enum Damage {
     /// Sectors are atomic, and what was never written reads as zeros.
     None,
-    /// Now and then a sector holds the first bytes of what was written and the last ones of what it held before;
-    /// and behind the durable end of a file a lost sector may read as anything.
+    /// Now and then a sector holds the first bytes of what was written and the last ones of what it held
+    /// before; and behind the durable end of a file a lost sector may read as anything.
     TornAndStale,
 }
 
@@ -55,7 +55,8 @@ pub struct Piece<'a> {
     pub step: u64,
     /// Whether a sync that was muted should have made it durable.
     pub is_muted: bool,
-    /// The file's name at its last creation or rename; of a change of entries the entry's name in its directory.
+    /// The file's name at its last creation or rename; of a change of entries the entry's name in its
+    /// directory.
     pub name: &'a str,
     /// What it is.
     pub kind: PieceKind,

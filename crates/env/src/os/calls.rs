@@ -107,9 +107,53 @@ pub(super) fn write_all(calls: &impl Calls, offset: u64, data: &[u8]) -> Result<
 /// Repeats a call until no signal interrupts it.
 pub(super) fn uninterrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
-        match call() {
+        match once(&mut call) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             result => return result,
+        }
+    }
+}
+
+/// A system call, which a signal may interrupt; in tests when they say so.
+#[inline]
+pub(super) fn once<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    #[cfg(test)]
+    interruptions::pass()?;
+    call()
+}
+
+/// Signals that come when a test says so.
+#[cfg(test)]
+pub(super) mod interruptions {
+    use core::cell::Cell;
+    use std::io::{ErrorKind, Result};
+
+    std::thread_local! {
+        /// Calls of this thread that pass before one is interrupted.
+        static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+    }
+
+    /// Interrupts one call of this thread, after so many that pass.
+    pub(in crate::os) fn after(calls: u32) {
+        LEFT.set(Some(calls));
+    }
+
+    /// Takes back what is left of [`after`]; whether the call was interrupted.
+    pub(in crate::os) fn happened() -> bool {
+        LEFT.take().is_none()
+    }
+
+    pub(super) fn pass() -> Result<()> {
+        match LEFT.get() {
+            None => Ok(()),
+            Some(0) => {
+                LEFT.set(None);
+                Err(ErrorKind::Interrupted.into())
+            }
+            Some(left) => {
+                LEFT.set(Some(left - 1));
+                Ok(())
+            }
         }
     }
 }

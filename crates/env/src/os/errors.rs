@@ -37,6 +37,26 @@ fn kind_of(error: &Error) -> IoErrorKind {
     }
 }
 
+/// Of a link that could not be made. What can be copied all the same is `Unsupported`: the file has as many
+/// names as it may have, or the file system knows no second ones. Where it is the permissions that lack, unix
+/// says `EACCES`.
+pub(super) fn of_link(error: Error) -> IoError {
+    let is_refused = error.raw_os_error().is_some_and(|number| NO_LINK.contains(&number));
+    if is_refused || error.kind() == ErrorKind::TooManyLinks {
+        return IoErrorKind::Unsupported.into();
+    }
+    error.into()
+}
+
+/// Of a clone that could not be made: file systems without clones have many ways to say so.
+#[cfg(target_os = "linux")]
+pub(super) fn of_clone(error: Error) -> IoError {
+    if error.raw_os_error().is_some_and(|number| NO_CLONE.contains(&number)) {
+        return IoErrorKind::Unsupported.into();
+    }
+    error.into()
+}
+
 // Numbers for which `std` has no kind.
 
 #[cfg(unix)]
@@ -46,12 +66,24 @@ const OUT_OF_HANDLES: [i32; 2] =
 const UNSUPPORTED: [i32; 2] =
     [rustix::io::Errno::OPNOTSUPP.raw_os_error(), rustix::io::Errno::NOSYS.raw_os_error()];
 
+#[cfg(unix)]
+const NO_LINK: [i32; 1] = [rustix::io::Errno::PERM.raw_os_error()];
+#[cfg(target_os = "linux")]
+const NO_CLONE: [i32; 3] = [
+    rustix::io::Errno::INVAL.raw_os_error(),
+    rustix::io::Errno::NOTTY.raw_os_error(),
+    rustix::io::Errno::BADF.raw_os_error(),
+];
+
 /// `ERROR_TOO_MANY_OPEN_FILES`.
 #[cfg(windows)]
 const OUT_OF_HANDLES: [i32; 1] = [4];
 /// `ERROR_NOT_SUPPORTED`.
 #[cfg(windows)]
 const UNSUPPORTED: [i32; 1] = [50];
+/// `ERROR_INVALID_FUNCTION`.
+#[cfg(windows)]
+const NO_LINK: [i32; 1] = [1];
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -88,6 +120,25 @@ mod tests {
                 IoError::from_os(kind, number),
                 "{errno:?}"
             );
+        }
+    }
+
+    #[test]
+    fn links_and_clones_that_cannot_be_are_left_to_a_copy() {
+        let kind = |error: IoError| error.kind();
+        let raw = |errno: Errno| Error::from_raw_os_error(errno.raw_os_error());
+
+        for errno in [Errno::MLINK, Errno::PERM, Errno::OPNOTSUPP] {
+            assert_eq!(kind(of_link(raw(errno))), IoErrorKind::Unsupported, "{errno:?}");
+        }
+        assert_eq!(kind(of_link(raw(Errno::XDEV))), IoErrorKind::CrossDevice);
+        assert_eq!(kind(of_link(raw(Errno::ACCESS))), IoErrorKind::PermissionDenied);
+        #[cfg(target_os = "linux")]
+        {
+            for errno in [Errno::INVAL, Errno::NOTTY, Errno::BADF, Errno::OPNOTSUPP] {
+                assert_eq!(kind(of_clone(raw(errno))), IoErrorKind::Unsupported, "{errno:?}");
+            }
+            assert_eq!(kind(of_clone(raw(Errno::NOSPC))), IoErrorKind::OutOfSpace);
         }
     }
 

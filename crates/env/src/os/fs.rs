@@ -1,19 +1,23 @@
 //! Files below a directory of the operating system.
 
-use super::{calls::uninterrupted, file::OsFile};
+#[cfg(target_os = "linux")]
+use super::errors::of_clone;
+use super::{
+    calls::{once, uninterrupted},
+    errors::of_link,
+    file::OsFile,
+};
 use crate::{
-    error::{IoError, IoErrorKind, IoResult},
+    error::{IoErrorKind, IoResult},
     file::{CreateOptions, File, OpenMode, SyncSite},
     fs::{DirEntry, FileLock, Fs, LockMode},
     ledger::{Ledger, WriteOrigin},
     name::{Name, is_part},
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-#[cfg(target_os = "linux")]
-use rustix::io::Errno;
 use std::{
     fs::{self, DirBuilder, OpenOptions, TryLockError},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
@@ -47,12 +51,20 @@ impl OsFs {
     /// # Errors
     ///
     /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the parent
-    /// is missing. If the sync fails, the directory may be there all the same.
+    /// is missing. If the sync fails, the directory is removed again, as far as that works.
     pub fn create(root: impl AsRef<Path>, site: SyncSite) -> IoResult<OsFs> {
-        make_dir(root.as_ref())?;
-        let fs = OsFs::new(root)?;
-        fs.sync_parent(site)?;
-        Ok(fs)
+        let root = root.as_ref();
+        make_dir(root)?;
+        let synced = OsFs::new(root).and_then(|fs| fs.sync_parent(site).map(|()| fs));
+        if synced.is_err() {
+            let _ = uninterrupted(|| fs::remove_dir(root)); // Made above, and empty.
+        }
+        synced
+    }
+
+    /// The directory: absolute, without symbolic links.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where a valid name lies.
@@ -94,20 +106,8 @@ impl Fs for OsFs {
 
     fn list(&self, dir: &str) -> IoResult<Vec<DirEntry>> {
         let path = self.path(Name::parse_dir(dir)?)?;
-        let mut entries = Vec::new();
-        for entry in uninterrupted(|| fs::read_dir(&path))? {
-            let entry = entry?;
-            let Some(name) = entry.file_name().to_str().filter(|name| is_part(name)).map(Into::into) else {
-                continue;
-            };
-            let mut kind = entry.file_type()?;
-            if kind.is_symlink() {
-                // One that leads nowhere counts as a file, as what it would be to `remove_file`.
-                kind = fs::metadata(entry.path()).map_or(kind, |target| target.file_type());
-            }
-            entries.push(DirEntry { name, is_dir: kind.is_dir() });
-        }
-        Ok(entries)
+        // From the start again: a listing that is interrupted cannot be continued.
+        Ok(uninterrupted(|| list_once(&path))?)
     }
 
     fn remove_file(&self, name: &str) -> IoResult<()> {
@@ -137,7 +137,7 @@ impl Fs for OsFs {
         let (target, to) = target.locate::<OsFs>(to)?;
         let to = target.path(Name::parse(&to)?)?;
         check_no_dir(&from)?; // Some systems say that the caller may not.
-        Ok(uninterrupted(|| fs::hard_link(&from, &to))?)
+        uninterrupted(|| fs::hard_link(&from, &to)).map_err(of_link)
     }
 
     #[cfg(target_os = "linux")]
@@ -148,10 +148,7 @@ impl Fs for OsFs {
         let clone = uninterrupted(|| for_owner().create_new(true).open(&to))?;
         uninterrupted(|| Ok(rustix::fs::ioctl_ficlone(&clone, &from)?)).map_err(|error| {
             let _ = fs::remove_file(&to); // Created above: nobody else's.
-            let error = IoError::from(error);
-            // File systems without clones have many ways to say so.
-            let says_so = [Errno::INVAL, Errno::NOTTY].map(|number| Some(number.raw_os_error()));
-            if says_so.contains(&error.raw_os_error()) { IoErrorKind::Unsupported.into() } else { error }
+            of_clone(error)
         })
     }
 
@@ -204,6 +201,24 @@ impl Fs for OsFs {
     }
 }
 
+fn list_once(path: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    let mut found = once(|| fs::read_dir(path))?;
+    while let Some(entry) = once(|| found.next().transpose())? {
+        let Some(name) = entry.file_name().to_str().filter(|name| is_part(name)).map(Into::into) else {
+            continue;
+        };
+        let mut kind = uninterrupted(|| entry.file_type())?;
+        if kind.is_symlink() {
+            // One that leads nowhere counts as a file, as what it would be to `remove_file`.
+            let target = uninterrupted(|| fs::metadata(entry.path()));
+            kind = target.map_or(kind, |target| target.file_type());
+        }
+        entries.push(DirEntry { name, is_dir: kind.is_dir() });
+    }
+    Ok(entries)
+}
+
 /// Opens for reading and writing; a file that this makes is its owner's alone.
 fn for_owner() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -216,7 +231,7 @@ fn for_owner() -> OpenOptions {
 fn open_file(path: &Path, options: &OpenOptions) -> IoResult<fs::File> {
     let file = uninterrupted(|| options.open(path))?;
     // Unix opens directories for reading like files.
-    if file.metadata()?.is_dir() { Err(IoErrorKind::IsADirectory.into()) } else { Ok(file) }
+    if uninterrupted(|| file.metadata())?.is_dir() { Err(IoErrorKind::IsADirectory.into()) } else { Ok(file) }
 }
 
 fn make_dir(path: &Path) -> IoResult<()> {
@@ -236,7 +251,7 @@ fn check_no_dir(path: &Path) -> IoResult<()> {
 #[cfg(not(windows))]
 fn sync_dir_at(path: &Path) -> IoResult<()> {
     let dir = uninterrupted(|| fs::File::open(path))?;
-    if !dir.metadata()?.is_dir() {
+    if !uninterrupted(|| dir.metadata())?.is_dir() {
         return Err(IoErrorKind::NotADirectory.into());
     }
     Ok(uninterrupted(|| dir.sync_all())?)
@@ -245,7 +260,11 @@ fn sync_dir_at(path: &Path) -> IoResult<()> {
 /// Windows has no sync of a directory: its journal orders changes of names.
 #[cfg(windows)]
 fn sync_dir_at(path: &Path) -> IoResult<()> {
-    if fs::metadata(path)?.is_dir() { Ok(()) } else { Err(IoErrorKind::NotADirectory.into()) }
+    if uninterrupted(|| fs::metadata(path))?.is_dir() {
+        Ok(())
+    } else {
+        Err(IoErrorKind::NotADirectory.into())
+    }
 }
 
 /// The lock is the open file's: closing it releases.

@@ -1,7 +1,7 @@
 //! Flush: sealed memtables become tables, then log segments that nobody needs go.
 
 use crate::{
-    error::Result,
+    error::{ErrorKind, Result},
     events::Event,
     notes::{FIRST_SEGMENT, LOG_SYNCED},
     space::Space,
@@ -64,19 +64,33 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     })
 }
 
+/// Seals and writes all memtables, on the caller's thread.
+///
+/// # Errors
+///
+/// As [`flush_now`]. A keyspace that was dropped meanwhile has nothing to write.
+pub(crate) fn flush_all(state: &State) -> Result<()> {
+    state.spaces.all().iter().try_for_each(|space| match flush_now(state, space) {
+        Err(error) if error.kind() == ErrorKind::KeyspaceDropped && space.is_dropped() => Ok(()),
+        flushed => flushed,
+    })
+}
+
 /// Gives up the segments below the first operation that is in memory only.
 pub(crate) fn free_log(state: &State) -> Result<()> {
     let wal = &state.commits.wal;
     let first_needed = || {
-        // The order matters: what is appended after this reading lies in that segment or behind it. Of a log that
-        // nothing was appended to since it was recovered all segments may go.
+        // The order matters: what is appended after this reading lies in that segment or behind it. Of a log
+        // that nothing was appended to since it was recovered all segments may go.
         let last = wal.segment_of(Seqno::MAX);
         state.spaces.first_unflushed().map_or(last, |seqno| wal.segment_of(seqno)).min(last)
     };
     if first_needed() <= wal.oldest() {
         return Ok(());
     }
-    let _trimming = state.trimming.lock();
+    // No segment goes while a change of keyspaces has its record in the log and not yet its edit (INV-WAL-7).
+    // Who holds it waits for commits and edits only, never for a flush.
+    let _turn = state.spaces.changes.lock();
     let first = first_needed();
     if first > wal.oldest() {
         state.store.commit(&[Note::new(FIRST_SEGMENT, first.to_le_bytes())])?;
@@ -85,8 +99,8 @@ pub(crate) fn free_log(state: &State) -> Result<()> {
     Ok(())
 }
 
-/// Seals the memtables that hold the oldest segments, idle keyspaces included, until what is left of the log is
-/// within its bound; their flushes free the segments.
+/// Seals the memtables that hold the oldest segments, idle keyspaces included, until what is left of the log
+/// is within its bound; their flushes free the segments.
 pub(crate) fn bound_log(state: &State) -> Result<()> {
     free_log(state)?;
     let segments = state.commits.wal.segments();

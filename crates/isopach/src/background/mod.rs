@@ -8,7 +8,7 @@ mod flush;
 mod keeper;
 
 pub(crate) use compact::{compact_range, note_shape};
-pub(crate) use flush::flush_now;
+pub(crate) use flush::{flush_all, flush_now};
 
 use crate::{
     error::{Error, ErrorKind, Result},

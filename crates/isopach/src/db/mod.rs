@@ -7,7 +7,7 @@ pub use builder::Builder;
 pub use read_db::ReadDb;
 
 use crate::{
-    background::flush_now,
+    background::flush_all,
     batch::Batch,
     checkpoint::{checkpoint, refused},
     close::Handle,
@@ -29,9 +29,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 /// An open database. Clones share it; it is `Send + Sync`.
 ///
-/// Dropping the last handle (keyspaces, snapshots and iterators count) closes it and syncs the log before the drop
-/// returns; errors go to listeners only. [`Db::close`] returns them. On a background thread or in a listener a
-/// thread of its own does the closing.
+/// Dropping the last handle (keyspaces, snapshots and iterators count) closes it and syncs the log before the
+/// drop returns; errors go to listeners only. [`Db::close`] returns them. On a background thread or in a
+/// listener a thread of its own does the closing.
 #[derive(Clone, Debug)]
 pub struct Db(Arc<Handle>);
 
@@ -123,7 +123,8 @@ impl Db {
         self.keyspace_with(name, KeyspaceOptions::default())
     }
 
-    /// Opens a keyspace, creating it with these options if missing. Options of an existing one stay as they are.
+    /// Opens a keyspace, creating it with these options if missing. Options of an existing one stay as they
+    /// are.
     ///
     /// # Errors
     ///
@@ -148,8 +149,8 @@ impl Db {
         self.0.state.store.trees().into_iter().map(|tree| (tree.name, tree.id)).collect()
     }
 
-    /// `false` if there was none. The name is free at once, and handles get `KeyspaceDropped`. The old state is
-    /// held for snapshots taken before and goes with the last.
+    /// `false` if there was none. The name is free at once, and handles get `KeyspaceDropped`. The old state
+    /// is held for snapshots taken before and goes with the last.
     ///
     /// # Errors
     ///
@@ -236,16 +237,18 @@ impl Db {
 
     // ----- copies -----
 
-    /// Makes a database of its own in the new directory `to`: all keyspaces as of one commit, durable when this returns.
-    /// Writers go on meanwhile.
+    /// Makes a database of its own in the new directory `to`: all keyspaces as of one commit, durable when
+    /// this returns. Writers go on meanwhile.
     ///
-    /// Tables are shared with this database where the file system can, and copied else; the log is copied up to that
-    /// commit. Both databases can be opened, written to and removed without regard to the other.
+    /// Tables are shared with this database where the file system can, and copied else; the log is copied up
+    /// to that commit. Both databases can be opened, written to and removed without regard to the other.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if anything of that name is there, `NotFound` if its parent is missing, `InvalidArgument` for a
-    /// path without a last part; `OutOfSpace`, `Io`: what was made of the target is removed. `Poisoned`, `Closed`.
+    /// `AlreadyExists` if anything of that name is there, `NotFound` if its parent is missing,
+    /// `InvalidArgument` for a path without a last part or in this database's own directory; `OutOfSpace`,
+    /// `Io`: what was made of the target is removed. `Poisoned`, `Closed`. A crash meanwhile may leave an
+    /// empty directory, or one that is refused as a partial copy.
     pub fn checkpoint(&self, to: impl AsRef<Path>) -> Result<CheckpointInfo> {
         self.checkpoint_with(to, CheckpointOptions::default())
     }
@@ -261,8 +264,9 @@ impl Db {
         options: CheckpointOptions,
     ) -> Result<CheckpointInfo> {
         let (parent, name) = split_target(to.as_ref())?;
-        let fs = OsFs::new(parent).map_err(|error| refused(error, &to.as_ref().to_string_lossy()))?;
-        checkpoint(&self.0.state, Arc::new(fs), name, &options)
+        let path = to.as_ref();
+        let fs: Arc<dyn Fs> = Arc::new(OsFs::new(parent).map_err(|error| refused(error, path))?);
+        checkpoint(&self.0.state, &fs, name, path, &options)
     }
 
     /// As [`Db::checkpoint`], to the new directory `name` of any backend.
@@ -276,7 +280,7 @@ impl Db {
         name: &str,
         options: CheckpointOptions,
     ) -> Result<CheckpointInfo> {
-        checkpoint(&self.0.state, fs, name, &options)
+        checkpoint(&self.0.state, &fs, name, Path::new(name), &options)
     }
 
     // ----- maintenance -----
@@ -289,7 +293,7 @@ impl Db {
     pub fn flush(&self) -> Result<()> {
         let state = &self.0.state;
         state.check_open()?;
-        state.spaces.all().iter().try_for_each(|space| flush_now(state, space))
+        flush_all(state)
     }
 
     /// Waits until no flush, compaction or removal is under way or due.

@@ -46,7 +46,11 @@ impl Facts {
             None => None,
             Some(note) => Some(note[..].try_into().map(u64::from_le_bytes).map_err(|_| bad_note(TIMELINE))?),
         };
-        let is_copy = store.note(CHECKPOINT).is_some_and(|note| !note.is_empty());
+        let is_copy = match store.note(CHECKPOINT).as_deref() {
+            None | Some([]) => false,
+            Some(note) if note.len() == 8 => true,
+            Some(_) => return Err(bad_note(CHECKPOINT)),
+        };
         Ok(Facts { first_segment, clean, reserved, log_synced, timeline, is_copy })
     }
 

@@ -13,7 +13,7 @@ use crate::{
     notes::{CHECKPOINT, CLEAN_END, OPTIONS, RESERVED, TIMELINE, keyspace_options},
     options::{DbOptions, KeyspaceOptions, SetOptions},
     space::{Space, Spaces},
-    state::{State, TRIM},
+    state::State,
     views::LiveViews,
     wal::{Discarded, Recovered, Wal, WalOptions, recover},
     write::{Commits, Start},
@@ -26,7 +26,7 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
-use isopach_env::{Env, sync::Mutex};
+use isopach_env::Env;
 use replay::Replay;
 use std::{
     collections::BTreeMap,
@@ -157,7 +157,6 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         commits,
         jobs: Jobs::new(options.threads),
         listeners: opening.listeners,
-        trimming: Mutex::new(TRIM, ()),
         is_closed: AtomicBool::new(false),
         told_poison: AtomicBool::new(false),
         options,

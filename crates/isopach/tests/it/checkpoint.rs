@@ -1,41 +1,46 @@
-//! Checkpoints: what they hold, that they stand alone, and what a failed one leaves.
+//! Checkpoints: what they hold, and that they stand alone.
 
-use crate::support::{
-    SOON, contents, entries, env_of, files_in, small, tiny, tiny_tables, volatile, wait_until,
-};
+mod interrupted;
+mod meanwhile;
+mod refused;
+mod target;
+
+use crate::support::{SOON, contents, entries, env_of, files_in, small, tiny_tables, volatile};
 use isopach::{
-    CheckpointOptions, Db, ErrorKind, Seqno,
+    CheckpointInfo, CheckpointOptions, Db,
     engine::store::{Store, StoreOptions},
-    env::{CreateOptions, Fs, MemFs, OpenMode, SubDir, WriteOrigin},
+    env::{Fs, MemFs, OpenMode, SubDir},
 };
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-};
-use testkit::TempDir;
+use std::{collections::BTreeMap, sync::Arc};
 
 const NO_FLUSH: fn() -> CheckpointOptions = CheckpointOptions::new;
 
-fn sub(files: &MemFs, name: &str) -> SubDir {
+fn sub(files: &(impl Fs + Clone), name: &str) -> SubDir {
     SubDir::open(Arc::new(files.clone()), name).unwrap()
 }
 
 /// A database in the directory `name`.
-fn open_in(files: &MemFs, name: &str) -> Db {
+fn open_in(files: &(impl Fs + Clone), name: &str) -> Db {
     small(sub(files, name)).open().unwrap()
 }
 
-fn make_in(files: &MemFs, name: &str) -> Db {
+fn make_in(files: &(impl Fs + Clone), name: &str) -> Db {
     files.create_dir(name).unwrap();
     open_in(files, name)
 }
 
-fn checkpoint(db: &Db, files: &MemFs, name: &str) -> isopach::CheckpointInfo {
-    db.checkpoint_to(Arc::new(files.clone()), name, NO_FLUSH()).unwrap()
+fn try_checkpoint(db: &Db, files: &(impl Fs + Clone), name: &str) -> isopach::Result<CheckpointInfo> {
+    db.checkpoint_to(Arc::new(files.clone()), name, NO_FLUSH())
+}
+
+fn checkpoint(db: &Db, files: &(impl Fs + Clone), name: &str) -> CheckpointInfo {
+    try_checkpoint(db, files, name).unwrap()
+}
+
+fn for_reading() -> StoreOptions {
+    let mut options = StoreOptions::default();
+    options.read_only = true;
+    options
 }
 
 /// Bytes of every file of a directory and its subdirectories.
@@ -78,7 +83,8 @@ fn a_checkpoint_holds_what_the_database_held() {
 
     assert_eq!(info.seqno, db.seqno());
     assert!(info.tables > 0 && info.linked_files == info.tables, "{info:?}");
-    assert!(info.copied_bytes > 0, "the log was copied: {info:?}");
+    assert!(info.copied_bytes > 0 && info.copied_bytes < info.bytes, "{info:?}");
+    assert!(!files_in(&files, "copy/wal").is_empty(), "the log was copied");
     let copy = open_in(&files, "copy");
     assert_eq!(contents(&copy), expected);
     assert!(copy.recovery().is_clean, "all of it is durable and its end is known");
@@ -102,67 +108,6 @@ fn a_flushed_checkpoint_has_nothing_to_replay() {
     for name in ["a", "b"] {
         assert_eq!(copy.keyspace(name).unwrap().stats().tree.memtable_bytes, 0, "{name}");
     }
-}
-
-/// Every commit up to the seqno is there, none above it, and no batch in part, while writers, flushes and compactions run.
-#[test]
-fn a_checkpoint_under_load_is_a_prefix_of_the_commits() {
-    let files = MemFs::new();
-    let db = make_in(&files, "db");
-    let (left, right) =
-        (db.keyspace_with("left", tiny_tables()).unwrap(), db.keyspace_with("right", tiny_tables()).unwrap());
-    let done = AtomicBool::new(false);
-    let mut committed: Vec<(u32, Seqno)> = Vec::new();
-    let mut infos = Vec::new();
-
-    thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            let mut committed = Vec::new();
-            for n in 0_u32.. {
-                let mut batch = db.batch();
-                batch.insert(&left, n.to_be_bytes(), [n as u8; 200]).insert(&right, n.to_be_bytes(), b"");
-                committed.push((n, db.write(batch).unwrap()));
-                if done.load(Ordering::Relaxed) {
-                    return committed;
-                }
-            }
-            unreachable!("the test ends before the numbers do")
-        });
-        let compactor = scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                left.compact_range(..).unwrap();
-            }
-        });
-        for n in 0..12 {
-            infos.push(checkpoint(&db, &files, &format!("copy{n}")));
-        }
-        done.store(true, Ordering::Relaxed);
-        committed = writer.join().unwrap();
-        compactor.join().unwrap();
-    });
-
-    for (n, info) in infos.iter().enumerate() {
-        let copy = open_in(&files, &format!("copy{n}"));
-        let expected: Vec<Vec<u8>> = committed
-            .iter()
-            .filter(|(_, seqno)| *seqno <= info.seqno)
-            .map(|(n, _)| n.to_be_bytes().to_vec())
-            .collect();
-        for name in ["left", "right"] {
-            let found: Vec<Vec<u8>> =
-                entries(&copy.keyspace(name).unwrap()).into_iter().map(|(key, _)| key).collect();
-            assert!(found == expected, "{name} of {info:?}: {} of {}", found.len(), expected.len());
-        }
-    }
-    let last = infos.last().unwrap().seqno;
-    assert!(last > infos[0].seqno, "writers went on");
-    let tables = || {
-        let levels = [left.stats(), right.stats()].map(|stats| stats.tree.levels);
-        levels.iter().flatten().map(|(_, level)| level.tables as u64).sum::<u64>()
-    };
-    wait_until("obsolete files are removed once nobody pauses that", || {
-        files_in(&files, "db/tables").len() as u64 == tables()
-    });
 }
 
 #[test]
@@ -241,11 +186,8 @@ fn each_opening_for_writing_begins_a_history_of_its_own() {
     db.keyspace("k").unwrap().insert("a", "1").unwrap();
     checkpoint(&db, &files, "one");
     checkpoint(&db, &files, "two");
-    let timeline = |name: &str| {
-        let mut options = StoreOptions::default();
-        options.read_only = true;
-        Store::open(env_of(sub(&files, name)), &options).unwrap().note("log.timeline")
-    };
+    let timeline =
+        |name: &str| Store::open(env_of(sub(&files, name)), &for_reading()).unwrap().note("log.timeline");
     assert_eq!(timeline("one"), None);
 
     open_in(&files, "one").close().unwrap();
@@ -255,6 +197,54 @@ fn each_opening_for_writing_begins_a_history_of_its_own() {
     assert_ne!(one, two);
     open_in(&files, "one").close().unwrap();
     assert_eq!(timeline("one").unwrap(), one, "it goes on with the next opening");
+}
+
+#[test]
+fn the_log_of_a_checkpoint_is_durable_to_its_end_and_no_further() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
+    checkpoint(&db, &files, "copy");
+    drop(db);
+    let copy = Store::open(env_of(sub(&files, "copy")), &for_reading()).unwrap();
+
+    let (synced, clean_end) = (copy.note("log.synced").unwrap(), copy.note("log.clean_end").unwrap());
+
+    assert_eq!(synced, clean_end[..8], "the end is the first word of the other");
+}
+
+#[test]
+fn a_checkpoint_of_a_checkpoint_holds_what_was_written_to_the_first() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
+    let of_source = contents(&db);
+    checkpoint(&db, &files, "first");
+    let first = open_in(&files, "first");
+    first.drop_keyspace("b").unwrap();
+    let a = first.keyspace("a").unwrap();
+    for n in 500..900_u32 {
+        a.insert(n.to_be_bytes(), "in the first").unwrap();
+    }
+    a.insert_with("in no log", "of the first", volatile()).unwrap();
+    let of_first = contents(&first);
+
+    checkpoint(&first, &files, "second");
+    a.insert("later", "1").unwrap();
+
+    let second = open_in(&files, "second");
+    assert_eq!(contents(&second), of_first);
+    second.keyspace("a").unwrap().insert("in the second", "1").unwrap();
+    let of_second = contents(&second);
+    drop(a);
+    for (db, name, expected) in
+        [(second, "second", of_second), (first, "first", of_first), (db, "db", of_source)]
+    {
+        db.close().unwrap();
+        let mut found = contents(&open_in(&files, name));
+        found.values_mut().for_each(|entries| drop(entries.remove(&b"later"[..])));
+        assert_eq!(found, expected, "{name}");
+    }
 }
 
 #[test]
@@ -269,39 +259,6 @@ fn an_empty_database_has_a_checkpoint() {
 }
 
 #[test]
-fn the_size_told_is_that_of_the_files() {
-    let files = MemFs::new();
-    let db = make_in(&files, "db");
-    fill(&db);
-
-    let info = checkpoint(&db, &files, "copy");
-
-    let sizes = sizes(&files, "copy");
-    assert_eq!(info.files, sizes.len() as u64, "{sizes:?}");
-    assert_eq!(info.bytes, sizes.values().sum::<u64>());
-}
-
-#[test]
-fn a_target_that_is_there_is_refused_and_left_alone() {
-    let files = MemFs::new();
-    let db = make_in(&files, "db");
-    fill(&db);
-    checkpoint(&db, &files, "copy");
-    let before = sizes(&files, "copy");
-    files.create_dir("empty").unwrap();
-    files.create("file", &CreateOptions::new(WriteOrigin::Metadata)).unwrap();
-
-    for taken in ["copy", "empty", "file"] {
-        let error = db.checkpoint_to(Arc::new(files.clone()), taken, NO_FLUSH()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{taken}: {error}");
-    }
-    let error = db.checkpoint_to(Arc::new(files.clone()), "missing/copy", NO_FLUSH()).unwrap_err();
-
-    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-    assert_eq!(sizes(&files, "copy"), before);
-}
-
-#[test]
 fn snapshots_of_the_source_read_on() {
     let files = MemFs::new();
     let db = make_in(&files, "db");
@@ -313,95 +270,4 @@ fn snapshots_of_the_source_read_on() {
     db.checkpoint_to(Arc::new(files.clone()), "copy", CheckpointOptions::new().flush(true)).unwrap();
 
     assert_eq!(ks.at(&snapshot).get("a").unwrap().as_deref(), Some(&b"old"[..]));
-}
-
-#[test]
-fn a_failed_checkpoint_leaves_nothing_and_the_next_one_works() {
-    let files = MemFs::new();
-    let db = make_in(&files, "db");
-    fill(&db);
-    let used: u64 = sizes(&files, "db").values().sum();
-    let before = contents(&db);
-
-    for room in [0, 1000, 20_000, 60_000] {
-        files.set_capacity(Some(used + room));
-        let error = db.checkpoint_to(Arc::new(files.clone()), "copy", NO_FLUSH()).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::OutOfSpace, "with room for {room}: {error}");
-        assert!(!files.exists("copy").unwrap(), "with room for {room}");
-        assert_eq!(contents(&db), before);
-    }
-
-    files.set_capacity(None);
-    checkpoint(&db, &files, "copy");
-    assert_eq!(contents(&open_in(&files, "copy")), before);
-}
-
-#[test]
-fn half_of_a_checkpoint_is_refused() {
-    let files = MemFs::new();
-    let db = make_in(&files, "db");
-    fill(&db);
-    let refused = |name: &str| small(sub(&files, name)).open().unwrap_err();
-
-    checkpoint(&db, &files, "unfinished");
-    files.rename("unfinished/IDENTITY", "unfinished/PARTIAL").unwrap();
-    let error = refused("unfinished");
-    assert_eq!(error.kind(), ErrorKind::Corruption);
-    assert!(error.to_string().contains("PARTIAL"), "{error}");
-
-    checkpoint(&db, &files, "headless");
-    files.remove_file("headless/MANIFEST-000001").unwrap();
-    assert_eq!(refused("headless").kind(), ErrorKind::Corruption);
-
-    checkpoint(&db, &files, "damaged");
-    let manifest = files.open("damaged/MANIFEST-000001", OpenMode::ReadWrite).unwrap();
-    manifest.write_at(100, b"?").unwrap();
-    assert_eq!(refused("damaged").kind(), ErrorKind::Corruption);
-}
-
-#[test]
-fn a_checkpoint_crosses_backends() {
-    let memory = MemFs::new();
-    let dir = TempDir::new();
-    let on_disk = tiny(Db::builder(dir.path().join("db"))).open().unwrap();
-    fill(&on_disk);
-    let expected = contents(&on_disk);
-
-    let info = on_disk.checkpoint_to(Arc::new(memory.clone()), "copy", NO_FLUSH()).unwrap();
-    assert_eq!(info.linked_files + info.cloned_files, 0, "{info:?}");
-    let in_memory = open_in(&memory, "copy");
-    assert_eq!(contents(&in_memory), expected);
-    in_memory.checkpoint(dir.path().join("back")).unwrap();
-
-    assert_eq!(contents(&tiny(Db::builder(dir.path().join("back"))).open().unwrap()), expected);
-}
-
-#[test]
-fn on_disk_tables_are_shared() {
-    let dir = TempDir::new();
-    let db = tiny(Db::builder(dir.path().join("db"))).open().unwrap();
-    fill(&db);
-
-    let info = db.checkpoint(dir.path().join("./copy")).unwrap();
-
-    assert!(info.tables > 0);
-    assert_eq!(info.linked_files + info.cloned_files, info.tables, "{info:?}");
-    assert_eq!(contents(&tiny(Db::builder(dir.path().join("copy"))).open().unwrap()), contents(&db));
-    for (path, kind) in [("", ErrorKind::InvalidArgument), ("/", ErrorKind::InvalidArgument)] {
-        assert_eq!(db.checkpoint(path).unwrap_err().kind(), kind, "{path:?}");
-    }
-    assert_eq!(db.checkpoint(dir.path().join("no/copy")).unwrap_err().kind(), ErrorKind::NotFound);
-}
-
-#[test]
-fn a_closed_database_has_no_checkpoint() {
-    let files = MemFs::new();
-    let db = make_in(&files, "db");
-    let other = db.clone();
-    db.close().unwrap();
-
-    let error = other.checkpoint_to(Arc::new(files.clone()), "copy", NO_FLUSH()).unwrap_err();
-
-    assert_eq!(error.kind(), ErrorKind::Closed);
-    assert!(files_in(&files, "").iter().all(|name| name != "copy"));
 }

@@ -1,13 +1,15 @@
 //! The end of a database: who may hold it up, what it keeps, and when the directory is free.
 
 use crate::support::{SOON, small, tiny_tables, volatile, wait_until};
-use isopach::{Db, ErrorKind, Event, EventListener, WriteOptions, env::MemFs};
+use isopach::{
+    Db, ErrorKind, Event, EventListener, WriteOptions,
+    env::{CrashFs, MemFs, Step},
+};
 use std::{
     sync::{Arc, Mutex, mpsc},
     thread,
     time::Duration,
 };
-use testkit::{Step, StepFs};
 
 fn is_free(files: &MemFs) -> bool {
     match small(files.clone()).open() {
@@ -242,7 +244,7 @@ fn writes_beside_a_close_are_kept_or_refused() {
 fn a_database_whose_files_hang_holds_up_no_other() {
     let ((arrive, arrived), (go, gone)) = (mpsc::channel(), mpsc::channel::<()>());
     let gone = Mutex::new(gone);
-    let fs = StepFs::new(Arc::new(MemFs::new()));
+    let fs = CrashFs::new();
     fs.watch(move |_, step| {
         if matches!(step, Step::Write(_, _, data) if data.windows(9).any(|bytes| bytes == b"log.first")) {
             arrive.send(()).unwrap();

@@ -1,6 +1,7 @@
 //! The process dies at every step that changes a file: everything written until then is kept.
 
 pub(crate) mod image;
+mod late_edit;
 pub(crate) mod ledger;
 pub(crate) mod workload;
 
@@ -8,28 +9,27 @@ use crate::support::small;
 use image::{Checker, check_image};
 use isopach::{
     Durability, WriteOptions,
-    env::{Fs, MemFs, OpenMode},
+    env::{CrashFs, Fs, MemFs, OpenMode, Step},
 };
 use ledger::Ledger;
-use std::{panic::resume_unwind, sync::Arc};
-use testkit::{Rng, Step, StepFs, seeds};
+use std::panic::resume_unwind;
+use testkit::{Rng, seeds};
 use workload::Writer;
 
 /// Runs `work` on files whose every step is a crash: the state before it, and of a write also the state in the
 /// middle of it. Returns the number of crashes that were looked at.
-fn crash_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&StepFs, &Ledger)) -> usize {
-    let files = MemFs::new();
-    let fs = StepFs::new(Arc::new(files.clone()));
+fn crash_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&CrashFs, &Ledger)) -> usize {
+    let fs = CrashFs::new();
     let (ledger, checker) = (Ledger::default(), Checker::start());
-    let (sender, watched) = (checker.sender(), ledger.clone());
+    let (sender, watched, files) = (checker.sender(), ledger.clone(), fs.clone());
     fs.watch(move |number, step| {
         let mut rng = Rng::new(seed ^ number);
         if !rng.one_in(one_in) {
             return Ok(());
         }
         let floors = watched.floors(); // Before the image: what is acknowledged from here on may be missing.
-        let image = files.deep_clone();
-        let label = format!("ISOPACH_SEED={seed}, step {number}, before {}", brief(step));
+        let image = files.kill();
+        let label = format!("ISOPACH_SEED={seed}, step {number}, before {step}");
         let torn = torn_write(&image, step, &mut rng);
         for (label, image) in [(label.clone(), Some(image)), (format!("{label}, torn"), torn)] {
             let (ledger, floor) = (watched.clone(), floors.acknowledged);
@@ -43,30 +43,22 @@ fn crash_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&StepFs, &Led
         Ok(())
     });
     work(&fs, &ledger);
-    fs.unwatch();
-    drop(fs); // And the watcher with its sender.
+    fs.unwatch(); // The watcher goes with its sender.
     checker.finish().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// The image with the first part of a write, if the step is one.
-fn torn_write(image: &MemFs, step: Step<'_>, rng: &mut Rng) -> Option<MemFs> {
+fn torn_write(image: &CrashFs, step: Step<'_>, rng: &mut Rng) -> Option<CrashFs> {
     let Step::Write(name, offset, data) = step else {
         return None;
     };
     if !rng.one_in(3) {
         return None;
     }
-    let torn = image.deep_clone();
+    let torn = image.kill();
     let file = torn.open(name, OpenMode::ReadWrite).ok()?;
     file.write_at(offset, &data[..rng.below(data.len())]).expect("in memory");
     Some(torn)
-}
-
-pub(crate) fn brief(step: Step<'_>) -> String {
-    match step {
-        Step::Write(name, offset, data) => format!("Write({name}, {offset}, {} bytes)", data.len()),
-        other => format!("{other:?}"),
-    }
 }
 
 #[test]
@@ -118,28 +110,21 @@ fn a_crash_at_any_step_of_making_and_dropping_keyspaces_keeps_every_acknowledged
 fn a_crash_at_any_step_of_recovery_keeps_every_acknowledged_commit() {
     for seed in seeds(1) {
         let mut rng = Rng::new(seed);
-        let (files, ledger) = (MemFs::new(), Ledger::default());
+        let (files, ledger) = (CrashFs::new(), Ledger::default());
         let db = small(files.clone()).open().unwrap();
         Writer::new(&db, &ledger, rng.fork()).run(150);
-        let mut image = files.deep_clone();
+        let mut image = files.kill();
         let floors = ledger.floors();
         for depth in 0..3 {
-            let fs = StepFs::new(Arc::new(image.clone()));
-            let (sender, images) = std::sync::mpsc::channel();
-            let source = image.clone();
-            fs.watch(move |number, step| {
-                let _ = sender.send((number, brief(step), source.deep_clone()));
-                Ok(())
-            });
-            drop(small(fs.clone()).open().unwrap());
-            fs.unwatch();
-            drop(fs);
-            let mut images: Vec<(u64, String, MemFs)> = images.iter().collect();
+            image.record();
+            drop(small(image.clone()).open().unwrap());
+            let history = image.history();
+            let mut images: Vec<_> = history.moments().collect();
             assert!(images.len() > 4, "recovery has steps");
-            let next = images[rng.below(images.len())].2.deep_clone();
-            for (number, step, image) in images.drain(..) {
-                eprintln!("depth {depth}, step {number}, before {step}");
-                check_image(&image, &ledger, floors, floors.acknowledged);
+            let next = images[rng.below(images.len())].files.kill();
+            for moment in images.drain(..) {
+                eprintln!("depth {depth}, before step {:?}", moment.next.map(|(number, _)| number));
+                check_image(&moment.files, &ledger, floors, floors.acknowledged);
             }
             image = next;
         }

@@ -1,16 +1,18 @@
 //! Memory stays inside its bounds, and writers that wait for it always go on.
 
 use crate::support::{SOON, env_of, small, tiny_tables, wait_until};
-use isopach::{Db, env::MemFs};
+use isopach::{
+    Db,
+    env::{CrashFs, MemFs, Step},
+};
 use std::{
     sync::{
-        Arc, Barrier,
+        Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
     thread,
 };
-use testkit::{Step, StepFs};
 
 /// A flush and a drop of one keyspace both gave its memory back: the count fell below zero, and every writer
 /// waited for ever.
@@ -33,7 +35,7 @@ fn a_keyspace_that_is_dropped_while_it_is_flushed_gives_its_memory_back_once() {
 /// afterwards, and the next writer waited for ever.
 #[test]
 fn a_batch_that_fills_the_memory_during_a_flush_is_flushed_next() {
-    let fs = StepFs::new(Arc::new(MemFs::new()));
+    let fs = CrashFs::new();
     let builder = Db::builder("db").env(env_of(fs.clone())).threads(2).cache_bytes(0);
     let db = builder.memory_budget(128 << 10).open().unwrap();
     let (a, b) = (db.keyspace("a").unwrap(), db.keyspace("b").unwrap());

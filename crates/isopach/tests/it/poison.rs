@@ -3,18 +3,16 @@
 use crate::support::{entries, small, synced, tiny_tables, wait_until};
 use isopach::{
     Db, ErrorKind, Event, EventListener, WriteState,
-    env::{IoErrorKind, MemFs},
+    env::{CrashFs, IoErrorKind, Step},
 };
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
-use testkit::{Step, StepFs};
 
 /// Files whose syncs fail while a switch is on; of files whose names begin so.
-fn failing(prefix: &'static str) -> (MemFs, StepFs, Arc<AtomicBool>) {
-    let files = MemFs::new();
-    let fs = StepFs::new(Arc::new(files.clone()));
+fn failing(prefix: &'static str) -> (CrashFs, Arc<AtomicBool>) {
+    let fs = CrashFs::new();
     let fails = Arc::new(AtomicBool::new(false));
     let switch = Arc::clone(&fails);
     fs.watch(move |_, step| match step {
@@ -25,7 +23,7 @@ fn failing(prefix: &'static str) -> (MemFs, StepFs, Arc<AtomicBool>) {
         }
         _ => Ok(()),
     });
-    (files, fs, fails)
+    (fs, fails)
 }
 
 #[derive(Clone, Default)]
@@ -45,7 +43,7 @@ fn is_poisoned(db: &Db) -> bool {
 
 #[test]
 fn after_a_failed_sync_of_the_log_nothing_is_durable_until_reopened() {
-    let (files, fs, fails) = failing("wal/");
+    let (fs, fails) = failing("wal/");
     let heard = Heard::default();
     let db = small(fs.clone()).listener(heard.clone()).open().unwrap();
     let ks = db.keyspace("k").unwrap();
@@ -78,7 +76,7 @@ fn after_a_failed_sync_of_the_log_nothing_is_durable_until_reopened() {
     drop(ks);
     assert_eq!(db.close().unwrap_err().kind(), ErrorKind::Poisoned);
 
-    let db = small(files).open().unwrap();
+    let db = small(fs).open().unwrap();
     assert!(!is_poisoned(&db) && !db.recovery().is_clean);
     let ks = db.keyspace("k").unwrap();
     assert_eq!(ks.get("durable").unwrap().unwrap(), b"1");
@@ -88,7 +86,7 @@ fn after_a_failed_sync_of_the_log_nothing_is_durable_until_reopened() {
 
 #[test]
 fn a_failed_sync_of_the_manifest_poisons() {
-    let (files, fs, fails) = failing("MANIFEST");
+    let (fs, fails) = failing("MANIFEST");
     let db = small(fs.clone()).open().unwrap();
     let ks = db.keyspace("k").unwrap();
     ks.insert("k", "v").unwrap();
@@ -101,13 +99,13 @@ fn a_failed_sync_of_the_manifest_poisons() {
     assert_eq!(ks.insert("l", "v").unwrap_err().kind(), ErrorKind::Poisoned);
     assert_eq!(ks.get("k").unwrap().unwrap(), b"v");
     drop((ks, db));
-    let db = small(files).open().unwrap();
+    let db = small(fs).open().unwrap();
     assert_eq!(entries(&db.keyspace("k").unwrap()).len(), 1);
 }
 
 #[test]
 fn a_failed_sync_of_a_directory_of_tables_poisons() {
-    let (files, fs, fails) = failing("tables");
+    let (fs, fails) = failing("tables");
     let db = small(fs.clone()).open().unwrap();
     let ks = db.keyspace("k").unwrap();
     ks.insert("k", "v").unwrap();
@@ -126,13 +124,13 @@ fn a_failed_sync_of_a_directory_of_tables_poisons() {
     assert_eq!(error.kind(), ErrorKind::Poisoned, "{error}");
     assert_eq!(ks.get("k").unwrap().unwrap(), b"v");
     drop((ks, db));
-    assert_eq!(entries(&small(files).open().unwrap().keyspace("k").unwrap()).len(), 1);
+    assert_eq!(entries(&small(fs).open().unwrap().keyspace("k").unwrap()).len(), 1);
 }
 
 /// No edit names such a file yet: it goes, and the job runs again in a new one.
 #[test]
 fn a_failed_sync_of_a_table_fails_its_job_and_nothing_else() {
-    let (files, fs, fails) = failing("tables/");
+    let (fs, fails) = failing("tables/");
     let db = small(fs.clone()).open().unwrap();
     let ks = db.keyspace_with("k", tiny_tables()).unwrap();
     ks.insert("k", "v").unwrap();
@@ -151,6 +149,6 @@ fn a_failed_sync_of_a_table_fails_its_job_and_nothing_else() {
     assert_eq!(ks.count(..).unwrap(), 2);
     let tables: u64 = ks.stats().tree.levels.iter().map(|(_, level)| level.tables).sum();
     wait_until("the file of the failed attempt goes", || {
-        crate::support::files_in(&files, "tables").len() as u64 == tables
+        crate::support::files_in(&fs, "tables").len() as u64 == tables
     });
 }

@@ -2,42 +2,40 @@
 
 use crate::{
     crash::{
-        brief,
         image::{Checker, check_image},
         ledger::Ledger,
         workload::Writer,
     },
-    support::{contents, small, tiny_tables},
+    support::{contents, entries, small, synced, tiny_tables},
 };
 use isopach::{
     Db, Durability, WriteOptions,
-    env::{File, Fs, OpenMode, SyncSite},
+    env::{Call, CrashFs, Fault, FaultFs, File, Fs, OpenMode, Rule, Step, Survival, SyncSite},
 };
 use std::{
     any::Any,
     panic::resume_unwind,
     sync::{Arc, Mutex, mpsc},
 };
-use testkit::{Op, PowerLossFs, Rng, Step, StepFs, seeds};
+use testkit::{Op, Rng, seeds};
 
 /// Images of one step.
 const IMAGES: usize = 2;
 
 /// Runs `work` on files whose every step may be the last. Returns the number of images that were looked at.
-fn lose_power_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&StepFs, &Ledger)) -> usize {
-    let outcome = lose_power(PowerLossFs::new(), seed, one_in, work);
+fn lose_power_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&CrashFs, &Ledger)) -> usize {
+    let outcome = lose_power(CrashFs::new(), seed, one_in, work);
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 fn lose_power(
-    files: PowerLossFs,
+    fs: CrashFs,
     seed: u64,
     one_in: usize,
-    work: impl FnOnce(&StepFs, &Ledger),
+    work: impl FnOnce(&CrashFs, &Ledger),
 ) -> Result<usize, Box<dyn Any + Send>> {
-    let fs = StepFs::new(Arc::new(files.clone()));
     let (ledger, checker) = (Ledger::default(), Checker::start());
-    let (sender, watched) = (checker.sender(), ledger.clone());
+    let (sender, watched, files) = (checker.sender(), ledger.clone(), fs.clone());
     fs.watch(move |number, step| {
         let mut rng = Rng::new(seed ^ number);
         if !rng.one_in(one_in) {
@@ -45,8 +43,8 @@ fn lose_power(
         }
         let floors = watched.floors(); // Before the image: what is acknowledged from here on may be missing.
         for image_number in 0..IMAGES {
-            let image = files.image(&mut rng);
-            let label = format!("ISOPACH_SEED={seed}, step {number}.{image_number}, before {}", brief(step));
+            let image = files.crash(rng.word());
+            let label = format!("ISOPACH_SEED={seed}, step {number}.{image_number}, before {step}");
             let (ledger, mut rng) = (watched.clone(), rng.fork());
             let check = move || {
                 if rng.one_in(8) {
@@ -60,36 +58,33 @@ fn lose_power(
         Ok(())
     });
     work(&fs, &ledger);
-    fs.unwatch();
-    drop(fs); // And the watcher with its sender.
+    fs.unwatch(); // The watcher goes with its sender.
     checker.finish()
 }
 
 /// Opens an image on files that may lose power themselves, and checks what is left of some of its steps.
 fn check_power_loss_in_recovery(
-    image: &PowerLossFs,
+    image: &CrashFs,
     ledger: &Ledger,
     floors: crate::crash::ledger::Floors,
     rng: &mut Rng,
 ) {
-    let fs = StepFs::new(Arc::new(image.clone()));
     let (source, seed) = (image.clone(), rng.word());
     let (sender, images) = mpsc::channel();
     let sender = Mutex::new(sender);
-    fs.watch(move |number, step| {
+    image.watch(move |number, step| {
         let mut rng = Rng::new(seed ^ number);
         if rng.one_in(4) {
-            let _ = sender.lock().unwrap().send((number, brief(step), source.image(&mut rng)));
+            let _ = sender.lock().unwrap().send((number, step.to_string(), source.crash(rng.word())));
         }
         Ok(())
     });
-    let db = small(fs.clone()).open().expect("a database opens after any crash");
+    let db = small(image.clone()).open().expect("a database opens after any crash");
     let survived = ledger.check(contents(&db), floors.durable);
     let is_all_durable = db.durable_seqno() == db.seqno();
-    let opened = image.image(rng);
-    fs.unwatch();
+    let opened = image.crash(rng.word());
+    image.unwatch();
     drop(db);
-    drop(fs);
     for (number, step, image) in images {
         eprintln!("in recovery, step {number}, before {step}");
         check_image(&image, ledger, floors, floors.durable);
@@ -146,11 +141,11 @@ fn a_power_loss_at_any_step_of_making_and_dropping_keyspaces_leaves_a_prefix() {
 fn what_was_found_in_the_log_is_durable_once_the_database_is_open() {
     for seed in seeds(15) {
         let mut rng = Rng::new(seed);
-        let (files, ledger) = (PowerLossFs::new(), Ledger::default());
+        let (files, ledger) = (CrashFs::new(), Ledger::default());
         let db = small(files.clone()).open().unwrap();
         Writer::new(&db, &ledger, rng.fork()).run(30);
         let floors = ledger.floors();
-        let image = files.image(&mut rng);
+        let image = files.crash(rng.word());
         check_power_loss_in_recovery(&image, &ledger, floors, &mut rng);
     }
 }
@@ -160,7 +155,7 @@ fn what_was_found_in_the_log_is_durable_once_the_database_is_open() {
 #[test]
 fn two_keyspaces_one_flushed_the_unsynced_log_lost_no_half_batch() {
     for seed in 0..60 {
-        let (files, ledger) = (PowerLossFs::new(), Ledger::default());
+        let (files, ledger) = (CrashFs::new(), Ledger::default());
         let db = small(files.clone()).open().unwrap();
         let (a, b) = (make(&db, &ledger, "a"), make(&db, &ledger, "b"));
         for n in 0..5_u8 {
@@ -172,7 +167,7 @@ fn two_keyspaces_one_flushed_the_unsynced_log_lost_no_half_batch() {
         a.compact_range(..).unwrap(); // Flushes this keyspace alone.
         assert_eq!(b.stats().tree.flushes, 0);
 
-        let image = files.image(&mut Rng::new(seed));
+        let image = files.crash(seed);
 
         let survived = check_image(&image, &ledger, ledger.floors(), ledger.floors().durable);
         assert_eq!(survived, ledger.floors().acknowledged, "the flush made the log before it durable");
@@ -189,13 +184,13 @@ fn make(db: &Db, ledger: &Ledger, name: &str) -> isopach::Keyspace {
 /// A byte of the log that was synced long ago changes: that is damage, and never taken for the log's end.
 #[test]
 fn damage_below_what_was_synced_is_told_from_the_end_of_the_log() {
-    let files = PowerLossFs::new();
+    let files = CrashFs::new();
     let db = small(files.clone()).open().unwrap();
     let ks = db.keyspace("k").unwrap();
     for n in 0..50_u8 {
         ks.insert_with([n], [n; 100], WriteOptions::new().durability(Durability::Sync)).unwrap();
     }
-    let image = files.image(&mut Rng::new(1));
+    let image = files.crash(1);
     let log = crate::support::files_in(&image, "wal");
     let name = format!("wal/{}", log.last().unwrap());
     let found = crate::support::read_file(&image, &name);
@@ -214,31 +209,69 @@ fn damage_below_what_was_synced_is_told_from_the_end_of_the_log() {
 
 #[test]
 fn every_step_of_a_creation_can_be_the_last() {
-    let files = PowerLossFs::new();
-    let fs = StepFs::new(Arc::new(files.clone()));
+    let fs = CrashFs::new();
+    let files = fs.clone();
     let (sender, images) = mpsc::channel();
     let sender = Mutex::new(sender);
     fs.watch(move |number, step: Step<'_>| {
         for image in 0..12 {
-            let image = files.image(&mut Rng::new(number * 100 + image));
-            sender.lock().unwrap().send((brief(step), image)).unwrap();
+            let image = files.crash(number * 100 + image);
+            sender.lock().unwrap().send((step.to_string(), image)).unwrap();
         }
         Ok(())
     });
     drop(small(fs.clone()).open().unwrap());
     fs.unwatch();
-    drop(fs);
     for (step, image) in images {
         eprintln!("before {step}");
         check_image(&image, &Ledger::default(), Default::default(), 0);
     }
 }
 
+/// A sync fails, the system forgets what it could not write, and later syncs report success (Rebello and others, "Can
+/// applications recover from fsync failures?", 2020).
+#[test]
+fn a_sync_that_failed_and_lies_from_then_on_takes_nothing_that_was_acknowledged() {
+    let mut fired = 0;
+    for number in 0..40 {
+        let files = CrashFs::new();
+        let fs = FaultFs::new(Arc::new(files.clone()));
+        fs.arm(Rule::new(Fault::FailThenLie).on(Call::Sync).on(Call::SyncDir).skip(number).times(1));
+
+        let acknowledged = small(fs.clone()).open().map_or(0, |db| synced_until_refused(&db));
+
+        fired += fs.fired().len();
+        for seed in 0..4 {
+            let survival = if seed == 0 { Survival::Nothing } else { Survival::Any };
+            let db =
+                small(files.crash_with(survival, seed)).open().expect("a database opens after any crash");
+            let ks = db.keyspace("k").unwrap();
+            let found = entries(&ks);
+            assert!(found.len() >= acknowledged, "rules {}: {} of {acknowledged}", fs.rules(), found.len());
+            let keys = (0_u8..).map(|n| vec![n]);
+            assert!(found.keys().cloned().eq(keys.take(found.len())), "no prefix");
+        }
+    }
+    assert!(fired > 20, "{fired} syncs failed");
+}
+
+/// Writes keys 0, 1, 2 ..., each durable. Returns how many were; none is after one that failed.
+fn synced_until_refused(db: &Db) -> usize {
+    let Ok(ks) = db.keyspace_with("k", tiny_tables()) else {
+        return 0;
+    };
+    let write = |n: &u8| ks.insert_with([*n], vec![*n; 3000], synced()).is_ok();
+    let acknowledged = (0..30).take_while(write).count();
+    let is_refused = |n: u8| ks.insert_with([n], "late", synced()).is_err();
+    assert!(acknowledged == 30 || (30..33).all(is_refused), "poisoned");
+    acknowledged
+}
+
 /// That the tests above can fail: without any one of the syncs there is a power loss that breaks a promise.
 #[test]
 fn every_sync_is_needed() {
     let work = |seed| {
-        move |fs: &StepFs, ledger: &Ledger| {
+        move |fs: &CrashFs, ledger: &Ledger| {
             let mut rng = Rng::new(seed);
             let db = small(fs.clone()).open().unwrap();
             Writer::new(&db, ledger, rng.fork()).run(60);
@@ -247,7 +280,7 @@ fn every_sync_is_needed() {
             Writer::new(&db, ledger, rng.fork()).run(20);
         }
     };
-    let files = PowerLossFs::new();
+    let files = CrashFs::new();
     lose_power(files.clone(), 1, usize::MAX, work(1)).unwrap();
     let mut sites = files.sites();
     // Of empty directories, for file systems that make a new directory durable by itself only; here it has no effect.
@@ -255,7 +288,7 @@ fn every_sync_is_needed() {
     assert!(sites.len() > 8, "{sites:?}");
     let is_noticed = |site: &&'static str| {
         (0..10).any(|seed| {
-            let files = PowerLossFs::new();
+            let files = CrashFs::new();
             files.mute(SyncSite(site));
             lose_power(files, seed, 2, work(seed)).is_err()
         })

@@ -1,6 +1,6 @@
 //! Every backend against the contract of files.
 
-use isopach_env::{CrashFs, MemFs, OsFs, SubDir, SyncSite};
+use isopach_env::{CrashFs, CreateOptions, FaultFs, Fs, MemFs, OsFs, SubDir, SyncSite, WriteOrigin};
 use std::{
     path::PathBuf,
     sync::{
@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
 };
-use testkit::{StepFs, TempDir, fs_conformance::fs_conformance};
+use testkit::{TempDir, fs_conformance::fs_conformance};
 
 const SITE: SyncSite = SyncSite("conformance");
 
@@ -65,10 +65,38 @@ fn sub_dir_of_a_sub_dir_keeps_the_contract() {
 
 #[test]
 fn watched_files_keep_the_contract() {
-    fs_conformance(&|| Arc::new(StepFs::new(Arc::new(MemFs::new()))));
+    fs_conformance(&|| {
+        let fs = CrashFs::new();
+        fs.watch(|_, _| Ok(()));
+        Arc::new(fs)
+    });
 }
 
 #[test]
 fn files_that_can_lose_power_keep_the_contract() {
     fs_conformance(&|| Arc::new(CrashFs::new()));
+}
+
+#[test]
+fn files_without_faults_keep_the_contract() {
+    fs_conformance(&|| Arc::new(FaultFs::new(Arc::new(MemFs::new()))));
+    fs_conformance(&|| Arc::new(FaultFs::new(Arc::new(CrashFs::new()))));
+}
+
+/// The contract lets a backend leave links out; none of ours does.
+#[test]
+fn every_backend_has_links() {
+    let roots = Roots::new();
+    let backends: [Arc<dyn Fs>; 5] = [
+        Arc::new(MemFs::new()),
+        Arc::new(CrashFs::new()),
+        Arc::new(FaultFs::new(Arc::new(MemFs::new()))),
+        Arc::new(SubDir::create(Arc::new(MemFs::new()), "db", SITE).expect("new")),
+        Arc::new(OsFs::create(roots.next(), SITE).expect("a new directory")),
+    ];
+    for (index, fs) in backends.iter().enumerate() {
+        fs.create("a", &CreateOptions::new(WriteOrigin::Log)).expect("new");
+
+        assert_eq!(fs.link_to("a", &**fs, "b"), Ok(()), "backend {index}");
+    }
 }

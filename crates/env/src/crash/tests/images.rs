@@ -360,3 +360,46 @@ fn a_file_that_is_gone_for_good_is_forgotten_when_its_last_handle_is_closed() {
 
     assert_eq!(fs.live().state.nodes.len(), 1, "only the root is left");
 }
+
+#[test]
+fn content_is_that_of_a_plain_vector_now_and_at_the_last_sync() {
+    for seed in 0..20 {
+        let random = crate::SeededEntropy::new(seed);
+        // Small steps and such that span many sectors and chunks of them.
+        let below = |end: u64| random.next_word() % (end >> (8 * (random.next_word() % 2))).max(1);
+        let fs = CrashFs::new();
+        let file = make(&fs, "a", b"");
+        let (mut now, mut durable) = (Vec::new(), Vec::new());
+        fs.settle();
+        for _ in 0..200 {
+            match random.next_word() % 8 {
+                0 => {
+                    sync(&file);
+                    durable = now.clone();
+                }
+                1 => {
+                    let size = below(200_000);
+                    file.set_len(size).expect("no limit");
+                    now.resize(size as usize, 0);
+                }
+                2 => {
+                    let size = below(200_000);
+                    file.allocate(size).expect("no limit");
+                    now.resize(now.len().max(size as usize), 0);
+                }
+                _ => {
+                    let (offset, data) =
+                        (below(150_000) as usize, vec![seed as u8 + 1; below(50_000) as usize]);
+                    file.write_at(offset as u64, &data).expect("no limit");
+                    if !data.is_empty() {
+                        now.resize(now.len().max(offset + data.len()), 0);
+                        now[offset..offset + data.len()].copy_from_slice(&data);
+                    }
+                }
+            }
+            assert!(content_of(&fs, "a").as_ref() == Some(&now), "seed {seed}");
+            assert!(content_of(&fs.crash_with(Survival::Nothing, 0), "a").as_ref() == Some(&durable));
+            assert!(content_of(&fs.crash_with(Survival::Everything, 0), "a").as_ref() == Some(&now));
+        }
+    }
+}

@@ -1,8 +1,9 @@
-//! All outcomes of small scripts, enumerated from the rules at the top of the module without its code, against
-//! the outcomes that are seen. A script is random; files hold up to two sectors, each of one byte repeated.
+//! All outcomes of small scripts, enumerated from the rules at the top of the module without its code,
+//! against the outcomes that are seen. A script is random; files hold up to two sectors, each of one byte
+//! repeated.
 //!
-//! The oracle keeps every name in one directory. It lists what is not durable as choices: each sector is what it
-//! held at one of the times since it was durable, each file has one of its sizes, each change of an entry
+//! The oracle keeps every name in one directory. It lists what is not durable as choices: each sector is what
+//! it held at one of the times since it was durable, each file has one of its sizes, each change of an entry
 //! happened or not. It then goes through all combinations.
 
 use super::*;

@@ -2,7 +2,7 @@
 //! `testkit::fs_conformance`.
 
 use super::*;
-use crate::error::IoError;
+use crate::{error::IoError, file::SyncMode, os::calls::interruptions};
 use std::{
     os::unix::fs::{PermissionsExt, symlink},
     process,
@@ -174,4 +174,97 @@ fn a_name_too_long_for_the_system_is_an_invalid_name() {
     let files = OsFs::new(&scratch.0).expect("exists");
 
     assert_eq!(kind_of(files.create(&"x".repeat(5_000), &LOG)), Some(IoErrorKind::InvalidName));
+}
+
+/// Runs `call` again and again, on an empty directory each time, with each of its system calls interrupted once.
+/// Returns how many there are.
+fn interrupt_each_system_call<T>(
+    prepare: impl Fn(&OsFs),
+    call: impl Fn(&OsFs) -> IoResult<T>,
+    check: impl Fn(&OsFs, T),
+) -> u32 {
+    for calls in 0.. {
+        let scratch = Scratch::new();
+        let fs = OsFs::new(&scratch.0).expect("exists");
+        prepare(&fs);
+
+        interruptions::after(calls);
+        let result = call(&fs);
+        let was_interrupted = interruptions::happened();
+
+        check(&fs, result.unwrap_or_else(|error| panic!("system call {calls} was interrupted: {error}")));
+        if !was_interrupted {
+            return calls;
+        }
+    }
+    unreachable!("there are not so many system calls")
+}
+
+#[test]
+fn an_interruption_of_any_system_call_is_made_good() {
+    let file = |fs: &OsFs| fs.create("file", &LOG).expect("new").write_at(0, b"0123").expect("writable");
+    let open = |fs: &OsFs| fs.open("file", OpenMode::ReadWrite).expect("exists");
+    let sized = |bytes| move |fs: &OsFs, ()| assert_eq!(open(fs).size_bytes(), Ok(bytes));
+    let nothing = |_: &OsFs| {};
+    let exists = |name, expected| move |fs: &OsFs, ()| assert_eq!(fs.exists(name), Ok(expected));
+
+    // Each with the system calls it makes: a call that passed by the loop would be missing here.
+    let root = |fs: &OsFs| OsFs::new(&*fs.root).map(drop);
+    assert_eq!(interrupt_each_system_call(nothing, root, |_, ()| {}), 2);
+    let made = |fs: &OsFs| OsFs::create(fs.root.join("new"), SITE).map(drop);
+    assert_eq!(interrupt_each_system_call(nothing, made, exists("new", true)), 6);
+    let opened = |fs: &OsFs| fs.open("file", OpenMode::Read).map(drop);
+    assert_eq!(interrupt_each_system_call(file, opened, |_, ()| {}), 2);
+    let created = |fs: &OsFs| fs.create("new", &LOG).map(drop);
+    assert_eq!(interrupt_each_system_call(nothing, created, exists("new", true)), 1);
+    let directory = |fs: &OsFs| fs.create_dir("new");
+    assert_eq!(interrupt_each_system_call(nothing, directory, exists("new", true)), 1);
+    let removed = |fs: &OsFs| fs.remove_file("file");
+    assert_eq!(interrupt_each_system_call(file, removed, exists("file", false)), 2);
+    let dir = |fs: &OsFs| fs.create_dir("dir").expect("new");
+    assert_eq!(interrupt_each_system_call(dir, |fs| fs.remove_dir("dir"), exists("dir", false)), 1);
+    let renamed = |fs: &OsFs| fs.rename("file", "new");
+    assert_eq!(interrupt_each_system_call(file, renamed, exists("new", true)), 3);
+    let linked = |fs: &OsFs| fs.link("file", "new");
+    assert_eq!(interrupt_each_system_call(file, linked, exists("new", true)), 2);
+    assert_eq!(interrupt_each_system_call(nothing, |fs| fs.sync_dir("", SITE), |_, ()| {}), 3);
+    assert_eq!(interrupt_each_system_call(nothing, |fs| fs.sync_parent(SITE), |_, ()| {}), 3);
+    let locked = |fs: &OsFs| fs.lock("file", LockMode::Exclusive);
+    assert_eq!(interrupt_each_system_call(file, locked, |fs, _lock| assert!(locked(fs).is_err())), 3);
+    assert_eq!(interrupt_each_system_call(nothing, OsFs::space_left, |_, left| assert!(left.is_some())), 1);
+    let asked = |fs: &OsFs| fs.exists("file");
+    assert_eq!(interrupt_each_system_call(file, asked, |_, exists| assert!(exists)), 1);
+
+    let written = |fs: &OsFs| open(fs).write_at(4, b"4567");
+    assert_eq!(interrupt_each_system_call(file, written, sized(8)), 2 + 1, "opening takes two");
+    let read = |fs: &OsFs| open(fs).read_exact_at(0, &mut [0; 4]);
+    assert_eq!(interrupt_each_system_call(file, read, |_, ()| {}), 2 + 1);
+    for mode in [SyncMode::Durable, SyncMode::Full] {
+        assert_eq!(interrupt_each_system_call(file, |fs| open(fs).sync(mode, SITE), |_, ()| {}), 2 + 1);
+    }
+    assert_eq!(interrupt_each_system_call(file, |fs| open(fs).set_len(7), sized(7)), 2 + 1);
+    let reserved = |fs: &OsFs| match open(fs).allocate(9) {
+        Err(error) if error.kind() == IoErrorKind::Unsupported => open(fs).set_len(9),
+        result => result,
+    };
+    assert!(interrupt_each_system_call(file, reserved, sized(9)) > 2);
+    let measured = |fs: &OsFs| open(fs).size_bytes();
+    assert_eq!(interrupt_each_system_call(file, measured, |_, bytes| assert_eq!(bytes, 4)), 2 + 1);
+}
+
+#[test]
+fn a_listing_that_is_interrupted_starts_again() {
+    let three = |fs: &OsFs| {
+        for name in ["a", "b", "c"] {
+            fs.create(name, &LOG).expect("new");
+        }
+    };
+
+    let system_calls = interrupt_each_system_call(
+        three,
+        |fs| fs.list(""),
+        |_, entries| assert_eq!(entries.len(), 3, "each once: {entries:?}"),
+    );
+
+    assert!(system_calls > 4, "to open, and an entry at a time to the end: {system_calls}");
 }

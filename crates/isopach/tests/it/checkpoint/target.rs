@@ -1,0 +1,160 @@
+//! Where a checkpoint is made: on the same files, on others, and what is there before.
+
+use super::{NO_FLUSH, checkpoint, fill, make_in, open_in, sizes, sub};
+use crate::support::{contents, files_in, small, tiny};
+use isopach::{
+    Db, ErrorKind,
+    env::{CrashFs, CreateOptions, Fs, MemFs, OpenMode, OsFs, WriteOrigin},
+};
+use std::sync::Arc;
+use testkit::TempDir;
+
+#[test]
+fn the_size_told_is_that_of_the_files() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
+
+    let info = checkpoint(&db, &files, "copy");
+
+    let sizes = sizes(&files, "copy");
+    assert_eq!(info.files, sizes.len() as u64, "{sizes:?}");
+    assert_eq!(info.bytes, sizes.values().sum::<u64>());
+}
+
+#[test]
+fn a_target_that_is_there_is_refused_and_left_alone() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
+    checkpoint(&db, &files, "copy");
+    let before = sizes(&files, "copy");
+    files.create_dir("empty").unwrap();
+    files.create("file", &CreateOptions::new(WriteOrigin::Metadata)).unwrap();
+
+    for taken in ["copy", "empty", "file"] {
+        let error = db.checkpoint_to(Arc::new(files.clone()), taken, NO_FLUSH()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{taken}: {error}");
+    }
+    let error = db.checkpoint_to(Arc::new(files.clone()), "missing/copy", NO_FLUSH()).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+    assert_eq!(sizes(&files, "copy"), before);
+}
+
+#[test]
+fn half_of_a_checkpoint_is_refused() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
+    let refused = |name: &str| small(sub(&files, name)).open().unwrap_err();
+
+    checkpoint(&db, &files, "unfinished");
+    files.rename("unfinished/IDENTITY", "unfinished/PARTIAL").unwrap();
+    let error = refused("unfinished");
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert!(error.to_string().contains("PARTIAL"), "{error}");
+
+    checkpoint(&db, &files, "headless");
+    files.remove_file("headless/MANIFEST-000001").unwrap();
+    assert_eq!(refused("headless").kind(), ErrorKind::Corruption);
+
+    checkpoint(&db, &files, "damaged");
+    let manifest = files.open("damaged/MANIFEST-000001", OpenMode::ReadWrite).unwrap();
+    manifest.write_at(100, b"?").unwrap();
+    assert_eq!(refused("damaged").kind(), ErrorKind::Corruption);
+}
+
+#[test]
+fn a_checkpoint_crosses_backends() {
+    let memory = MemFs::new();
+    let dir = TempDir::new();
+    let on_disk = tiny(Db::builder(dir.path().join("db"))).open().unwrap();
+    fill(&on_disk);
+    let expected = contents(&on_disk);
+
+    let info = on_disk.checkpoint_to(Arc::new(memory.clone()), "copy", NO_FLUSH()).unwrap();
+    assert_eq!(info.linked_files + info.cloned_files, 0, "{info:?}");
+    let in_memory = open_in(&memory, "copy");
+    assert_eq!(contents(&in_memory), expected);
+    in_memory.checkpoint(dir.path().join("back")).unwrap();
+
+    assert_eq!(contents(&tiny(Db::builder(dir.path().join("back"))).open().unwrap()), expected);
+}
+
+#[test]
+fn on_disk_tables_are_shared() {
+    let dir = TempDir::new();
+    let db = tiny(Db::builder(dir.path().join("db"))).open().unwrap();
+    fill(&db);
+
+    let info = db.checkpoint(dir.path().join("./copy")).unwrap();
+
+    assert!(info.tables > 0);
+    assert_eq!(info.linked_files + info.cloned_files, info.tables, "{info:?}");
+    assert_eq!(contents(&tiny(Db::builder(dir.path().join("copy"))).open().unwrap()), contents(&db));
+    for (path, kind) in [("", ErrorKind::InvalidArgument), ("/", ErrorKind::InvalidArgument)] {
+        assert_eq!(db.checkpoint(path).unwrap_err().kind(), kind, "{path:?}");
+    }
+    assert_eq!(db.checkpoint(dir.path().join("no/copy")).unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn places_of_one_kind_that_share_no_files_get_copies() {
+    fn check(from: &(impl Fs + Clone), to: &(impl Fs + Clone)) {
+        let db = make_in(from, "db");
+        fill(&db);
+
+        let info = checkpoint(&db, to, "copy");
+
+        assert!(info.tables > 0 && info.linked_files + info.cloned_files == 0, "{info:?}");
+        assert_eq!(contents(&open_in(to, "copy")), contents(&db));
+    }
+
+    check(&MemFs::new(), &MemFs::new());
+    check(&CrashFs::new(), &CrashFs::new());
+}
+
+#[test]
+fn a_target_in_the_database_itself_is_refused() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
+    let refused = |fs: Arc<dyn Fs>, name: &str| {
+        let error = db.checkpoint_to(fs, name, NO_FLUSH()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{name}: {error}");
+    };
+
+    refused(Arc::new(files.clone()), "db/copy");
+    refused(Arc::new(files.clone()), "db/tables/copy");
+    refused(Arc::new(sub(&files, "db")), "copy");
+    refused(Arc::new(sub(&files, "db/wal")), "copy");
+
+    for directory in ["db", "db/tables", "db/wal"] {
+        assert!(!files_in(&files, directory).contains(&"copy".into()), "in {directory}");
+    }
+    files.create_dir("other").unwrap();
+    checkpoint(&db, &files, "other/tables");
+    assert_eq!(contents(&open_in(&files, "other/tables")), contents(&db));
+}
+
+#[test]
+fn on_disk_a_target_in_the_database_itself_is_refused() {
+    let dir = TempDir::new();
+    let db = tiny(Db::builder(dir.path().join("db"))).open().unwrap();
+    db.keyspace("k").unwrap().insert("a", "1").unwrap();
+    let refused = |result: isopach::Result<()>| {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    };
+
+    for path in ["db/copy", "db/tables/copy", "db/../db/wal/copy"] {
+        refused(db.checkpoint(dir.path().join(path)).map(drop));
+    }
+    let around: Arc<dyn Fs> = Arc::new(OsFs::new(dir.path()).unwrap());
+    refused(db.checkpoint_to(around, "db/copy", NO_FLUSH()).map(drop));
+
+    assert!(!dir.path().join("db/copy").exists());
+    db.checkpoint(dir.path().join("db-copy")).unwrap();
+    assert_eq!(contents(&tiny(Db::builder(dir.path().join("db-copy"))).open().unwrap()), contents(&db));
+}
