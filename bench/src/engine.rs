@@ -3,11 +3,7 @@
 //! An adapter (`engines/`) says what its engine cannot do instead of pretending: [`Engine::abilities`] is printed beside
 //! the figures.
 
-use std::{
-    error::Error,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{error::Error, path::Path, time::Instant};
 
 /// Any error of any engine.
 pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
@@ -198,6 +194,7 @@ impl Settled {
 /// after 5 s, since some write for ever.
 #[cfg(any(feature = "fjall", feature = "sled", feature = "surrealkv"))]
 pub fn wait_until_quiet() -> Result<Settled> {
+    use std::time::Duration;
     const STEP: Duration = Duration::from_millis(20);
     const QUIET: Duration = Duration::from_secs(1);
     const LIMIT: Duration = Duration::from_secs(5);
