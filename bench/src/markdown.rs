@@ -240,7 +240,7 @@ mod tests {
     fn losses_are_named_worst_first() {
         let text = document(&sample::report(), "fjall");
 
-        let section = text.split("## Where Isopach loses\n").nth(1).unwrap();
+        let section = text.split("## Where Isopach loses: throughput\n").nth(1).unwrap();
         assert!(
             section.contains("The worst rows: scanfwd (heed 4.00x), multiget32 (heed 2.00x).\n"),
             "{section}"
