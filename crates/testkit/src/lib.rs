@@ -10,6 +10,10 @@ mod oracle;
 
 pub mod fs_conformance;
 
+pub mod db;
+
+pub mod crash;
+
 pub use oracle::{Contents, Entries, Op, Oracle, SpaceId};
 pub use rng::{Rng, seeds};
 pub use temp_dir::TempDir;

@@ -1,7 +1,7 @@
 //! Calls that are wrong in themselves: each is refused with its own error, and nothing of it happens.
 
-use crate::support::{contents, small};
 use isopach::{ErrorKind, Seqno, env::MemFs};
+use testkit::db::{contents, small};
 
 const MAX_KEY_BYTES: usize = 65_535;
 

@@ -5,13 +5,13 @@ mod meanwhile;
 mod refused;
 mod target;
 
-use crate::support::{SOON, contents, entries, env_of, files_in, small, tiny_tables, volatile};
 use isopach::{
     CheckpointInfo, CheckpointOptions, Db,
     engine::store::{Store, StoreOptions},
     env::{Fs, MemFs, OpenMode, SubDir},
 };
 use std::{collections::BTreeMap, sync::Arc};
+use testkit::db::{SOON, contents, entries, env_of, files_in, small, tiny_tables, volatile};
 
 const NO_FLUSH: fn() -> CheckpointOptions = CheckpointOptions::new;
 

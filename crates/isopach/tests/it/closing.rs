@@ -1,6 +1,5 @@
 //! The end of a database: who may hold it up, what it keeps, and when the directory is free.
 
-use crate::support::{SOON, small, tiny_tables, volatile, wait_until};
 use isopach::{
     Db, ErrorKind, Event, EventListener, WriteOptions,
     env::{CrashFs, MemFs, Step},
@@ -10,6 +9,7 @@ use std::{
     thread,
     time::Duration,
 };
+use testkit::db::{SOON, small, tiny_tables, volatile, wait_until};
 
 fn is_free(files: &MemFs) -> bool {
     match small(files.clone()).open() {

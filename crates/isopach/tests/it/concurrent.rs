@@ -1,6 +1,5 @@
 //! Many threads: what each of them is promised about its own writes and those of others.
 
-use crate::support::{SOON, small, synced, tiny_tables};
 use isopach::{Db, Keyspace, Seqno, env::MemFs};
 use std::{
     collections::BTreeSet,
@@ -11,6 +10,7 @@ use std::{
     thread,
 };
 use testkit::Rng;
+use testkit::db::{SOON, small, synced, tiny_tables};
 
 #[test]
 fn every_thread_reads_its_own_writes_and_numbers_are_unique_and_rise() {

@@ -1,20 +1,18 @@
 //! The process dies at every step that changes a file: everything written until then is kept.
 
-pub(crate) mod image;
 mod late_edit;
-pub(crate) mod ledger;
-pub(crate) mod workload;
 
-use crate::support::small;
-use image::{Checker, check_image};
 use isopach::{
     Durability, WriteOptions,
     env::{CrashFs, Fs, MemFs, OpenMode, Step},
 };
-use ledger::Ledger;
 use std::panic::resume_unwind;
-use testkit::{Rng, seeds};
-use workload::Writer;
+use testkit::{
+    Rng,
+    crash::{Checker, Ledger, Writer, check_image},
+    db::small,
+    seeds,
+};
 
 /// Runs `work` on files whose every step is a crash: the state before it, and of a write also the state in the
 /// middle of it. Returns the number of crashes that were looked at.

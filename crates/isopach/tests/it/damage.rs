@@ -1,11 +1,11 @@
 //! Bytes change on the disk: an error that names file and place, never a wrong value and never an empty database.
 
-use crate::support::{all_bytes, entries, small, synced, tiny_tables};
 use isopach::{
     ErrorKind, VerifyOptions,
     env::{File, Fs, MemFs, OpenMode},
 };
 use std::{panic::catch_unwind, sync::Arc};
+use testkit::db::{all_bytes, entries, small, synced, tiny_tables};
 use testkit::{Entries, Rng, seeds};
 
 const KEYS: u16 = 400;
@@ -27,7 +27,7 @@ fn database(is_closed: bool) -> (MemFs, Entries) {
     for n in (0..KEYS).step_by(3) {
         ks.insert_with(key(n), Rng::new(u64::from(n) + 1000).bytes(100), synced()).unwrap();
     }
-    db.wait_idle(crate::support::SOON).unwrap();
+    db.wait_idle(testkit::db::SOON).unwrap();
     let expected = entries(&ks);
     let crashed = files.deep_clone();
     drop(ks);

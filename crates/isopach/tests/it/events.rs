@@ -1,11 +1,11 @@
 //! What listeners hear, and what they cannot harm.
 
-use crate::support::{SOON, small, tiny_tables, wait_until};
 use isopach::{ErrorKind, Event, EventListener, env::MemFs};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
 };
+use testkit::db::{SOON, small, tiny_tables, wait_until};
 
 /// Counts events by name.
 #[derive(Clone, Default)]

@@ -1,8 +1,8 @@
 //! What readers hold, and what they do not.
 
-use crate::support::{SOON, files_in, small, tiny_tables, wait_until};
 use isopach::{Keyspace, env::MemFs};
 use std::{sync::mpsc, thread};
+use testkit::db::{SOON, files_in, small, tiny_tables, wait_until};
 
 /// Writes the same keys anew and rewrites all tables.
 fn round(ks: &Keyspace, value: u8) {

@@ -1,7 +1,5 @@
 //! The database through its public surface.
 
-mod support;
-
 mod arguments;
 mod basics;
 mod budget;

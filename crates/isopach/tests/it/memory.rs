@@ -1,6 +1,5 @@
 //! Memory stays inside its bounds, and writers that wait for it always go on.
 
-use crate::support::{SOON, env_of, small, tiny_tables, wait_until};
 use isopach::{
     Db,
     env::{CrashFs, MemFs, Step},
@@ -13,6 +12,7 @@ use std::{
     },
     thread,
 };
+use testkit::db::{SOON, env_of, small, tiny_tables, wait_until};
 
 /// A flush and a drop of one keyspace both gave its memory back: the count fell below zero, and every writer
 /// waited for ever.

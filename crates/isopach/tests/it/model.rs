@@ -5,13 +5,13 @@ mod scans;
 
 mod driver;
 
-use crate::support::env_of;
 use driver::Driver;
 use isopach::{
     Compression, Durability, FilterPolicy, PerLevel,
     env::{Env, MemFs, OsFs, SyncSite},
 };
 use option_set::OptionSet;
+use testkit::db::env_of;
 use testkit::{Rng, TempDir, seeds};
 
 /// Options that must not show in any answer.

@@ -1,11 +1,11 @@
 //! Options: who wins, what is stored, what is refused.
 
-use crate::support::{Quiet, SOON, env_of, small, synced, wait_until};
 use isopach::{
     Builder, Compression, Db, DbOptions, Durability, ErrorKind, FilterPolicy, KeyspaceOptions, PerLevel,
     env::MemFs,
 };
 use std::time::Duration;
+use testkit::db::{Quiet, SOON, env_of, small, synced, wait_until};
 
 fn plain(files: &MemFs) -> Builder {
     Db::builder("db").env(env_of(files.clone())).listener(Quiet)

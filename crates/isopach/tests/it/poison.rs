@@ -1,6 +1,5 @@
 //! A sync fails: nothing is reported durable from then on, reads go on, and only reopening ends it.
 
-use crate::support::{entries, small, synced, tiny_tables, wait_until};
 use isopach::{
     Db, ErrorKind, Event, EventListener, WriteState,
     env::{CrashFs, IoErrorKind, Step},
@@ -9,6 +8,7 @@ use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
+use testkit::db::{entries, small, synced, tiny_tables, wait_until};
 
 /// Files whose syncs fail while a switch is on; of files whose names begin so.
 fn failing(prefix: &'static str) -> (CrashFs, Arc<AtomicBool>) {
@@ -59,7 +59,7 @@ fn after_a_failed_sync_of_the_log_nothing_is_durable_until_reopened() {
     assert!(is_poisoned(&db), "{:?}", db.health());
     let refused = [
         ks.insert("k", "v").map(drop),
-        ks.insert_with("k", "v", crate::support::volatile()).map(drop),
+        ks.insert_with("k", "v", testkit::db::volatile()).map(drop),
         db.sync().map(drop),
         db.wait_durable(buffered),
         db.flush(),
@@ -144,11 +144,11 @@ fn a_failed_sync_of_a_table_fails_its_job_and_nothing_else() {
 
     wait_until("the flush is tried again", || ks.stats().tree.flushes > 0);
     db.flush().unwrap();
-    db.wait_idle(crate::support::SOON).unwrap();
+    db.wait_idle(testkit::db::SOON).unwrap();
     assert!(db.health().background_error.is_none());
     assert_eq!(ks.count(..).unwrap(), 2);
     let tables: u64 = ks.stats().tree.levels.iter().map(|(_, level)| level.tables).sum();
     wait_until("the file of the failed attempt goes", || {
-        crate::support::files_in(&fs, "tables").len() as u64 == tables
+        testkit::db::files_in(&fs, "tables").len() as u64 == tables
     });
 }

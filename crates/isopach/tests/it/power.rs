@@ -1,13 +1,5 @@
 //! The power goes at every step: of what was not synced, any subset of sectors, sizes and names is there.
 
-use crate::{
-    crash::{
-        image::{Checker, check_image},
-        ledger::Ledger,
-        workload::Writer,
-    },
-    support::{contents, entries, small, synced, tiny_tables},
-};
 use isopach::{
     Db, Durability, WriteOptions,
     env::{Call, CrashFs, Fault, FaultFs, File, Fs, OpenMode, Rule, Step, Survival, SyncSite},
@@ -17,7 +9,12 @@ use std::{
     panic::resume_unwind,
     sync::{Arc, Mutex, mpsc},
 };
-use testkit::{Op, Rng, seeds};
+use testkit::{
+    Op, Rng,
+    crash::{Checker, Floors, Ledger, Writer, check_image},
+    db::{contents, entries, small, synced, tiny_tables},
+    seeds,
+};
 
 /// Images of one step.
 const IMAGES: usize = 2;
@@ -63,12 +60,7 @@ fn lose_power(
 }
 
 /// Opens an image on files that may lose power themselves, and checks what is left of some of its steps.
-fn check_power_loss_in_recovery(
-    image: &CrashFs,
-    ledger: &Ledger,
-    floors: crate::crash::ledger::Floors,
-    rng: &mut Rng,
-) {
+fn check_power_loss_in_recovery(image: &CrashFs, ledger: &Ledger, floors: Floors, rng: &mut Rng) {
     let (source, seed) = (image.clone(), rng.word());
     let (sender, images) = mpsc::channel();
     let sender = Mutex::new(sender);
@@ -191,9 +183,9 @@ fn damage_below_what_was_synced_is_told_from_the_end_of_the_log() {
         ks.insert_with([n], [n; 100], WriteOptions::new().durability(Durability::Sync)).unwrap();
     }
     let image = files.crash(1);
-    let log = crate::support::files_in(&image, "wal");
+    let log = testkit::db::files_in(&image, "wal");
     let name = format!("wal/{}", log.last().unwrap());
-    let found = crate::support::read_file(&image, &name);
+    let found = testkit::db::read_file(&image, &name);
     let at = found.windows(100).position(|bytes| bytes == [7; 100]).expect("its value is in the log");
     let file: Arc<dyn File> = image.open(&name, OpenMode::ReadWrite).unwrap();
     file.write_at(at as u64, b"x").unwrap();

@@ -1,7 +1,7 @@
 //! Opening for reading: everything is there, and nothing is written.
 
-use crate::support::{all_bytes, contents, entries, small, tiny_tables};
 use isopach::{Db, ErrorKind, VerifyOptions, env::MemFs};
+use testkit::db::{all_bytes, contents, entries, small, tiny_tables};
 
 /// Tables, a log with all kinds of records, and a crash at the end.
 fn crashed() -> (MemFs, testkit::Contents) {
@@ -20,7 +20,7 @@ fn crashed() -> (MemFs, testkit::Contents) {
     a.remove(0_u16.to_be_bytes()).unwrap();
     db.drop_keyspace("gone").unwrap();
     db.keyspace("new").unwrap().insert("k", "v").unwrap();
-    db.wait_idle(crate::support::SOON).unwrap();
+    db.wait_idle(testkit::db::SOON).unwrap();
     (files.deep_clone(), contents(&db))
 }
 

@@ -1,12 +1,12 @@
 //! The disk is full: writes fail or wait a bounded time, reads go on, and everything comes back with the space.
 
-use crate::support::{SOON, entries, small, tiny_tables, volatile, wait_until};
 use isopach::{
     Db, ErrorKind, Keyspace, WriteState,
     env::{Fs, MemFs},
 };
 use std::{sync::mpsc, thread};
 use testkit::Entries;
+use testkit::db::{SOON, entries, small, tiny_tables, volatile, wait_until};
 
 /// A database on files that can be filled up, and what was acknowledged.
 struct Full {

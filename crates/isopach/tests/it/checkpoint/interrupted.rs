@@ -1,7 +1,6 @@
 //! Checkpoints that are interrupted: by a power loss at every step, and by every call that fails.
 
 use super::{open_in, sub, try_checkpoint};
-use crate::support::{SOON, contents, small, synced, tiny_tables, volatile};
 use isopach::{
     Db, ErrorKind, VerifyOptions,
     env::{CrashFs, Errno, Fault, FaultFs, Fs, Rule, Survival, SyncSite},
@@ -12,6 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use testkit::Contents;
+use testkit::db::{SOON, contents, small, synced, tiny_tables, volatile};
 
 /// Key of the write that is in no log.
 const UNLOGGED: &[u8] = b"in no log";

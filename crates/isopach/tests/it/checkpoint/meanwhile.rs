@@ -1,7 +1,6 @@
 //! Checkpoints while the database is written to, changed and closed.
 
 use super::{checkpoint, fill, make_in, open_in, sub, try_checkpoint};
-use crate::support::{SOON, contents, entries, files_in, small, tiny_tables, volatile, wait_until};
 use isopach::{
     CheckpointInfo, CheckpointOptions, Db, ErrorKind, Seqno,
     env::{Call, Errno, Fault, FaultFs, Fs, MemFs, Rule, sync::set_point},
@@ -16,6 +15,7 @@ use std::{
     time::Duration,
 };
 use testkit::Contents;
+use testkit::db::{SOON, contents, entries, files_in, small, tiny_tables, volatile, wait_until};
 
 /// Every commit up to the seqno is there, none above it, and no batch in part, while writers, flushes and
 /// compactions run.

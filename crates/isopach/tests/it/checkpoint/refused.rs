@@ -1,12 +1,12 @@
 //! Checkpoints that fail: what they say, and that they leave nothing.
 
 use super::{NO_FLUSH, checkpoint, fill, make_in, open_in, try_checkpoint};
-use crate::support::{SOON, contents, files_in};
 use isopach::{
     CheckpointOptions, ErrorKind,
     env::{Call, CrashFs, Errno, Fault, FaultFs, Fs, MemFs, Rule, sync::set_point},
 };
 use std::{path::Path, sync::Arc, thread};
+use testkit::db::{SOON, contents, files_in};
 
 #[test]
 fn a_failed_checkpoint_leaves_nothing_and_the_next_one_works() {

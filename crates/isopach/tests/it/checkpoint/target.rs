@@ -1,13 +1,13 @@
 //! Where a checkpoint is made: on the same files, on others, and what is there before.
 
 use super::{NO_FLUSH, checkpoint, fill, make_in, open_in, sizes, sub};
-use crate::support::{contents, files_in, small, tiny};
 use isopach::{
     Db, ErrorKind,
     env::{CrashFs, CreateOptions, Fs, MemFs, OpenMode, OsFs, WriteOrigin},
 };
 use std::sync::Arc;
 use testkit::TempDir;
+use testkit::db::{contents, files_in, small, tiny};
 
 #[test]
 fn the_size_told_is_that_of_the_files() {

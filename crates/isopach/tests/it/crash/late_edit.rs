@@ -1,12 +1,12 @@
 //! A crash between the record of a change of keyspaces and its edit, while the log is freed.
 
-use crate::support::{SOON, files_in, small, tiny_tables, wait_until};
 use isopach::env::{MemFs, sync::set_point};
 use std::{
     sync::{Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
+use testkit::db::{SOON, files_in, small, tiny_tables, wait_until};
 
 /// The thread whose edit is late.
 const LATE: &str = "a late drop";

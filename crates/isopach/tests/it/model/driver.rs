@@ -6,11 +6,11 @@ use super::{
     option_set::OptionSet,
     scans::{Held, check_scan},
 };
-use crate::support::SOON;
 use isopach::{
     Db, Durability, ErrorKind, Keyspace, Readable, Seqno, Slice, Snapshot, WriteOptions, env::Env,
 };
 use std::{collections::BTreeMap, ops::Bound};
+use testkit::db::SOON;
 use testkit::{
     Op, Oracle, Rng, SpaceId,
     inputs::{self, Bounds},

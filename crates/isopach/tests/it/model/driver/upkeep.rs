@@ -1,9 +1,9 @@
 //! Maintenance, closing and opening, and looks at everything.
 
 use super::Driver;
-use crate::support::{contents, entries};
 use isopach::{ErrorKind, VerifyOptions};
 use std::ops::Bound;
+use testkit::db::{contents, entries};
 
 impl Driver {
     pub(super) fn compact(&mut self) {

@@ -1,17 +1,17 @@
 //! What was begun and what was acknowledged, kept outside of the database.
 
+use crate::{Contents, Op, Oracle};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use testkit::{Contents, Op, Oracle};
 
 /// The keyspace of writes that are in no log: they are checked apart.
-pub(crate) const VOLATILE: &str = "volatile";
+pub const VOLATILE: &str = "volatile";
 
 /// Shared by the writer and by who looks at images.
 #[derive(Clone, Default)]
-pub(crate) struct Ledger(Arc<Mutex<Book>>);
+pub struct Ledger(Arc<Mutex<Book>>);
 
 #[derive(Default)]
 struct Book {
@@ -23,13 +23,13 @@ struct Book {
 
 /// What an image must hold at least, by the number of the commit in the oracle.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Floors {
+pub struct Floors {
     /// Last commit that was acknowledged and logged.
-    pub(crate) acknowledged: usize,
+    pub acknowledged: usize,
     /// Last commit that was acknowledged as durable.
-    pub(crate) durable: usize,
+    pub durable: usize,
     /// Greatest number that the database gave to a commit.
-    pub(crate) seqno: u64,
+    pub seqno: u64,
 }
 
 impl Ledger {
@@ -38,12 +38,12 @@ impl Ledger {
     }
 
     /// A commit is about to be made.
-    pub(crate) fn begin(&self, ops: Vec<Op>) {
+    pub fn begin(&self, ops: Vec<Op>) {
         self.book().oracle.commit(ops);
     }
 
     /// The commit that was begun last was acknowledged.
-    pub(crate) fn acknowledge(&self, seqno: u64, is_durable: bool) {
+    pub fn acknowledge(&self, seqno: u64, is_durable: bool) {
         let mut book = self.book();
         book.floors.acknowledged = book.oracle.last();
         book.floors.seqno = seqno;
@@ -53,27 +53,28 @@ impl Ledger {
     }
 
     /// Everything acknowledged so far is durable.
-    pub(crate) fn all_is_durable(&self) {
+    pub fn all_is_durable(&self) {
         let mut book = self.book();
         book.floors.durable = book.floors.acknowledged;
     }
 
     /// A write that is in no log is about to be made.
-    pub(crate) fn begin_volatile(&self, key: &[u8], value: &[u8]) {
+    pub fn begin_volatile(&self, key: &[u8], value: &[u8]) {
         self.book().volatile.entry(key.into()).or_default().insert(value.into());
     }
 
     /// Such a write was acknowledged.
-    pub(crate) fn acknowledge_volatile(&self, seqno: u64) {
+    pub fn acknowledge_volatile(&self, seqno: u64) {
         self.book().floors.seqno = seqno;
     }
 
-    pub(crate) fn floors(&self) -> Floors {
+    /// What an image that is made from now on must hold at least.
+    pub fn floors(&self) -> Floors {
         self.book().floors
     }
 
     /// A look at the oracle.
-    pub(crate) fn with_oracle<T>(&self, look: impl FnOnce(&Oracle) -> T) -> T {
+    pub fn with_oracle<T>(&self, look: impl FnOnce(&Oracle) -> T) -> T {
         look(&self.book().oracle)
     }
 
@@ -83,7 +84,7 @@ impl Ledger {
     /// # Panics
     ///
     /// If it is none.
-    pub(crate) fn check(&self, mut found: Contents, floor: usize) -> usize {
+    pub fn check(&self, mut found: Contents, floor: usize) -> usize {
         let book = self.book();
         if let Some(volatile) = found.get_mut(VOLATILE) {
             for (key, value) in std::mem::take(volatile) {

@@ -1,15 +1,15 @@
 //! A writer that keeps a ledger: every kind of commit, flush, compaction, and changes of keyspaces.
 
 use super::ledger::{Ledger, VOLATILE};
-use crate::support::{SOON, tiny_tables};
+use crate::db::{SOON, tiny_tables};
+use crate::{Op, Rng, SpaceId};
 use isopach::{Db, Durability, Keyspace, Seqno, WriteOptions};
-use testkit::{Op, Rng, SpaceId};
 
 /// Names of keyspaces that commits go to.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// Writes to one database, one commit after the other.
-pub(crate) struct Writer<'d> {
+pub struct Writer<'d> {
     db: &'d Db,
     ledger: Ledger,
     rng: Rng,
@@ -18,12 +18,13 @@ pub(crate) struct Writer<'d> {
 }
 
 impl<'d> Writer<'d> {
-    pub(crate) fn new(db: &'d Db, ledger: &Ledger, rng: Rng) -> Writer<'d> {
+    /// A writer whose choices the generator makes.
+    pub fn new(db: &'d Db, ledger: &Ledger, rng: Rng) -> Writer<'d> {
         Writer { db, ledger: ledger.clone(), rng, count: 0 }
     }
 
     /// Random steps.
-    pub(crate) fn run(&mut self, steps: usize) {
+    pub fn run(&mut self, steps: usize) {
         for _ in 0..steps {
             match self.rng.below(100) {
                 0..40 => self.put(Durability::Buffered),
@@ -46,14 +47,14 @@ impl<'d> Writer<'d> {
     }
 
     /// Enough buffered commits for several rotations.
-    pub(crate) fn fill(&mut self, commits: usize) {
+    pub fn fill(&mut self, commits: usize) {
         for _ in 0..commits {
             self.batch();
         }
     }
 
     /// Makes keyspaces, writes to some, drops some, makes them again.
-    pub(crate) fn make_and_drop(&mut self) {
+    pub fn make_and_drop(&mut self) {
         self.keyspace("a");
         self.put(Durability::Buffered);
         self.drop_keyspace();
@@ -69,7 +70,7 @@ impl<'d> Writer<'d> {
     }
 
     /// A keyspace of the ledger, made if it is not there.
-    pub(crate) fn keyspace(&mut self, name: &str) -> (SpaceId, Keyspace) {
+    pub fn keyspace(&mut self, name: &str) -> (SpaceId, Keyspace) {
         let found = self.ledger.with_oracle(|oracle| oracle.find(name));
         let space = found.unwrap_or_else(|| {
             self.ledger.begin(vec![Op::Create(name.into())]);

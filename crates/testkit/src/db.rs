@@ -1,5 +1,6 @@
 //! Small databases in memory and on disk, and what most tests ask of them.
 
+use crate::{Contents, Entries};
 use isopach::{
     Builder, Db, Durability, EventListener, KeyspaceOptions, Readable, WriteOptions,
     env::{Env, Fs, OpenMode, OsEntropy, SystemClock},
@@ -9,23 +10,22 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use testkit::{Contents, Entries};
 
 /// Long enough for anything that has to happen at all.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Files of a test, with the clock and randomness of the system.
-pub(crate) fn env_of(fs: impl Fs) -> Env {
+pub fn env_of(fs: impl Fs) -> Env {
     Env::new(Arc::new(fs), Arc::new(SystemClock::new()), Arc::new(OsEntropy))
 }
 
 /// Everything as small as it may be, so that little data goes all the way down.
-pub(crate) fn small(fs: impl Fs) -> Builder {
+pub fn small(fs: impl Fs) -> Builder {
     tiny(Db::builder("db").env(env_of(fs)))
 }
 
 /// The sizes of [`small`], for a builder of any files.
-pub(crate) fn tiny(builder: Builder) -> Builder {
+pub fn tiny(builder: Builder) -> Builder {
     builder
         .write_buffer_bytes(16 << 10)
         .max_wal_bytes(1 << 20)
@@ -36,29 +36,29 @@ pub(crate) fn tiny(builder: Builder) -> Builder {
 }
 
 /// Options of keyspaces that go with [`tiny`].
-pub(crate) fn tiny_tables() -> KeyspaceOptions {
+pub fn tiny_tables() -> KeyspaceOptions {
     KeyspaceOptions::new().table_bytes(64 << 10).block_bytes(4 << 10)
 }
 
 /// A write that is in no log.
-pub(crate) fn volatile() -> WriteOptions {
+pub fn volatile() -> WriteOptions {
     WriteOptions::new().durability(Durability::Volatile)
 }
 
 /// A write that is durable when it returns.
-pub(crate) fn synced() -> WriteOptions {
+pub fn synced() -> WriteOptions {
     WriteOptions::new().durability(Durability::Sync)
 }
 
 /// Keeps errors that a test provokes off the terminal.
-pub(crate) struct Quiet;
+pub struct Quiet;
 
 impl EventListener for Quiet {
     fn on_event(&self, _event: &isopach::Event<'_>) {}
 }
 
 /// All entries of a keyspace.
-pub(crate) fn entries(keyspace: &impl Readable) -> Entries {
+pub fn entries(keyspace: &impl Readable) -> Entries {
     let pair = |entry: isopach::Result<(isopach::Slice, isopach::Slice)>| {
         let (key, value) = entry.expect("a sound keyspace");
         (key.to_vec(), value.to_vec())
@@ -67,7 +67,7 @@ pub(crate) fn entries(keyspace: &impl Readable) -> Entries {
 }
 
 /// All entries of all keyspaces.
-pub(crate) fn contents(db: &Db) -> Contents {
+pub fn contents(db: &Db) -> Contents {
     let open = |name: String| {
         let keyspace = db.get_keyspace(&name).expect("it can be opened").expect("it is listed");
         (name, entries(&keyspace))
@@ -80,7 +80,7 @@ pub(crate) fn contents(db: &Db) -> Contents {
 /// # Panics
 ///
 /// If it is not so within a minute.
-pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < SOON, "waited too long: {what}");
@@ -89,7 +89,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Names of the files in a directory, sorted.
-pub(crate) fn files_in(fs: &dyn Fs, directory: &str) -> Vec<String> {
+pub fn files_in(fs: &dyn Fs, directory: &str) -> Vec<String> {
     let mut names: Vec<String> =
         fs.list(directory).expect("it is there").into_iter().map(|entry| entry.name).collect();
     names.sort();
@@ -97,7 +97,7 @@ pub(crate) fn files_in(fs: &dyn Fs, directory: &str) -> Vec<String> {
 }
 
 /// Every file with its bytes.
-pub(crate) fn all_bytes(fs: &dyn Fs) -> Vec<(String, Vec<u8>)> {
+pub fn all_bytes(fs: &dyn Fs) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for directory in ["", "tables", "wal"] {
         for entry in fs.list(directory).unwrap_or_default().into_iter().filter(|entry| !entry.is_dir) {
@@ -111,7 +111,7 @@ pub(crate) fn all_bytes(fs: &dyn Fs) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The bytes of a file.
-pub(crate) fn read_file(fs: &dyn Fs, name: &str) -> Vec<u8> {
+pub fn read_file(fs: &dyn Fs, name: &str) -> Vec<u8> {
     let file = fs.open(name, OpenMode::Read).expect("it is there");
     let mut bytes = vec![0; file.size_bytes().expect("it can be measured") as usize];
     file.read_exact_at(0, &mut bytes).expect("it can be read");

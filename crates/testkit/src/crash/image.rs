@@ -1,7 +1,7 @@
 //! What a crash left behind, and everything that must be so.
 
 use super::ledger::{Floors, Ledger};
-use crate::support::{SOON, contents, files_in, read_file, small};
+use crate::db::{SOON, contents, files_in, read_file, small};
 use isopach::{
     Db, ErrorKind, VerifyOptions,
     engine::codec::{FileHeader, HeaderError},
@@ -18,13 +18,14 @@ type Check = (String, Box<dyn FnOnce() + Send>);
 
 /// Checks images on a thread of its own, a few behind whoever takes them: who takes them holds locks of the
 /// database, and threads that do may open no other.
-pub(crate) struct Checker {
+pub struct Checker {
     sender: Option<SyncSender<Check>>,
     thread: Option<JoinHandle<usize>>,
 }
 
 impl Checker {
-    pub(crate) fn start() -> Checker {
+    /// Starts its thread.
+    pub fn start() -> Checker {
         let (sender, receiver) = sync_channel::<Check>(4);
         let work = move || {
             let mut checked = 0;
@@ -40,13 +41,13 @@ impl Checker {
     }
 
     /// Where to send checks. Sending to a checker that failed does nothing.
-    pub(crate) fn sender(&self) -> SyncSender<Check> {
+    pub fn sender(&self) -> SyncSender<Check> {
         self.sender.clone().expect("it runs")
     }
 
     /// Waits for all checks and returns how many there were, or the panic of the first that failed. Whoever
     /// sends has ended.
-    pub(crate) fn finish(mut self) -> Result<usize, Box<dyn Any + Send>> {
+    pub fn finish(mut self) -> Result<usize, Box<dyn Any + Send>> {
         drop(self.sender.take());
         self.thread.take().expect("it runs").join()
     }
@@ -64,7 +65,7 @@ impl Drop for ToldIfFailed {
 
 /// Opens what a crash left behind, and checks all that must hold. Returns where the prefix ends that
 /// survived.
-pub(crate) fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, floors: Floors, floor: usize) -> usize {
+pub fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, floors: Floors, floor: usize) -> usize {
     match small(fs.clone()).verify(VerifyOptions::new()) {
         Ok(report) => assert!(report.found.is_empty(), "before opening: {:?}", report.found),
         Err(error) => {
