@@ -1,5 +1,7 @@
 //! Oracle, conformance tests and generators for the tests of Isopach.
 
+pub mod allocations;
+
 mod temp_dir;
 
 mod rng;

@@ -1,0 +1,8 @@
+//! What hostile bytes may cost, measured: a program of its own, because its allocator counts.
+
+use testkit::allocations::Counting;
+
+mod allocations;
+
+#[global_allocator]
+static HEAP: Counting = Counting;
