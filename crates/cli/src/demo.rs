@@ -8,7 +8,6 @@
 pub(crate) mod child;
 mod crash;
 mod dataset;
-mod random;
 mod records;
 
 use crate::{
@@ -16,24 +15,25 @@ use crate::{
     database::{self, Depth},
     exit::{self, Failure},
     output::Console,
+    random::{self, Random},
     text,
+    workplace::Workplace,
 };
-use random::Random;
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{path::Path, time::Instant};
 
 /// Runs the demo.
 pub(crate) fn run(args: &DemoArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let seed = args.seed.unwrap_or_else(random::fresh_seed);
     let mut random = Random::new(seed);
-    let directory = Directory::claim(args.dir.as_deref(), &mut Random::new(random::fresh_seed()))?;
+    let directory = match &args.dir {
+        Some(dir) => Workplace::claim("demo", dir)?,
+        None => Workplace::temporary("demo")?,
+    };
+    let dir = directory.path();
     let started = Instant::now();
-    writeln!(console.out(), "demo in {} (repeat with --seed {seed})", directory.path.display())?;
+    writeln!(console.out(), "demo in {} (repeat with --seed {seed})", dir.display())?;
 
-    let result = parts(args, &directory.path, &mut random, console);
+    let result = parts(args, dir, &mut random, console);
 
     match result {
         Ok(()) => {
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &DemoArgs, console: &mut Console<'_>) -> Result<(), Fail
         }
         // Whoever reads the output has gone: nobody asks for the directory any more.
         Err(Failure::ReaderGone) if !args.keep => directory.remove().and(Err(Failure::ReaderGone)),
-        Err(failure) => Err(failure.after(format!("the directory {} is kept", directory.path.display()))),
+        Err(failure) => Err(failure.after(format!("the directory {} is kept", dir.display()))),
     }
 }
 
@@ -89,84 +89,4 @@ fn measured(done: &str, took: &str) -> String {
 fn say(console: &mut Console<'_>, line: &str) -> Result<(), Failure> {
     writeln!(console.out(), "{line}")?;
     Ok(console.out().flush()?)
-}
-
-/// The directory of a demo. Everything in it was made by the demo.
-struct Directory {
-    path: PathBuf,
-    /// Whether the demo made the directory itself, too.
-    is_ours: bool,
-}
-
-impl Directory {
-    /// Takes `asked`, which must be missing or empty, or makes a temporary directory.
-    fn claim(asked: Option<&Path>, random: &mut Random) -> Result<Directory, Failure> {
-        let path = match asked {
-            Some(path) => path.to_owned(),
-            None => std::env::temp_dir().join(format!("isopach-demo-{:016x}", random.next())),
-        };
-        let what = format!("demo in {}", path.display());
-        match fs::create_dir(&path) {
-            Ok(()) => Ok(Directory { path, is_ours: true }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && asked.is_some() => {
-                let mut entries = fs::read_dir(&path).map_err(|error| Failure::io(&what, &error))?;
-                match entries.next() {
-                    None => Ok(Directory { path, is_ours: false }),
-                    Some(_) => Err(Failure::new(exit::FAILURE, what, "the directory is not empty")
-                        .with_hint("name a directory that is missing or empty")),
-                }
-            }
-            Err(error) => Err(Failure::io(what, &error)),
-        }
-    }
-
-    fn remove(self) -> Result<(), Failure> {
-        let removed = if self.is_ours { fs::remove_dir_all(&self.path) } else { self.remove_contents() };
-        removed.map_err(|error| Failure::io(format!("remove {}", self.path.display()), &error))
-    }
-
-    fn remove_contents(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                fs::remove_dir_all(entry.path())?;
-            } else {
-                fs::remove_file(entry.path())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn claim(path: &Path) -> Result<Directory, Failure> {
-        Directory::claim(Some(path), &mut Random::new(1))
-    }
-
-    #[test]
-    fn only_missing_and_empty_directories_are_taken() {
-        let mut random = Random::new(random::fresh_seed());
-        let temporary = Directory::claim(None, &mut random).unwrap();
-        let inner = temporary.path.join("inner");
-
-        let made = claim(&inner).unwrap();
-        assert!(made.is_ours);
-        fs::create_dir(inner.join("db")).unwrap();
-        fs::write(inner.join("db/file"), "x").unwrap();
-        assert!(claim(&inner).is_err(), "it is not empty");
-        made.remove().unwrap();
-        assert!(!inner.exists());
-
-        fs::create_dir(&inner).unwrap();
-        let taken = claim(&inner).unwrap();
-        fs::write(inner.join("file"), "x").unwrap();
-        taken.remove().unwrap();
-        assert!(inner.exists(), "a directory that was there stays");
-        assert_eq!(fs::read_dir(&inner).unwrap().count(), 0);
-
-        temporary.remove().unwrap();
-    }
 }

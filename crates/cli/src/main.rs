@@ -11,8 +11,11 @@ mod database;
 mod demo;
 mod exit;
 mod formats;
+mod killed;
 mod output;
+mod random;
 mod text;
+mod workplace;
 
 use crate::{args::Args, exit::Failure, output::Console};
 use clap::Parser;

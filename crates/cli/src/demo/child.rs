@@ -5,11 +5,11 @@
 //! check every byte without a record of what was written. The writer goes on behind the last batch that it
 //! finds, and prints the number of a batch when the database has acknowledged it, not before.
 
-use super::random::Random;
 use crate::{
     database::{self, Missing},
     exit::{self, Doing, Failure},
     output::Console,
+    random::Random,
 };
 use std::{
     path::Path,

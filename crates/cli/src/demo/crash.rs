@@ -5,15 +5,14 @@
 
 use super::{
     child::{self, BATCH_RECORDS},
-    random::Random,
     say, wrong,
 };
-use crate::{database, exit::Failure, output::Console, text};
+use crate::{database, exit::Failure, killed::Killed, output::Console, random::Random, text};
 use isopach::Slice;
 use std::{
     io::{self, BufRead, BufReader, Read},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::mpsc::{self, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
@@ -126,24 +125,6 @@ fn acknowledged(mut output: impl BufRead, first: u64, begun: &Sender<()>) -> io:
             // The other side may have given up waiting.
             let _ = begun.send(());
         }
-    }
-}
-
-/// A process that does not outlive this value.
-struct Killed(Child);
-
-impl Killed {
-    /// Ends it without warning, and waits until it is gone.
-    fn kill(&mut self) -> io::Result<()> {
-        self.0.kill()?;
-        self.0.wait().map(drop)
-    }
-}
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Only on the way out of an error, or a second time, which does nothing.
-        let _ = self.kill();
     }
 }
 

@@ -5,14 +5,13 @@
 
 use super::{
     dataset::{self, Point},
-    measured,
-    random::Random,
-    say, wrong,
+    measured, say, wrong,
 };
 use crate::{
     database::{self, Missing},
     exit::{Doing, Failure},
     output::Console,
+    random::Random,
     text,
 };
 use isopach::{KeyspaceAt, Slice};
