@@ -53,6 +53,16 @@ pub(crate) enum Command {
     /// The writer that `demo` kills
     #[command(hide = true)]
     DemoChild(DbArgs),
+    /// Kill a busy process again and again, and check that nothing acknowledged is lost
+    ///
+    /// Writers, readers, flushes, compactions and checkpoints work on one database in DIR until the process is
+    /// killed at a random moment. What was acknowledged is counted outside of it. After every kill each key is
+    /// compared, every file checked, every checkpoint opened; then it goes on with the same database. The last
+    /// line says what was tried and what was lost. Exits with 0 only if that is nothing.
+    Torture(TortureArgs),
+    /// The process that `torture` kills
+    #[command(hide = true)]
+    TortureChild(TortureChildArgs),
 }
 
 /// A database.
@@ -204,6 +214,61 @@ pub(crate) struct DemoArgs {
     pub(crate) seed: Option<u64>,
 }
 
+#[derive(ClapArgs, Debug)]
+pub(crate) struct TortureArgs {
+    /// Directory to work in, missing or empty, on the disk to be tried
+    pub(crate) dir: PathBuf,
+    /// How long, 1 to 1,000,000
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub(crate) seconds: u64,
+    /// Threads that write
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) writers: u16,
+    /// Threads that read and check what they see
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=64))]
+    pub(crate) readers: u16,
+    /// Repeat the random choices of an earlier run; the moments of the kills are never the same
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Keep the directory though nothing was lost
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Damage the database after each kill, to see that it is noticed
+    #[arg(long, value_enum, value_name = "HOW", hide = true)]
+    pub(crate) tamper: Option<Tamper>,
+}
+
+/// How the database is damaged between kill and check.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Tamper {
+    /// The end of the log is overwritten with zeros
+    LogEnd,
+    /// The whole directory is replaced by an older copy of itself
+    OldCopy,
+    /// A bit of a table is changed
+    TableBit,
+    /// A table of a checkpoint is removed
+    CheckpointTable,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct TortureChildArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Directory for checkpoints
+    #[arg(long)]
+    pub(crate) checkpoints: PathBuf,
+    /// What the operations follow from
+    #[arg(long)]
+    pub(crate) seed: u64,
+    /// Of each writer, the number of its first operation
+    #[arg(long, value_delimiter = ',', required = true)]
+    pub(crate) from: Vec<u64>,
+    /// Threads that read
+    #[arg(long)]
+    pub(crate) readers: u16,
+}
+
 /// Whether keys and values on the command line are text or hex.
 #[derive(ClapArgs, Clone, Copy, Debug)]
 pub(crate) struct HexArgs {
@@ -282,7 +347,7 @@ mod tests {
     fn help_documents_the_exit_codes() {
         let help = Args::command().render_long_help().to_string();
         assert!(help.contains("corruption found"), "{help}");
-        assert!(!help.contains("demo-child"), "hidden commands stay hidden");
+        assert!(!help.contains("-child"), "hidden commands stay hidden");
     }
 
     #[test]
@@ -315,6 +380,8 @@ mod tests {
             ("isopach load db --keyspace k --format jsonl --batch 0 f", ErrorKind::ValueValidation),
             ("isopach get db a/b key", ErrorKind::ValueValidation),
             ("isopach demo --seconds 0.1", ErrorKind::ValueValidation),
+            ("isopach torture d --seconds 0", ErrorKind::ValueValidation),
+            ("isopach torture --seconds 1", ErrorKind::MissingRequiredArgument),
             ("isopach dance db", ErrorKind::InvalidSubcommand),
         ];
         for (line, kind) in lines {

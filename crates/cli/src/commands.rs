@@ -7,7 +7,7 @@ mod maintain;
 mod scan;
 mod show;
 
-use crate::{args::Command, demo, exit::Failure, output::Console};
+use crate::{args::Command, demo, exit::Failure, output::Console, torture};
 
 /// Runs one command.
 pub(crate) fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -27,5 +27,7 @@ pub(crate) fn run(command: Command, console: &mut Console<'_>) -> Result<(), Fai
         Command::Verify(args) => maintain::verify(&args, console),
         Command::Demo(args) => demo::run(&args, console),
         Command::DemoChild(args) => demo::child::run(&args.db, console),
+        Command::Torture(args) => torture::run(&args, console),
+        Command::TortureChild(args) => torture::child::run(&args),
     }
 }

@@ -9,8 +9,8 @@ use crate::{
     exit::{self, Doing, Failure},
 };
 use isopach::{
-    Db, ErrorKind, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb,
-    VerifyOptions, WriteOptions, engine::codec::FORMAT_VERSION,
+    Db, ErrorKind, EventListener, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level, LevelStats,
+    PerLevel, ReadDb, VerifyOptions, WriteOptions, engine::codec::FORMAT_VERSION,
 };
 use std::{ops::RangeFull, path::Path};
 
@@ -42,6 +42,30 @@ pub(crate) fn write(path: &Path, missing: Missing) -> Result<Db, Failure> {
 /// compactions frequent.
 pub(crate) fn write_with_buffer(path: &Path, write_buffer_bytes: u64) -> Result<Db, Failure> {
     Db::builder(path).write_buffer_bytes(write_buffer_bytes).open().doing(&opening(path))
+}
+
+/// As [`write()`], making a missing one, with everything small, so that memtables are flushed, log segments
+/// freed and tables compacted all the time. `listener` hears of it.
+pub(crate) fn write_small(path: &Path, listener: impl EventListener) -> Result<Db, Failure> {
+    Db::builder(path)
+        .write_buffer_bytes(256 << 10)
+        .max_wal_bytes(2 << 20)
+        .cache_bytes(1 << 20)
+        .memory_budget(16 << 20)
+        .threads(2)
+        .listener(listener)
+        .open()
+        .doing(&opening(path))
+}
+
+/// A keyspace that goes with [`write_small`].
+pub(crate) fn small_keyspace(db: &Db, name: &str) -> Result<Keyspace, Failure> {
+    db.keyspace_with(name, small_tables()).doing(&format!("open keyspace {name}"))
+}
+
+/// Its options.
+pub(crate) fn small_tables() -> KeyspaceOptions {
+    KeyspaceOptions::new().table_bytes(128 << 10).block_bytes(4 << 10)
 }
 
 /// Opens a keyspace of a database that is open for writing.

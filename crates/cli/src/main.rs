@@ -1,7 +1,7 @@
 //! `isopach`: the command line of the Isopach database.
 //!
 //! Parses the arguments, runs one command, turns its result into an exit code. The commands are in
-//! [`commands`] and [`demo`]; every database is opened by [`database`], so that which of them write can be
+//! [`commands`], [`demo`] and [`torture`]; every database is opened by [`database`], so that which of them write can be
 //! read there.
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ mod killed;
 mod output;
 mod random;
 mod text;
+mod torture;
 mod workplace;
 
 use crate::{args::Args, exit::Failure, output::Console};
@@ -27,8 +28,9 @@ use std::{
 fn main() -> ExitCode {
     let args = Args::parse();
     let stdout = io::stdout();
-    let mut console =
-        Console::new(BufWriter::new(stdout.lock()), args.output, stdout.is_terminal(), io::stderr());
+    let is_terminal = stdout.is_terminal();
+    // Not locked: threads of a command may say something as well.
+    let mut console = Console::new(BufWriter::new(stdout), args.output, is_terminal, io::stderr());
 
     let done =
         commands::run(args.command, &mut console).and_then(|()| console.out().flush().map_err(Failure::from));

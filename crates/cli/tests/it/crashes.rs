@@ -76,3 +76,64 @@ fn demo_passes_and_leaves_nothing_unless_asked() {
     let said = scene.fails(1, ["demo", "--dir", "kept"]);
     assert!(said.contains("not empty"), "{said}");
 }
+
+#[test]
+fn torture_loses_nothing_and_says_what_it_tried() {
+    let scene = Scene::new("torture");
+
+    let said = scene.objects(["torture", "d", "--seconds", "4", "--writers", "3", "--readers", "1"]);
+
+    let last = said.last().unwrap();
+    assert_eq!((&last["schema"], &last["lost"]), (&"isopach.torture/1".into(), &0.into()), "{last}");
+    for tried in ["kills", "acknowledged", "checkpoints", "views", "entries", "second_openings_refused"] {
+        assert!(last[tried].as_u64().unwrap() > 0, "{tried}: {last}");
+    }
+    assert!(!scene.path("d").exists(), "it leaves nothing");
+    fs::create_dir(scene.path("full")).unwrap();
+    scene.file("full/file", "x");
+    assert!(scene.fails(1, ["torture", "full"]).contains("not empty"));
+}
+
+#[test]
+fn torture_notices_a_log_that_lost_its_end() {
+    let said = tampered("log-end");
+
+    assert!(said.contains("acknowledged operations of writer"), "{said}");
+}
+
+#[test]
+fn torture_notices_a_database_that_is_an_older_self() {
+    let said = tampered("old-copy");
+
+    assert!(said.contains("acknowledged operations of writer"), "{said}");
+}
+
+#[test]
+fn torture_notices_a_bit_of_a_table() {
+    let said = tampered("table-bit");
+
+    assert!(said.contains(".table"), "{said}");
+}
+
+#[test]
+fn torture_notices_a_checkpoint_that_lacks_a_table() {
+    let said = tampered("checkpoint-table");
+
+    assert!(said.contains("checkpoints/"), "{said}");
+}
+
+/// What a run says whose database is damaged between kill and check. It ends with the first loss.
+fn tampered(how: &str) -> String {
+    let scene = Scene::new(how);
+
+    let output = scene.run(["torture", "d", "--seconds", "120", "--seed", "7", "--tamper", how]);
+
+    let said = String::from_utf8(output.stderr).unwrap();
+    let last = String::from_utf8(output.stdout).unwrap().lines().last().unwrap().to_owned();
+    let last: Value = serde_json::from_str(&last).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(last["lost"].as_u64().unwrap() > 0, "{last}");
+    assert!(said.contains("`isopach torture d --seconds 120 --seed 7 "), "{said}");
+    assert!(scene.path("d/db").exists(), "what is left is kept");
+    said
+}
