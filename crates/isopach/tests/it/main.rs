@@ -14,6 +14,7 @@ mod kill;
 mod lifetimes;
 mod memory;
 mod model;
+mod one_writer;
 mod options;
 mod poison;
 mod power;

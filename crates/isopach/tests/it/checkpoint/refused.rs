@@ -83,6 +83,26 @@ fn an_error_names_the_side_that_it_is_of() {
     assert_eq!(of_directory, Path::new("copy/tables"));
 }
 
+/// A copy would be as good, but whoever set the permissions is asked first.
+#[test]
+fn a_table_that_may_not_be_linked_is_an_error_and_is_not_copied_instead() {
+    let files = MemFs::new();
+    let faulty = FaultFs::new(Arc::new(files.clone()));
+    let db = make_in(&faulty, "db");
+    fill(&db);
+    let expected = contents(&db);
+    faulty.arm(Rule::new(Fault::Fail(Errno::ReadOnly)).on(Call::Link).named("db/tables/*"));
+
+    let error = try_checkpoint(&db, &faulty, "copy").unwrap_err();
+
+    assert_eq!(error.raw_os_error(), Some(30), "{error}");
+    assert!(!files.exists("copy").unwrap());
+    faulty.disarm();
+    assert_eq!(contents(&db), expected);
+    checkpoint(&db, &faulty, "copy");
+    assert_eq!(contents(&open_in(&files, "copy")), expected);
+}
+
 /// The sync of the last rename fails, and so does taking the rename back: it may be durable, so nothing is
 /// removed.
 #[test]
