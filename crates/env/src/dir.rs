@@ -20,19 +20,14 @@ pub struct SubDir {
 }
 
 impl SubDir {
-    /// Makes the directory `name` of `fs`, atomically, and syncs its entry in the parent.
+    /// Makes the directory `name` of `fs`, atomically. Its entry is durable after [`Fs::sync_parent`].
     ///
     /// # Errors
     ///
     /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the parent
-    /// is missing. If the sync fails, the directory is removed again, as far as that works.
-    pub fn create(fs: Arc<dyn Fs>, name: &str, site: SyncSite) -> IoResult<SubDir> {
-        let parent = Name::parse(name)?.parent();
+    /// is missing.
+    pub fn create(fs: Arc<dyn Fs>, name: &str) -> IoResult<SubDir> {
         fs.create_dir(name)?;
-        if let Err(error) = fs.sync_dir(parent.as_str(), site) {
-            let _ = fs.remove_dir(name); // Made above, and empty.
-            return Err(error);
-        }
         Ok(SubDir { fs, dir: name.into() })
     }
 
@@ -129,7 +124,7 @@ impl Fs for SubDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Call, Errno, Fault, FaultFs, IoErrorKind, MemFs, Rule, WriteOrigin};
+    use crate::{IoErrorKind, MemFs, WriteOrigin};
 
     const SITE: SyncSite = SyncSite("test");
     const LOG: CreateOptions = CreateOptions::new(WriteOrigin::Log);
@@ -137,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_made_inside_lies_below_the_directory() {
         let fs = MemFs::new();
-        let dir = SubDir::create(Arc::new(fs.clone()), "db", SITE).expect("new");
+        let dir = SubDir::create(Arc::new(fs.clone()), "db").expect("new");
 
         dir.create_dir("tables").expect("new");
         dir.create("tables/a", &LOG).expect("new");
@@ -151,7 +146,7 @@ mod tests {
     fn no_name_leads_out() {
         let fs = Arc::new(MemFs::new());
         fs.create("outside", &LOG).expect("new");
-        let dir = SubDir::create(fs, "db", SITE).expect("new");
+        let dir = SubDir::create(fs, "db").expect("new");
 
         for name in ["", "/outside", "../outside", "a/../../outside"] {
             let kind = dir.open(name, OpenMode::Read).map_err(|error| error.kind());
@@ -167,37 +162,24 @@ mod tests {
 
         assert_eq!(kind_of(SubDir::open(Arc::clone(&fs), "db")), Some(IoErrorKind::NotFound));
         assert_eq!(kind_of(SubDir::open(Arc::clone(&fs), "file")), Some(IoErrorKind::NotADirectory));
-        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "a/db", SITE)), Some(IoErrorKind::NotFound));
-        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db", SITE)), None);
-        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db", SITE)), Some(IoErrorKind::AlreadyExists));
+        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "a/db")), Some(IoErrorKind::NotFound));
+        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db")), None);
+        assert_eq!(kind_of(SubDir::create(Arc::clone(&fs), "db")), Some(IoErrorKind::AlreadyExists));
         assert_eq!(kind_of(SubDir::open(fs, "db")), None);
     }
 
     #[test]
-    fn a_directory_whose_entry_cannot_be_synced_is_removed_again() {
-        let fs = FaultFs::new(Arc::new(MemFs::new()));
-        fs.arm(Rule::new(Fault::Fail(Errno::Io)).on(Call::SyncDir).times(1));
-        let shared: Arc<dyn Fs> = Arc::new(fs.clone());
-
-        let error = SubDir::create(Arc::clone(&shared), "db", SITE).map(drop);
-
-        assert_eq!(error, Err(Errno::Io.error()));
-        assert_eq!(fs.exists("db"), Ok(false));
-        assert!(SubDir::create(shared, "db", SITE).is_ok());
-    }
-
-    #[test]
-    fn making_it_and_syncing_its_parent_sync_the_directory_that_holds_it() {
+    fn syncing_its_parent_syncs_the_directory_that_holds_it() {
         let fs = Arc::new(SyncLog::default());
         fs.inner.create_dir("a").expect("new");
 
-        let outer = SubDir::create(Arc::clone(&fs) as Arc<dyn Fs>, "a/db", SITE).expect("new");
+        let outer = SubDir::create(Arc::clone(&fs) as Arc<dyn Fs>, "a/db").expect("new");
         outer.sync_parent(SITE).expect("in memory");
-        let inner = SubDir::create(Arc::new(outer), "copy", SITE).expect("new");
+        let inner = SubDir::create(Arc::new(outer), "copy").expect("new");
         inner.sync_parent(SITE).expect("in memory");
         inner.sync_dir("", SITE).expect("in memory");
 
-        assert_eq!(*fs.synced.lock(), ["a", "a", "a/db", "a/db", "a/db/copy"]);
+        assert_eq!(*fs.synced.lock(), ["a", "a/db", "a/db/copy"]);
     }
 
     /// Notes which directories are synced.

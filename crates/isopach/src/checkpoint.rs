@@ -76,8 +76,7 @@ impl<'a> Claim<'a> {
         let mut suspects = inner_names(&**fs, name).map_err(in_target)?;
         suspects.retain(|suspect| own.exists(suspect) == Ok(false));
 
-        let target =
-            SubDir::create(Arc::clone(fs), name, SyncSite("checkpoint.target")).map_err(in_target)?;
+        let target = SubDir::create(Arc::clone(fs), name).map_err(in_target)?;
         let claim = Claim { fs: &**fs, name, target: Arc::new(target), is_kept: false };
         if suspects.iter().any(|suspect| own.exists(suspect) == Ok(true)) {
             return Err(inside_itself(path));

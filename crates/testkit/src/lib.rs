@@ -16,6 +16,8 @@ pub mod db;
 
 pub mod crash;
 
+pub mod mutate;
+
 pub use oracle::{Contents, Entries, Op, Oracle, SpaceId};
 pub use rng::{Rng, seeds};
 pub use temp_dir::TempDir;

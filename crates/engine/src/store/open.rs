@@ -4,7 +4,7 @@
 
 use super::{
     CHANGES, Store, StoreInner, TREES, TreeSlot,
-    directory::{DIRECTORIES, LOCK, State, Survey, read_identity, write_identity},
+    directory::{LOCK, State, Survey, read_identity, write_identity},
 };
 use crate::{
     cache::{BlockCache, OpenTables},
@@ -86,9 +86,6 @@ fn create(
     for directory in survey.missing_directories() {
         env.fs.create_dir(directory).map_err(io(directory))?;
     }
-    for directory in DIRECTORIES {
-        env.fs.sync_dir(directory, SyncSite("create.directory")).map_err(io(directory))?;
-    }
     let database = new_uuid(&*env.entropy)?;
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let draw = uuid_source(&env);
@@ -97,8 +94,9 @@ fn create(
     // to.
     let number = next_number(survey.manifests.last().copied().unwrap_or(0))?;
     let manifest = Manifest::start(fs, registry.clone(), database, draw, number, Catalog::default())?;
-    write_identity(&*env.fs, new_uuid(&*env.entropy)?, database)?;
+    // Before the store exists: whoever finds it, after a crash here, takes its directory for durable.
     env.fs.sync_parent(SyncSite("create.parent")).map_err(io("its parent directory"))?;
+    write_identity(&*env.fs, new_uuid(&*env.entropy)?, database)?;
     discard_old_manifests(&registry, survey, number);
     assemble(env, options, database, registry, Catalog::default(), Some(manifest), lock)
 }
@@ -114,10 +112,8 @@ fn open_to_write(
     let database = read_identity(&*env.fs)?;
     let catalog = replay(&*env.fs, number, database)?.catalog;
     for directory in survey.missing_directories() {
-        // Lost while empty, by a copy for one: what is created in it needs its name to be durable.
-        let made =
-            env.fs.create_dir(directory).and_then(|()| env.fs.sync_dir("", SyncSite("open.directory")));
-        made.map_err(|error| Error::io(error, "create the directory", directory))?;
+        // Lost while empty, by a copy for one. Its name is durable with that of the new manifest.
+        env.fs.create_dir(directory).map_err(|error| Error::io(error, "create the directory", directory))?;
     }
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let next = next_number(number)?;

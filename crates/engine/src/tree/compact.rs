@@ -17,7 +17,7 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
-use isopach_env::{SyncSite, WriteOrigin};
+use isopach_env::WriteOrigin;
 
 /// What a job did.
 #[derive(Clone, Debug)]
@@ -139,7 +139,6 @@ impl Tree {
             level: plan.to,
             age,
             origin: WriteOrigin::CompactionTable,
-            site: SyncSite("compaction.directory"),
             lineage: inputs.iter().flat_map(|(_, run)| run.iter().map(|table| table.uuid)).collect(),
             replay_point: state.replay_point,
         };

@@ -10,7 +10,7 @@ use crate::{
     version::{Added, RunAge},
 };
 use alloc::{sync::Arc, vec::Vec};
-use isopach_env::{Fs, SyncSite, WriteOrigin};
+use isopach_env::{Fs, WriteOrigin};
 
 /// The memtables of a tree at one moment.
 pub(crate) struct MemtablePin {
@@ -48,7 +48,6 @@ impl MemtablePin {
             level: Level(0),
             age,
             origin: WriteOrigin::Checkpoint,
-            site: SyncSite("checkpoint.directory"),
             lineage: Vec::new(),
             replay_point: upto,
         };

@@ -15,7 +15,7 @@ use crate::{
 };
 use alloc::{sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
-use isopach_env::{SyncSite, WriteOrigin};
+use isopach_env::WriteOrigin;
 
 /// Result of a flush.
 #[derive(Clone, Debug)]
@@ -67,7 +67,6 @@ impl Tree {
             level: Level(0),
             age,
             origin: WriteOrigin::FlushTable,
-            site: SyncSite("flush.directory"),
             lineage: Vec::new(),
             replay_point,
         };

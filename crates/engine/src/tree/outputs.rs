@@ -20,7 +20,6 @@ pub(super) struct Target {
     pub(super) level: Level,
     pub(super) age: RunAge,
     pub(super) origin: WriteOrigin,
-    pub(super) site: SyncSite,
     /// Uuids of the tables they are made of.
     pub(super) lineage: Vec<Uuid>,
     /// Everything up to here is in tables once they are installed.
@@ -113,7 +112,7 @@ impl Tree {
             written.0.push(self.finish_table(table)?);
         }
         if !written.0.is_empty() {
-            let synced = self.0.context.env.fs.sync_dir(table::TABLES_DIR, target.site);
+            let synced = self.0.context.env.fs.sync_dir(table::TABLES_DIR, directory_site(target.origin));
             // Entries that other jobs made may be lost with these, and their syncs would not tell.
             synced.map_err(|error| {
                 let error = Error::io(error, "sync the directory", table::TABLES_DIR);
@@ -169,5 +168,13 @@ impl Tree {
         let meta = unfinished.writer.take().expect("not finished yet").finish()?;
         let hold = unfinished.hold.take().expect("held until finished");
         Ok(TableRef::new(&self.0.context.tables, hold, Arc::new(meta)))
+    }
+}
+
+/// The name of the sync of the directory of tables.
+const fn directory_site(origin: WriteOrigin) -> SyncSite {
+    match origin {
+        WriteOrigin::FlushTable => SyncSite("flush.directory"),
+        _ => SyncSite("compaction.directory"),
     }
 }

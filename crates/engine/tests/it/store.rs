@@ -81,8 +81,6 @@ fn the_identity_is_written_last_and_everything_before_it_is_durable() {
             "Lock LOCK",
             "CreateDir tables",
             "CreateDir wal",
-            "SyncDir tables",
-            "SyncDir wal",
             "Remove MANIFEST-000001.tmp",
             "Create MANIFEST-000001.tmp",
             "Write MANIFEST-000001.tmp",
@@ -90,13 +88,13 @@ fn the_identity_is_written_last_and_everything_before_it_is_durable() {
             "Sync MANIFEST-000001.tmp",
             "Rename MANIFEST-000001",
             "SyncDir ",
+            "SyncDir ..",
             "Remove IDENTITY.tmp",
             "Create IDENTITY.tmp",
             "Write IDENTITY.tmp",
             "Sync IDENTITY.tmp",
             "Rename IDENTITY",
             "SyncDir ",
-            "SyncDir ..",
         ]
     );
 }

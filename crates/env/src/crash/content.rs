@@ -29,6 +29,14 @@ impl Content {
         self.get(number).cloned()
     }
 
+    /// Those that were written, by number.
+    pub(super) fn sectors(&self) -> impl Iterator<Item = (u64, Sector)> + '_ {
+        self.chunks.iter().flat_map(|(&first, chunk)| {
+            let numbered = (first..).zip(chunk.iter());
+            numbered.filter_map(|(number, sector)| Some((number, sector.clone()?)))
+        })
+    }
+
     fn get(&self, number: u64) -> Option<&Sector> {
         let (chunk, index) = chunk_of(number);
         self.chunks.get(&chunk)?[index].as_ref()

@@ -52,6 +52,20 @@ impl Fs for CrashFs {
         Ok(())
     }
 
+    fn reflink_to(&self, from: &str, target: &dyn Fs, to: &str) -> IoResult<()> {
+        let (target, to) = target.locate::<CrashFs>(to)?;
+        if !Arc::ptr_eq(&self.0, &target.0) {
+            return Err(IoErrorKind::CrossDevice.into());
+        }
+        let (from, to) = (Name::parse(from)?, Name::parse(&to)?);
+        self.take(|state| {
+            let (source, place) = (state.file(from)?, state.free_place(to)?);
+            let (from, to) = (from.as_str().into(), to.as_str().into());
+            Ok(Some(Change::Clone { from, to, source, place, node: state.next }))
+        })?;
+        Ok(())
+    }
+
     fn list(&self, dir: &str) -> IoResult<Vec<DirEntry>> {
         let dir = Name::parse_dir(dir)?;
         let live = self.live();

@@ -197,6 +197,11 @@ impl State {
                 self.enter(step, place, *node);
             }
             Change::Link { place, node, .. } => self.enter(step, place, *node),
+            Change::Clone { to, source, place, node, .. } => {
+                let clone = FileNode::clone_of(&self.file_node(*source).now, Arc::clone(to), step);
+                self.nodes.insert(*node, Node::File(Arc::new(clone)));
+                self.enter(step, place, *node);
+            }
             Change::RemoveFile { place, .. } | Change::RemoveDir { place, .. } => {
                 self.dir_mut(place.dir).change(step, EntryChange::Remove(Arc::clone(&place.part)));
             }
@@ -266,6 +271,16 @@ impl FileNode {
             was_synced: true,
             ..FileNode::default()
         }
+    }
+
+    /// A new file that has this content, none of which is durable.
+    fn clone_of(content: &Arc<Content>, name: Arc<str>, step: u64) -> FileNode {
+        let mut clone = FileNode { name, now: Arc::clone(content), ..FileNode::default() };
+        clone.sizes.push(Unsynced { step, is_muted: false, value: content.size_bytes() });
+        for (number, sector) in content.sectors() {
+            note(&mut clone.sectors, step, number, Some(sector));
+        }
+        clone
     }
 
     fn write_at(&mut self, step: u64, offset: u64, data: &[u8]) {

@@ -16,6 +16,8 @@ pub enum Step<'a> {
     CreateDir(&'a str),
     /// A file gets a second name.
     Link(&'a str, &'a str),
+    /// A file becomes the clone of another.
+    Clone(&'a str, &'a str),
     /// A name of a file goes.
     RemoveFile(&'a str),
     /// A directory goes.
@@ -49,6 +51,7 @@ impl fmt::Display for Step<'_> {
             Step::Create(name) => write!(f, "create {name}"),
             Step::CreateDir(name) => write!(f, "create_dir {name}"),
             Step::Link(from, to) => write!(f, "link {from} {to}"),
+            Step::Clone(from, to) => write!(f, "clone {from} {to}"),
             Step::RemoveFile(name) => write!(f, "remove_file {name}"),
             Step::RemoveDir(name) => write!(f, "remove_dir {name}"),
             Step::Rename(from, to) => write!(f, "rename {from} {to}"),
@@ -68,6 +71,7 @@ pub(super) enum Change {
     Create { name: Arc<str>, place: Place, node: NodeId },
     CreateDir { name: Arc<str>, place: Place, node: NodeId },
     Link { from: Arc<str>, to: Arc<str>, place: Place, node: NodeId },
+    Clone { from: Arc<str>, to: Arc<str>, source: NodeId, place: Place, node: NodeId },
     RemoveFile { name: Arc<str>, place: Place },
     RemoveDir { name: Arc<str>, place: Place },
     Rename { from: Arc<str>, to: Arc<str>, from_place: Place, to_place: Place, node: NodeId },
@@ -90,6 +94,7 @@ impl Change {
             Change::Create { name, .. } => Step::Create(name),
             Change::CreateDir { name, .. } => Step::CreateDir(name),
             Change::Link { from, to, .. } => Step::Link(from, to),
+            Change::Clone { from, to, .. } => Step::Clone(from, to),
             Change::RemoveFile { name, .. } => Step::RemoveFile(name),
             Change::RemoveDir { name, .. } => Step::RemoveDir(name),
             Change::Rename { from, to, .. } => Step::Rename(from, to),

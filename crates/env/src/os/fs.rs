@@ -46,20 +46,16 @@ impl OsFs {
         Ok(OsFs { root: root.into(), ledger: Arc::new(Ledger::new()) })
     }
 
-    /// Makes the directory `root`, atomically, and syncs its entry in the parent.
+    /// Makes the directory `root`, atomically. Its entry is durable after [`Fs::sync_parent`].
     ///
     /// # Errors
     ///
     /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the parent
-    /// is missing. If the sync fails, the directory is removed again, as far as that works.
-    pub fn create(root: impl AsRef<Path>, site: SyncSite) -> IoResult<OsFs> {
+    /// is missing.
+    pub fn create(root: impl AsRef<Path>) -> IoResult<OsFs> {
         let root = root.as_ref();
         make_dir(root)?;
-        let synced = OsFs::new(root).and_then(|fs| fs.sync_parent(site).map(|()| fs));
-        if synced.is_err() {
-            let _ = uninterrupted(|| fs::remove_dir(root)); // Made above, and empty.
-        }
-        synced
+        OsFs::new(root)
     }
 
     /// The directory: absolute, without symbolic links.

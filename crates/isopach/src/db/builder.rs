@@ -9,7 +9,7 @@ use crate::{
     recovery::{Opening, Progress, ProgressHook, open, open_read_only},
     verify::{VerifyOptions, VerifyReport, verify_closed},
 };
-use isopach_env::{Env, IoErrorKind, OsFs, SyncSite};
+use isopach_env::{Env, IoErrorKind, OsFs};
 use std::{
     fmt,
     ops::ControlFlow,
@@ -192,7 +192,7 @@ fn os_env(path: &Path, create: bool) -> Result<Env> {
         Error::new(kind, message).in_directory(path)
     };
     if create {
-        match OsFs::create(path, SyncSite("create.root")) {
+        match OsFs::create(path) {
             Err(error) if error.kind() != IoErrorKind::AlreadyExists => return Err(failed("create", error)),
             _ => {}
         }

@@ -17,10 +17,10 @@ use isopach_engine::{
 use isopach_env::{CreateOptions, File, IoErrorKind, SyncMode, SyncSite, WriteOrigin};
 use std::sync::Arc;
 
-/// The directory is synced when a segment is created.
-pub(super) const SYNC_DIR: SyncSite = SyncSite("wal.dir");
+/// The entry of a new segment.
+const SYNC_NAME: SyncSite = SyncSite("wal.name");
 /// The first record of a segment that hides what lies before it.
-pub(super) const SYNC_START: SyncSite = SyncSite("wal.start");
+const SYNC_HIDING: SyncSite = SyncSite("wal.hiding");
 
 /// Where appends go.
 pub(super) struct Place {
@@ -176,10 +176,10 @@ impl Wal {
     }
 
     fn sync_opening(&self, blank: &Blank, hides_garbage: bool) -> Result<()> {
-        let synced = self.env.fs.sync_dir(WAL_DIR, SYNC_DIR);
+        let synced = self.env.fs.sync_dir(WAL_DIR, SYNC_NAME);
         synced.map_err(|error| Error::io(error, "sync", WAL_DIR))?;
         if hides_garbage {
-            let synced = blank.file.sync(SyncMode::Durable, SYNC_START);
+            let synced = blank.file.sync(SyncMode::Durable, SYNC_HIDING);
             synced.map_err(|error| Error::io(error, "sync", segment_name(blank.number)))?;
         }
         Ok(())

@@ -15,7 +15,7 @@
 use super::{
     Wal, WalOptions,
     append::Appender,
-    begin::{Blank, Place, SYNC_DIR, SYNC_START, allocate},
+    begin::{Blank, Place, allocate},
     record::Start,
     recover::{Recovered, RecoveredSegment},
     replay::{LogRecord, read_records},
@@ -35,7 +35,11 @@ use isopach_env::{
 use std::{collections::VecDeque, sync::Arc};
 
 /// The copies, before the first record that makes them log.
-pub(super) const SYNC_COPIES: SyncSite = SyncSite("wal.copies");
+const SYNC_COPIES: SyncSite = SyncSite("wal.copies");
+/// Their segment's entry.
+const SYNC_COPIES_NAME: SyncSite = SyncSite("wal.copies_name");
+/// The first record that makes them log.
+const SYNC_COPIES_START: SyncSite = SyncSite("wal.copies_start");
 
 /// Copies are written about this many bytes at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -243,12 +247,12 @@ impl Copies {
         if self.seqnos.is_some() {
             self.sync(SYNC_COPIES)?;
         }
-        wal.env.fs.sync_dir(WAL_DIR, SYNC_DIR).map_err(|error| Error::io(error, "sync", WAL_DIR))?;
+        wal.env.fs.sync_dir(WAL_DIR, SYNC_COPIES_NAME).map_err(|error| Error::io(error, "sync", WAL_DIR))?;
 
         let mut opening = Vec::new();
         encode_start(&mut opening, self.salt, start, self.synced_upto);
         self.blank.file.write_at(START_AT, &opening).map_err(|error| self.failed("write", error))?;
-        self.sync(SYNC_START) // The commit point: before it a crash finds the old tail, after it the copies.
+        self.sync(SYNC_COPIES_START) // The commit point: before it a crash finds the old tail, after it the copies.
     }
 
     fn sync(&self, site: SyncSite) -> Result<()> {

@@ -1,105 +1,72 @@
 //! The process dies at every step that changes a file: everything written until then is kept.
 
 mod late_edit;
+mod small_workloads;
 
 use isopach::{
     Durability, WriteOptions,
-    env::{CrashFs, Fs, MemFs, OpenMode, Step},
+    env::{CrashFs, MemFs},
 };
-use std::panic::resume_unwind;
 use testkit::{
     Rng,
-    crash::{Checker, Ledger, Writer, check_image},
+    crash::{Act, Crash, Explored, Ledger, Pace, Plan, Promised, Run, Writer, check_image, explore},
     db::small,
     seeds,
 };
 
-/// Runs `work` on files whose every step is a crash: the state before it, and of a write also the state in the
-/// middle of it. Returns the number of crashes that were looked at.
-fn crash_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&CrashFs, &Ledger)) -> usize {
-    let fs = CrashFs::new();
-    let (ledger, checker) = (Ledger::default(), Checker::start());
-    let (sender, watched, files) = (checker.sender(), ledger.clone(), fs.clone());
-    fs.watch(move |number, step| {
-        let mut rng = Rng::new(seed ^ number);
-        if !rng.one_in(one_in) {
-            return Ok(());
-        }
-        let floors = watched.floors(); // Before the image: what is acknowledged from here on may be missing.
-        let image = files.kill();
-        let label = format!("ISOPACH_SEED={seed}, step {number}, before {step}");
-        let torn = torn_write(&image, step, &mut rng);
-        for (label, image) in [(label.clone(), Some(image)), (format!("{label}, torn"), torn)] {
-            let (ledger, floor) = (watched.clone(), floors.acknowledged);
-            if let Some(image) = image {
-                let check = move || {
-                    check_image(&image, &ledger, floors, floor);
-                };
-                let _ = sender.send((label, Box::new(check)));
-            }
-        }
-        Ok(())
-    });
-    work(&fs, &ledger);
-    fs.unwatch(); // The watcher goes with its sender.
-    checker.finish().unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-/// The image with the first part of a write, if the step is one.
-fn torn_write(image: &CrashFs, step: Step<'_>, rng: &mut Rng) -> Option<CrashFs> {
-    let Step::Write(name, offset, data) = step else {
-        return None;
-    };
-    if !rng.one_in(3) {
-        return None;
-    }
-    let torn = image.kill();
-    let file = torn.open(name, OpenMode::ReadWrite).ok()?;
-    file.write_at(offset, &data[..rng.below(data.len())]).expect("in memory");
-    Some(torn)
+/// Does `work` with a new database whose process dies at one step of so many.
+fn crash_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&mut Run<CrashFs>)) -> Explored {
+    let files = CrashFs::new();
+    let mut run = Run::new(&files, &Ledger::default(), Pace::Free, Rng::new(seed));
+    let explored = explore(&files, &mut run, Plan::new(seed, Crash::Process).one_in(one_in), work);
+    explored.unwrap_or_else(|violation| panic!("{violation}"))
 }
 
 #[test]
 fn a_crash_at_any_step_of_mixed_work_keeps_every_acknowledged_commit() {
     for seed in seeds(1) {
-        let crashes = crash_at_every_step(seed, 1, |fs, ledger| {
-            let mut rng = Rng::new(seed);
-            let db = small(fs.clone()).open().unwrap();
-            Writer::new(&db, ledger, rng.fork()).run(50);
-            db.close().unwrap();
+        let explored = crash_at_every_step(seed, 1, |run| {
+            run.perform_any(50);
+            run.close();
             // Opening, recovery and closing are steps too.
-            let db = small(fs.clone()).open().unwrap();
-            Writer::new(&db, ledger, rng.fork()).run(30);
-            drop(db);
+            run.perform_any(30);
+            run.abandon();
         });
-        assert!(crashes > 200, "{crashes} crashes");
+        assert!(explored.images > 200, "{explored}");
     }
 }
 
 #[test]
 fn a_crash_at_any_step_of_rotation_flush_and_compaction_keeps_every_acknowledged_commit() {
     for seed in seeds(1) {
-        let crashes = crash_at_every_step(seed, 3, |fs, ledger| {
-            let db = small(fs.clone()).open().unwrap();
-            Writer::new(&db, ledger, Rng::new(seed)).fill(600);
-            assert!(db.stats().keyspaces.iter().any(|keyspace| keyspace.tree.compactions > 0));
-            db.close().unwrap();
+        let explored = crash_at_every_step(seed, 3, |run| {
+            run.perform(&[Act::Batch; 600]);
+            assert!(run.db().stats().keyspaces.iter().any(|keyspace| keyspace.tree.compactions > 0));
+            run.close();
         });
-        assert!(crashes > 200, "{crashes} crashes");
+        assert!(explored.images > 200, "{explored}");
     }
 }
 
 #[test]
 fn a_crash_at_any_step_of_making_and_dropping_keyspaces_keeps_every_acknowledged_one() {
     for seed in seeds(1) {
-        crash_at_every_step(seed, 1, |fs, ledger| {
-            let db = small(fs.clone()).open().unwrap();
-            let mut writer = Writer::new(&db, ledger, Rng::new(seed));
-            for _ in 0..5 {
-                writer.make_and_drop();
-            }
-            db.close().unwrap();
+        crash_at_every_step(seed, 1, |run| {
+            run.perform(
+                &[Act::Create, Act::Put, Act::Drop, Act::Create, Act::Batch, Act::Flush, Act::Drop].repeat(5),
+            );
+            run.close();
         });
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_checkpoint_keeps_every_acknowledged_commit_and_copy() {
+    for seed in seeds(1) {
+        let explored = crash_at_every_step(seed, 1, |run| {
+            run.perform(&[Act::Fill, Act::Batch, Act::Checkpoint, Act::Batch, Act::Checkpoint, Act::Reopen]);
+        });
+        assert!(explored.images > 50, "{explored}");
     }
 }
 
@@ -122,7 +89,7 @@ fn a_crash_at_any_step_of_recovery_keeps_every_acknowledged_commit() {
             let next = images[rng.below(images.len())].files.kill();
             for moment in images.drain(..) {
                 eprintln!("depth {depth}, before step {:?}", moment.next.map(|(number, _)| number));
-                check_image(&moment.files, &ledger, floors, floors.acknowledged);
+                check_image(&moment.files, &ledger, Promised { floor: floors.acknowledged, floors });
             }
             image = next;
         }

@@ -8,7 +8,7 @@ mod driver;
 use driver::Driver;
 use isopach::{
     Compression, Durability, FilterPolicy, PerLevel,
-    env::{Env, MemFs, OsFs, SyncSite},
+    env::{Env, MemFs, OsFs},
 };
 use option_set::OptionSet;
 use testkit::db::env_of;
@@ -76,7 +76,7 @@ fn one_run_of_operations_has_the_same_answers_under_every_set_of_options() {
 fn random_operations_on_files_of_the_system_are_answered_as_by_the_oracle() {
     for seed in seeds(1) {
         let dir = TempDir::new();
-        let fs = OsFs::create(dir.path().join("db"), SyncSite("test")).unwrap();
+        let fs = OsFs::create(dir.path().join("db")).unwrap();
         run(seed, 500, OptionSet::default(), env_of(fs));
     }
 }

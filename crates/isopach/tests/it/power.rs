@@ -2,143 +2,113 @@
 
 use isopach::{
     Db, Durability, WriteOptions,
-    env::{Call, CrashFs, Fault, FaultFs, File, Fs, OpenMode, Rule, Step, Survival, SyncSite},
+    env::{Call, CrashFs, Fault, FaultFs, File, Fs, OpenMode, Rule, Survival},
 };
-use std::{
-    any::Any,
-    panic::resume_unwind,
-    sync::{Arc, Mutex, mpsc},
-};
+use std::sync::Arc;
 use testkit::{
     Op, Rng,
-    crash::{Checker, Floors, Ledger, Writer, check_image},
-    db::{contents, entries, small, synced, tiny_tables},
+    crash::{
+        Act, Crash, Explored, Ledger, Pace, Plan, Promised, Run, check_a_second_crash, check_image, explore,
+    },
+    db::{entries, small, synced, tiny_tables},
     seeds,
 };
 
-/// Images of one step.
-const IMAGES: usize = 2;
-
-/// Runs `work` on files whose every step may be the last. Returns the number of images that were looked at.
-fn lose_power_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&CrashFs, &Ledger)) -> usize {
-    let outcome = lose_power(CrashFs::new(), seed, one_in, work);
-    outcome.unwrap_or_else(|panic| resume_unwind(panic))
-}
-
-fn lose_power(
-    fs: CrashFs,
-    seed: u64,
-    one_in: usize,
-    work: impl FnOnce(&CrashFs, &Ledger),
-) -> Result<usize, Box<dyn Any + Send>> {
-    let (ledger, checker) = (Ledger::default(), Checker::start());
-    let (sender, watched, files) = (checker.sender(), ledger.clone(), fs.clone());
-    fs.watch(move |number, step| {
-        let mut rng = Rng::new(seed ^ number);
-        if !rng.one_in(one_in) {
-            return Ok(());
-        }
-        let floors = watched.floors(); // Before the image: what is acknowledged from here on may be missing.
-        for image_number in 0..IMAGES {
-            let image = files.crash(rng.word());
-            let label = format!("ISOPACH_SEED={seed}, step {number}.{image_number}, before {step}");
-            let (ledger, mut rng) = (watched.clone(), rng.fork());
-            let check = move || {
-                if rng.one_in(8) {
-                    check_power_loss_in_recovery(&image, &ledger, floors, &mut rng);
-                } else {
-                    check_image(&image, &ledger, floors, floors.durable);
-                }
-            };
-            let _ = sender.send((label, Box::new(check)));
-        }
-        Ok(())
-    });
-    work(&fs, &ledger);
-    fs.unwatch(); // The watcher goes with its sender.
-    checker.finish()
-}
-
-/// Opens an image on files that may lose power themselves, and checks what is left of some of its steps.
-fn check_power_loss_in_recovery(image: &CrashFs, ledger: &Ledger, floors: Floors, rng: &mut Rng) {
-    let (source, seed) = (image.clone(), rng.word());
-    let (sender, images) = mpsc::channel();
-    let sender = Mutex::new(sender);
-    image.watch(move |number, step| {
-        let mut rng = Rng::new(seed ^ number);
-        if rng.one_in(4) {
-            let _ = sender.lock().unwrap().send((number, step.to_string(), source.crash(rng.word())));
-        }
-        Ok(())
-    });
-    let db = small(image.clone()).open().expect("a database opens after any crash");
-    let survived = ledger.check(contents(&db), floors.durable);
-    let is_all_durable = db.durable_seqno() == db.seqno();
-    let opened = image.crash(rng.word());
-    image.unwatch();
-    drop(db);
-    for (number, step, image) in images {
-        eprintln!("in recovery, step {number}, before {step}");
-        check_image(&image, ledger, floors, floors.durable);
-    }
-    eprintln!("after recovery");
-    let floor = if is_all_durable { survived } else { floors.durable };
-    check_image(&opened, ledger, floors, floor);
+/// Does `work` with a new database whose every step may be the last before the power goes.
+fn lose_power_at_every_step(seed: u64, one_in: usize, work: impl FnOnce(&mut Run<CrashFs>)) -> Explored {
+    let files = CrashFs::new();
+    let mut run = Run::new(&files, &Ledger::default(), Pace::Free, Rng::new(seed));
+    let explored =
+        explore(&files, &mut run, Plan::new(seed, Crash::Power { images: 2 }).one_in(one_in), work);
+    explored.unwrap_or_else(|violation| panic!("{violation}"))
 }
 
 #[test]
 fn a_power_loss_at_any_step_of_mixed_work_leaves_a_prefix_with_all_that_was_synced() {
     for seed in seeds(1) {
-        let images = lose_power_at_every_step(seed, 1, |fs, ledger| {
-            let mut rng = Rng::new(seed);
-            let db = small(fs.clone()).open().unwrap();
-            Writer::new(&db, ledger, rng.fork()).run(50);
-            db.close().unwrap();
-            ledger.all_is_durable();
-            let db = small(fs.clone()).open().unwrap();
-            Writer::new(&db, ledger, rng.fork()).run(25);
-            drop(db);
+        let explored = lose_power_at_every_step(seed, 1, |run| {
+            run.perform_any(50);
+            run.close();
+            run.perform_any(25);
+            run.abandon();
         });
-        assert!(images > 200, "{images} images");
+        assert!(explored.images > 200, "{explored}");
     }
 }
 
 #[test]
 fn a_power_loss_at_any_step_of_rotation_flush_and_compaction_leaves_a_prefix() {
     for seed in seeds(1) {
-        let images = lose_power_at_every_step(seed, 12, |fs, ledger| {
-            let db = small(fs.clone()).open().unwrap();
-            Writer::new(&db, ledger, Rng::new(seed)).fill(500);
-            assert!(db.stats().keyspaces.iter().any(|keyspace| keyspace.tree.compactions > 0));
-            db.close().unwrap();
+        let explored = lose_power_at_every_step(seed, 12, |run| {
+            run.perform(&[Act::Batch; 500]);
+            assert!(run.db().stats().keyspaces.iter().any(|keyspace| keyspace.tree.compactions > 0));
+            run.close();
         });
-        assert!(images > 50, "{images} images");
+        assert!(explored.images > 50, "{explored}");
     }
 }
 
 #[test]
 fn a_power_loss_at_any_step_of_making_and_dropping_keyspaces_leaves_a_prefix() {
     for seed in seeds(1) {
-        lose_power_at_every_step(seed, 1, |fs, ledger| {
-            let db = small(fs.clone()).open().unwrap();
-            let mut writer = Writer::new(&db, ledger, Rng::new(seed));
-            for _ in 0..4 {
-                writer.make_and_drop();
-            }
+        lose_power_at_every_step(seed, 1, |run| {
+            run.perform(
+                &[Act::Create, Act::Put, Act::Drop, Act::Create, Act::Batch, Act::Flush, Act::Drop].repeat(4),
+            );
         });
     }
 }
 
 #[test]
+fn a_power_loss_at_any_step_of_a_checkpoint_leaves_no_copy_or_a_whole_one() {
+    for seed in seeds(1) {
+        let explored = lose_power_at_every_step(seed, 1, |run| {
+            run.perform(&[Act::Fill, Act::Batch, Act::Checkpoint, Act::Batch, Act::Checkpoint, Act::Reopen]);
+        });
+        assert!(explored.images > 100, "{explored}");
+    }
+}
+
+/// Every step of the creation of a database, many ways.
+#[test]
+fn every_step_of_a_creation_can_be_the_last() {
+    for seed in seeds(1) {
+        let files = CrashFs::new();
+        let mut run = Run::new(&files, &Ledger::default(), Pace::Free, Rng::new(seed));
+        let plan = Plan::new(seed, Crash::Power { images: 12 });
+        let explored =
+            explore(&files, &mut run, plan, Run::open).unwrap_or_else(|violation| panic!("{violation}"));
+        assert!(explored.images > 100, "{explored}");
+    }
+}
+
+/// The process died between the birth of the database and the sync of its parent directory. Who found the database
+/// wrote to it, was told that the write is durable, and a power loss took all of it with the directory's name.
+#[test]
+fn a_database_whose_creation_was_killed_is_durable_once_it_was_reopened() {
+    for seed in seeds(1) {
+        for round in 0..8 {
+            let files = CrashFs::new();
+            let mut run = Run::new(&files, &Ledger::default(), Pace::Free, Rng::new(seed));
+            let plan = Plan { second_crash_one_in: 1, ..Plan::new(seed + round, Crash::Process) };
+            explore(&files, &mut run, plan, Run::open).unwrap_or_else(|violation| panic!("{violation}"));
+        }
+    }
+}
+
+/// The process dies and leaves a log that is not durable; who finds it makes it so before anything is told.
+#[test]
 fn what_was_found_in_the_log_is_durable_once_the_database_is_open() {
     for seed in seeds(15) {
         let mut rng = Rng::new(seed);
         let (files, ledger) = (CrashFs::new(), Ledger::default());
-        let db = small(files.clone()).open().unwrap();
-        Writer::new(&db, &ledger, rng.fork()).run(30);
+        let mut run = Run::new(&files, &ledger, Pace::Free, rng.fork());
+        run.perform_any(30);
         let floors = ledger.floors();
-        let image = files.crash(rng.word());
-        check_power_loss_in_recovery(&image, &ledger, floors, &mut rng);
+        let killed = Promised { floor: floors.acknowledged, floors };
+        check_a_second_crash(&files.kill(), &ledger, killed, &mut rng);
+        let without_power = Promised { floor: floors.durable, floors };
+        check_a_second_crash(&files.crash(rng.word()), &ledger, without_power, &mut rng);
     }
 }
 
@@ -161,7 +131,11 @@ fn two_keyspaces_one_flushed_the_unsynced_log_lost_no_half_batch() {
 
         let image = files.crash(seed);
 
-        let survived = check_image(&image, &ledger, ledger.floors(), ledger.floors().durable);
+        let survived = check_image(
+            &image,
+            &ledger,
+            Promised { floor: ledger.floors().durable, floors: ledger.floors() },
+        );
         assert_eq!(survived, ledger.floors().acknowledged, "the flush made the log before it durable");
     }
 }
@@ -197,27 +171,6 @@ fn damage_below_what_was_synced_is_told_from_the_end_of_the_log() {
     assert!(error.offset().is_some_and(|offset| offset <= at as u64), "{error:?}");
     let report = small(image).verify(isopach::VerifyOptions::new()).unwrap();
     assert!(report.found.iter().any(|finding| finding.file == name), "{report:?}");
-}
-
-#[test]
-fn every_step_of_a_creation_can_be_the_last() {
-    let fs = CrashFs::new();
-    let files = fs.clone();
-    let (sender, images) = mpsc::channel();
-    let sender = Mutex::new(sender);
-    fs.watch(move |number, step: Step<'_>| {
-        for image in 0..12 {
-            let image = files.crash(number * 100 + image);
-            sender.lock().unwrap().send((step.to_string(), image)).unwrap();
-        }
-        Ok(())
-    });
-    drop(small(fs.clone()).open().unwrap());
-    fs.unwatch();
-    for (step, image) in images {
-        eprintln!("before {step}");
-        check_image(&image, &Ledger::default(), Default::default(), 0);
-    }
 }
 
 /// A sync fails, the system forgets what it could not write, and later syncs report success (Rebello and others, "Can
@@ -257,34 +210,4 @@ fn synced_until_refused(db: &Db) -> usize {
     let is_refused = |n: u8| ks.insert_with([n], "late", synced()).is_err();
     assert!(acknowledged == 30 || (30..33).all(is_refused), "poisoned");
     acknowledged
-}
-
-/// That the tests above can fail: without any one of the syncs there is a power loss that breaks a promise.
-#[test]
-fn every_sync_is_needed() {
-    let work = |seed| {
-        move |fs: &CrashFs, ledger: &Ledger| {
-            let mut rng = Rng::new(seed);
-            let db = small(fs.clone()).open().unwrap();
-            Writer::new(&db, ledger, rng.fork()).run(60);
-            drop(db);
-            let db = small(fs.clone()).open().unwrap();
-            Writer::new(&db, ledger, rng.fork()).run(20);
-        }
-    };
-    let files = CrashFs::new();
-    lose_power(files.clone(), 1, usize::MAX, work(1)).unwrap();
-    let mut sites = files.sites();
-    // Of empty directories, for file systems that make a new directory durable by itself only; here it has no effect.
-    sites.retain(|site| *site != "create.directory");
-    assert!(sites.len() > 8, "{sites:?}");
-    let is_noticed = |site: &&'static str| {
-        (0..10).any(|seed| {
-            let files = CrashFs::new();
-            files.mute(SyncSite(site));
-            lose_power(files, seed, 2, work(seed)).is_err()
-        })
-    };
-    let unnoticed: Vec<_> = sites.iter().filter(|site| !is_noticed(site)).collect();
-    assert!(unnoticed.is_empty(), "nobody misses the syncs of {unnoticed:?}");
 }

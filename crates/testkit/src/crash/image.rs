@@ -1,71 +1,171 @@
 //! What a crash left behind, and everything that must be so.
 
-use super::ledger::{Floors, Ledger};
-use crate::db::{SOON, contents, files_in, read_file, small};
+use super::{
+    ledger::{Checkpoint, Floors, Ledger},
+    run::DATABASE,
+};
+use crate::{
+    Contents,
+    db::{SOON, contents, files_in, read_file, small},
+};
 use isopach::{
     Db, ErrorKind, VerifyOptions,
     engine::codec::{FileHeader, HeaderError},
-    env::Fs,
+    env::{CrashFs, Fs, SubDir},
 };
 use std::{
     any::Any,
-    sync::mpsc::{SyncSender, sync_channel},
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
     thread::{self, JoinHandle},
 };
+
+/// A keyspace that only checks write to; no ledger knows it.
+pub(super) const MARKS: &str = "marks of a check";
+
+/// A promise that was broken.
+#[derive(Debug)]
+pub struct Violation {
+    /// The crash.
+    pub at: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.why)
+    }
+}
 
 /// A check of one image, and what to say if it fails.
 type Check = (String, Box<dyn FnOnce() + Send>);
 
+/// Where to send checks.
+pub(super) type Sender = SyncSender<Check>;
+
 /// Checks images on a thread of its own, a few behind whoever takes them: who takes them holds locks of the
 /// database, and threads that do may open no other.
 pub struct Checker {
-    sender: Option<SyncSender<Check>>,
-    thread: Option<JoinHandle<usize>>,
+    sender: Option<Sender>,
+    has_failed: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<usize, Violation>>>,
 }
 
 impl Checker {
     /// Starts its thread.
     pub fn start() -> Checker {
         let (sender, receiver) = sync_channel::<Check>(4);
+        let has_failed = Arc::new(AtomicBool::new(false));
+        let failed = Arc::clone(&has_failed);
         let work = move || {
-            let mut checked = 0;
+            let mut outcome = Ok(0);
             for (label, check) in receiver {
-                let told = ToldIfFailed(label);
-                check();
-                drop(told);
-                checked += 1;
+                // Behind the first that failed the others are only taken, so that the work comes to its end.
+                if let Ok(checked) = &mut outcome {
+                    *checked += 1;
+                    if let Err(panic) = catch_unwind(AssertUnwindSafe(check)) {
+                        outcome = Err(Violation { at: label, why: text_of(&*panic) });
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                }
             }
-            checked
+            outcome
         };
-        Checker { sender: Some(sender), thread: Some(thread::spawn(work)) }
+        Checker { sender: Some(sender), has_failed, thread: Some(thread::spawn(work)) }
     }
 
-    /// Where to send checks. Sending to a checker that failed does nothing.
+    /// Becomes true when a check fails: from then on images need not be made.
+    pub(super) fn has_failed(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_failed)
+    }
+
+    /// Where to send checks; a check that panics has failed.
     pub fn sender(&self) -> SyncSender<Check> {
         self.sender.clone().expect("it runs")
     }
 
-    /// Waits for all checks and returns how many there were, or the panic of the first that failed. Whoever
-    /// sends has ended.
-    pub fn finish(mut self) -> Result<usize, Box<dyn Any + Send>> {
+    /// Waits for all checks and returns how many there were. Whoever sends has ended.
+    ///
+    /// # Errors
+    ///
+    /// The first that failed.
+    pub fn finish(mut self) -> Result<usize, Violation> {
         drop(self.sender.take());
-        self.thread.take().expect("it runs").join()
+        self.thread.take().expect("it runs").join().expect("checks are caught")
     }
 }
 
-struct ToldIfFailed(String);
+/// What a panic said.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text").into()
+}
 
-impl Drop for ToldIfFailed {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("failed at {}", self.0);
+/// What an image must hold at least.
+#[derive(Clone, Copy, Debug)]
+pub struct Promised {
+    /// The last commit that must be there.
+    pub floor: usize,
+    /// What was acknowledged before it was made.
+    pub floors: Floors,
+}
+
+/// Checks everything that a crash left behind: the database and the copies that were made of it. Returns where
+/// the prefix ends that survived.
+///
+/// # Panics
+///
+/// If something is not as it must be.
+pub fn check_files(files: &CrashFs, ledger: &Ledger, promised: Promised) -> usize {
+    for (index, copy) in ledger.checkpoints().iter().enumerate() {
+        check_checkpoint(files, ledger, copy, index < promised.floors.checkpoints);
+    }
+    check_image(&database(files), ledger, promised)
+}
+
+/// The place of the database; its directory is made anew if it is gone.
+pub(super) fn database(files: &CrashFs) -> SubDir {
+    let _ = files.create_dir(DATABASE);
+    SubDir::open(Arc::new(files.clone()), DATABASE).expect("there is a directory")
+}
+
+/// A copy that was finished is whole; one that was not is whole, refused, or nothing; one that failed is nothing.
+fn check_checkpoint(files: &CrashFs, ledger: &Ledger, copy: &Checkpoint, has_ended: bool) {
+    let (name, is_finished) = (&copy.name, has_ended && !copy.has_failed);
+    let Ok(place) = SubDir::open(Arc::new(files.clone()), name) else {
+        assert!(!is_finished, "the copy {name} was finished, and is gone");
+        return;
+    };
+    assert!(!(has_ended && copy.has_failed), "the copy {name} could not be made, and is there");
+    match small(place).create_if_missing(false).open() {
+        Ok(db) => {
+            let found = contents(&db);
+            ledger.check_within(found, copy.at, copy.at);
+            let report = db.verify(VerifyOptions::new()).expect("a copy can be verified");
+            assert!(report.found.is_empty(), "in the copy {name}: {:?}", report.found);
+        }
+        Err(error) => {
+            let is_partial = error.kind() == ErrorKind::Corruption && error.to_string().contains("PARTIAL");
+            assert!(is_partial || error.kind() == ErrorKind::NotFound, "of the copy {name}: {error}");
+            assert!(!is_finished, "the copy {name} was finished, and is refused: {error}");
         }
     }
 }
 
-/// Opens what a crash left behind, and checks all that must hold. Returns where the prefix ends that
-/// survived.
-pub fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, floors: Floors, floor: usize) -> usize {
+/// Opens the database that a crash left behind, and checks all that must hold. Returns where the prefix ends
+/// that survived.
+///
+/// # Panics
+///
+/// If something is not as it must be.
+pub fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, promised: Promised) -> usize {
+    let Promised { floor, floors } = promised;
     match small(fs.clone()).verify(VerifyOptions::new()) {
         Ok(report) => assert!(report.found.is_empty(), "before opening: {:?}", report.found),
         Err(error) => {
@@ -74,17 +174,18 @@ pub fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, floors: Floors, floo
         }
     }
     let db = small(fs.clone()).open().expect("a database opens after any crash");
-    let survived = ledger.check(contents(&db), floor);
+    let survived = ledger.check(written_to(&db), floor);
     assert!(db.durable_seqno() <= db.seqno());
 
     db.wait_idle(SOON).unwrap();
     check_tables(fs, &db);
+    check_names(fs, &db);
     let report = db.verify(VerifyOptions::new()).unwrap();
     assert!(report.found.is_empty(), "after opening: {:?}", report.found);
-    assert_eq!(ledger.check(contents(&db), survived), survived, "background work changes no answer");
+    assert_eq!(ledger.check(written_to(&db), survived), survived, "background work changes no answer");
 
     let last = db.seqno();
-    let marks = db.keyspace("marks of a check").unwrap();
+    let marks = db.keyspace(MARKS).unwrap();
     let seqno = marks.insert("mark", "1").unwrap();
     assert!(seqno > last && seqno.raw() > floors.seqno, "{seqno} was used before, {floors:?}");
     drop(marks);
@@ -92,11 +193,17 @@ pub fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, floors: Floors, floo
 
     let db = small(fs.clone()).open().expect("it opens again");
     assert!(db.recovery().is_clean);
-    let mut again = contents(&db);
-    let marks = again.remove("marks of a check").expect("made before closing");
-    assert_eq!(marks[&b"mark"[..]], b"1");
-    assert_eq!(ledger.check(again, survived), survived, "a second opening finds the same");
+    let mark = db.get_keyspace(MARKS).unwrap().expect("made before closing").get("mark").unwrap();
+    assert_eq!(mark.as_deref(), Some(&b"1"[..]));
+    assert_eq!(ledger.check(written_to(&db), survived), survived, "a second opening finds the same");
     survived
+}
+
+/// Everything but what checks wrote.
+pub(super) fn written_to(db: &Db) -> Contents {
+    let mut found = contents(db);
+    found.remove(MARKS);
+    found
 }
 
 /// Every table file is one that a keyspace has, or cannot be told to be a table of this database.
@@ -107,6 +214,17 @@ fn check_tables(fs: &impl Fs, db: &Db) {
     let mut there = files_in(fs, "tables");
     there.retain(|name| !has_damaged_header(fs, name));
     assert_eq!(there.len() as u64, known, "orphans among {there:?}: {}", db.stats());
+}
+
+/// Of every other kind there is what is needed and nothing else.
+fn check_names(fs: &impl Fs, db: &Db) {
+    let mut root = files_in(fs, "");
+    let manifests = root.iter().filter(|name| name.starts_with("MANIFEST-")).count();
+    assert_eq!(manifests, 1, "manifests in {root:?}");
+    root.retain(|name| !name.starts_with("MANIFEST-"));
+    assert_eq!(root, ["IDENTITY", "LOCK", "tables", "wal"]);
+    let (segments, live) = (files_in(fs, "wal"), db.stats().wal_segments);
+    assert!(segments.len() as u64 <= live + 1, "{live} segments are live, and there are {segments:?}");
 }
 
 /// Whether a power loss left something stale in place of the header of a table, before it was durable: files

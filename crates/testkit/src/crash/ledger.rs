@@ -10,15 +10,28 @@ use std::{
 pub const VOLATILE: &str = "volatile";
 
 /// Shared by the writer and by who looks at images.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
 pub struct Ledger(Arc<Mutex<Book>>);
 
-#[derive(Default)]
+#[derive(Clone, Default, Debug)]
 struct Book {
     oracle: Oracle,
     floors: Floors,
     /// Every value that a key of [`VOLATILE`] ever got.
     volatile: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>>,
+    /// In the order in which they were begun.
+    checkpoints: Vec<Checkpoint>,
+}
+
+/// A copy of the database, and which commit it is to hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checkpoint {
+    /// Its directory.
+    pub name: String,
+    /// The last commit in it: nobody writes while it is made.
+    pub at: usize,
+    /// It could not be made, and nothing of it may be there once that was said.
+    pub has_failed: bool,
 }
 
 /// What an image must hold at least, by the number of the commit in the oracle.
@@ -30,6 +43,8 @@ pub struct Floors {
     pub durable: usize,
     /// Greatest number that the database gave to a commit.
     pub seqno: u64,
+    /// So many of the checkpoints that were begun have ended, one way or the other.
+    pub checkpoints: usize,
 }
 
 impl Ledger {
@@ -68,6 +83,35 @@ impl Ledger {
         self.book().floors.seqno = seqno;
     }
 
+    /// A copy of the database, in the directory `name`, is about to be made.
+    pub fn begin_checkpoint(&self, name: &str) {
+        let mut book = self.book();
+        let at = book.oracle.last();
+        book.checkpoints.push(Checkpoint { name: name.into(), at, has_failed: false });
+    }
+
+    /// The copy that was begun last is finished, or it was said that there will be none.
+    ///
+    /// # Panics
+    ///
+    /// If none was begun.
+    pub fn end_checkpoint(&self, has_failed: bool) {
+        let mut book = self.book();
+        book.checkpoints.last_mut().expect("one was begun").has_failed = has_failed;
+        book.floors.checkpoints = book.checkpoints.len();
+    }
+
+    /// Copies that were begun, in this order.
+    pub fn checkpoints(&self) -> Vec<Checkpoint> {
+        self.book().checkpoints.clone()
+    }
+
+    /// Another ledger that goes on from here.
+    #[must_use]
+    pub fn fork(&self) -> Ledger {
+        Ledger(Arc::new(Mutex::new(self.book().clone())))
+    }
+
     /// What an image that is made from now on must hold at least.
     pub fn floors(&self) -> Floors {
         self.book().floors
@@ -84,7 +128,17 @@ impl Ledger {
     /// # Panics
     ///
     /// If it is none.
-    pub fn check(&self, mut found: Contents, floor: usize) -> usize {
+    pub fn check(&self, found: Contents, floor: usize) -> usize {
+        let begun = self.with_oracle(Oracle::last);
+        self.check_within(found, floor, begun)
+    }
+
+    /// As [`Ledger::check`], where no commit behind `begun` may be there.
+    ///
+    /// # Panics
+    ///
+    /// If it is no such prefix.
+    pub fn check_within(&self, mut found: Contents, floor: usize, begun: usize) -> usize {
         let book = self.book();
         if let Some(volatile) = found.get_mut(VOLATILE) {
             for (key, value) in std::mem::take(volatile) {
@@ -92,7 +146,7 @@ impl Ledger {
                 assert!(known, "{key:?} = {value:?} was never written");
             }
         }
-        let (oracle, begun) = (&book.oracle, book.oracle.last());
+        let oracle = &book.oracle;
         if let Some(at) = oracle.find_prefix(&found, floor, begun) {
             return at;
         }

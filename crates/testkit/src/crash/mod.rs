@@ -1,9 +1,26 @@
-//! Databases that crash: who writes to them, what they promised, and what a crash left behind.
+//! Databases that crash: what is done to them, what they promised, and what a crash left behind.
+//!
+//! [`explore`] is the whole of it: it runs [`Act`]s on files that tell of every step, makes images of what a crash
+//! before that step would leave, opens them, and compares with the [`Ledger`].
 
-mod image;
+mod activity;
 mod ledger;
+
 mod workload;
 
-pub use image::{Checker, check_image};
-pub use ledger::{Floors, Ledger, VOLATILE};
-pub use workload::Writer;
+mod run;
+mod small;
+
+mod image;
+mod second;
+
+mod explorer;
+
+pub use activity::{Activity, UnderWay};
+pub use explorer::{Crash, Explored, Plan, explore};
+pub use image::{Checker, Promised, Violation, check_files, check_image};
+pub use ledger::{Checkpoint, Floors, Ledger, VOLATILE};
+pub use run::{DATABASE, Pace, Run};
+pub use second::check_a_second_crash;
+pub use small::{ALPHABET, Past, workloads};
+pub use workload::{Act, Writer};

@@ -1,84 +1,221 @@
-//! A writer that keeps a ledger: every kind of commit, flush, compaction, and changes of keyspaces.
+//! What is done to a database that may crash: acts, and a writer that keeps a ledger of them.
 
 use super::ledger::{Ledger, VOLATILE};
-use crate::db::{SOON, tiny_tables};
-use crate::{Op, Rng, SpaceId};
+use crate::{
+    Op, Rng, SpaceId,
+    db::{SOON, tiny_tables},
+};
 use isopach::{Db, Durability, Keyspace, Seqno, WriteOptions};
+use std::{fmt, str::FromStr};
 
 /// Names of keyspaces that commits go to.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// Writes to one database, one commit after the other.
+/// Bytes that fill the write buffer of a small database.
+const FILL_BYTES: usize = 18 << 10;
+
+/// One thing that is done to a database. Its text is one word, so that a failure can print a workload and a
+/// command can read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    /// A write that survives the process.
+    Put,
+    /// A write that survives a power loss.
+    PutSync,
+    /// A write that is in no log.
+    PutVolatile,
+    /// A delete.
+    Remove,
+    /// A batch over keyspaces.
+    Batch,
+    /// The same, durable.
+    BatchSync,
+    /// Everything so far becomes durable.
+    Sync,
+    /// Commits that fill the write buffer: the memtable is sealed, a log segment begun.
+    Fill,
+    /// Memtables become tables.
+    Flush,
+    /// A keyspace is merged into its last level.
+    Compact,
+    /// A keyspace is made.
+    Create,
+    /// A keyspace goes.
+    Drop,
+    /// A write while a snapshot is held.
+    Snapshot,
+    /// Background work comes to an end.
+    Wait,
+    /// A copy of the database is made beside it.
+    Checkpoint,
+    /// The database is closed and opened again.
+    Reopen,
+    /// The handle goes without a close being asked for, and the database is opened again.
+    Abandon,
+}
+
+impl Act {
+    /// Every act.
+    pub const ALL: [Act; 17] = [
+        Act::Put,
+        Act::PutSync,
+        Act::PutVolatile,
+        Act::Remove,
+        Act::Batch,
+        Act::BatchSync,
+        Act::Sync,
+        Act::Fill,
+        Act::Flush,
+        Act::Compact,
+        Act::Create,
+        Act::Drop,
+        Act::Snapshot,
+        Act::Wait,
+        Act::Checkpoint,
+        Act::Reopen,
+        Act::Abandon,
+    ];
+
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Act::Put => "put",
+            Act::PutSync => "put-sync",
+            Act::PutVolatile => "put-volatile",
+            Act::Remove => "remove",
+            Act::Batch => "batch",
+            Act::BatchSync => "batch-sync",
+            Act::Sync => "sync",
+            Act::Fill => "fill",
+            Act::Flush => "flush",
+            Act::Compact => "compact",
+            Act::Create => "create",
+            Act::Drop => "drop",
+            Act::Snapshot => "snapshot",
+            Act::Wait => "wait",
+            Act::Checkpoint => "checkpoint",
+            Act::Reopen => "reopen",
+            Act::Abandon => "abandon",
+        }
+    }
+
+    /// One of them, as often as a program would do it, more or less.
+    pub fn random(rng: &mut Rng) -> Act {
+        match rng.below(100) {
+            0..38 => Act::Put,
+            38..45 => Act::PutSync,
+            45..64 => Act::Batch,
+            64..68 => Act::BatchSync,
+            68..74 => Act::Remove,
+            74..80 => Act::PutVolatile,
+            80..85 => Act::Sync,
+            85..88 => Act::Flush,
+            88..90 => Act::Compact,
+            90..92 => Act::Drop,
+            92..94 => Act::Create,
+            94..95 => Act::Wait,
+            95..96 => Act::Fill,
+            96..97 => Act::Checkpoint,
+            97..98 => Act::Reopen,
+            98..99 => Act::Abandon,
+            _ => Act::Snapshot,
+        }
+    }
+
+    /// So many random ones.
+    pub fn workload(rng: &mut Rng, acts: usize) -> Vec<Act> {
+        (0..acts).map(|_| Act::random(rng)).collect()
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Act {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Act, String> {
+        let found = Act::ALL.into_iter().find(|act| act.word() == word);
+        found.ok_or_else(|| format!("`{word}` is none of {}", Act::ALL.map(Act::word).join(", ")))
+    }
+}
+
+/// Writes to one open database, one commit after the other.
 pub struct Writer<'d> {
     db: &'d Db,
     ledger: Ledger,
     rng: Rng,
-    /// Commits so far; makes values differ.
-    count: u32,
 }
 
 impl<'d> Writer<'d> {
     /// A writer whose choices the generator makes.
     pub fn new(db: &'d Db, ledger: &Ledger, rng: Rng) -> Writer<'d> {
-        Writer { db, ledger: ledger.clone(), rng, count: 0 }
+        Writer { db, ledger: ledger.clone(), rng }
     }
 
-    /// Random steps.
-    pub fn run(&mut self, steps: usize) {
-        for _ in 0..steps {
-            match self.rng.below(100) {
-                0..40 => self.put(Durability::Buffered),
-                40..48 => self.put(Durability::Sync),
-                48..72 => self.batch(),
-                72..78 => self.remove(),
-                78..84 => self.put_volatile(),
-                84..89 => self.sync(),
-                89..92 => self.db.flush().unwrap(),
-                92..94 => self.compact(),
-                94..97 => self.drop_keyspace(),
-                97..98 => self.db.wait_idle(SOON).unwrap(),
-                _ => {
-                    let snapshot = self.db.snapshot();
-                    self.put(Durability::Buffered);
-                    drop(snapshot);
-                }
+    /// Random acts, of those that one open database can do.
+    pub fn run(&mut self, acts: usize) {
+        for _ in 0..acts {
+            let act = Act::random(&mut self.rng);
+            self.perform(act);
+        }
+    }
+
+    /// Does one thing.
+    ///
+    /// # Panics
+    ///
+    /// If it fails. Of [`Act::Checkpoint`], [`Act::Reopen`] and [`Act::Abandon`] nothing is done: they need
+    /// more than an open database.
+    pub fn perform(&mut self, act: Act) {
+        match act {
+            Act::Put => self.put(Durability::Buffered),
+            Act::PutSync => self.put(Durability::Sync),
+            Act::PutVolatile => self.put_volatile(),
+            Act::Remove => self.remove(),
+            Act::Batch => self.batch(Durability::Buffered),
+            Act::BatchSync => self.batch(Durability::Sync),
+            Act::Sync => self.sync(),
+            Act::Fill => self.fill_buffer(),
+            Act::Flush => self.db.flush().unwrap(),
+            Act::Compact => self.compact(),
+            Act::Create => self.create_keyspace(),
+            Act::Drop => self.drop_keyspace(),
+            Act::Snapshot => {
+                let snapshot = self.db.snapshot();
+                self.put(Durability::Buffered);
+                drop(snapshot);
             }
+            Act::Wait => self.db.wait_idle(SOON).unwrap(),
+            Act::Checkpoint | Act::Reopen | Act::Abandon => {}
         }
     }
 
-    /// Enough buffered commits for several rotations.
-    pub fn fill(&mut self, commits: usize) {
-        for _ in 0..commits {
-            self.batch();
-        }
-    }
-
-    /// Makes keyspaces, writes to some, drops some, makes them again.
-    pub fn make_and_drop(&mut self) {
-        self.keyspace("a");
-        self.put(Durability::Buffered);
-        self.drop_keyspace();
-        self.keyspace("b");
-        self.batch();
-        self.db.flush().unwrap();
-        self.drop_keyspace();
-        self.keyspace("a");
-    }
-
-    fn acknowledged(&self, seqno: Seqno, is_durable: bool) {
-        self.ledger.acknowledge(seqno.raw(), is_durable);
+    fn acknowledged(&self, seqno: Seqno, durability: Durability) {
+        self.ledger.acknowledge(seqno.raw(), durability == Durability::Sync);
     }
 
     /// A keyspace of the ledger, made if it is not there.
-    pub fn keyspace(&mut self, name: &str) -> (SpaceId, Keyspace) {
+    fn keyspace(&mut self, name: &str) -> (SpaceId, Keyspace) {
         let found = self.ledger.with_oracle(|oracle| oracle.find(name));
         let space = found.unwrap_or_else(|| {
             self.ledger.begin(vec![Op::Create(name.into())]);
             self.db.keyspace_with(name, tiny_tables()).unwrap();
-            self.acknowledged(self.db.seqno(), true);
+            self.acknowledged(self.db.seqno(), Durability::Sync);
             self.ledger.with_oracle(|oracle| oracle.find(name)).expect("just made")
         });
         (space, self.db.get_keyspace(name).unwrap().expect("the ledger has it"))
+    }
+
+    /// Makes the first keyspace that is not there.
+    fn create_keyspace(&mut self) {
+        let there = self.ledger.with_oracle(|oracle| oracle.names());
+        if let Some(missing) = NAMES.into_iter().find(|name| !there.iter().any(|found| found == name)) {
+            self.keyspace(missing);
+        }
     }
 
     fn any(&mut self) -> (SpaceId, Keyspace) {
@@ -90,10 +227,15 @@ impl<'d> Writer<'d> {
         format!("key{:03}", self.rng.below(200)).into_bytes()
     }
 
+    /// A value that no other commit has.
     fn value(&mut self) -> Vec<u8> {
-        self.count += 1;
-        let mut value = self.count.to_le_bytes().to_vec();
         let len = if self.rng.one_in(20) { 3000 } else { self.rng.below(400) };
+        self.value_of(len)
+    }
+
+    fn value_of(&mut self, len: usize) -> Vec<u8> {
+        let commit = self.ledger.with_oracle(|oracle| oracle.last()) as u64;
+        let mut value = commit.to_le_bytes().to_vec();
         value.extend(self.rng.bytes(len));
         value
     }
@@ -101,10 +243,29 @@ impl<'d> Writer<'d> {
     fn put(&mut self, durability: Durability) {
         let (space, keyspace) = self.any();
         let (key, value) = (self.key(), self.value());
+        self.put_to(space, &keyspace, key, value, durability);
+    }
+
+    fn put_to(
+        &mut self,
+        space: SpaceId,
+        keyspace: &Keyspace,
+        key: Vec<u8>,
+        value: Vec<u8>,
+        durability: Durability,
+    ) {
         self.ledger.begin(vec![Op::Put(space, key.clone(), value.clone())]);
         let options = WriteOptions::new().durability(durability);
         let seqno = keyspace.insert_with(key, value, options).unwrap();
-        self.acknowledged(seqno, durability == Durability::Sync);
+        self.acknowledged(seqno, durability);
+    }
+
+    fn fill_buffer(&mut self) {
+        let (space, keyspace) = self.any();
+        for _ in 0..FILL_BYTES.div_ceil(3000) {
+            let (key, value) = (self.key(), self.value_of(3000));
+            self.put_to(space, &keyspace, key, value, Durability::Buffered);
+        }
     }
 
     fn remove(&mut self) {
@@ -112,11 +273,10 @@ impl<'d> Writer<'d> {
         let key = self.key();
         self.ledger.begin(vec![Op::Remove(space, key.clone())]);
         let seqno = keyspace.remove(key).unwrap();
-        self.acknowledged(seqno, false);
+        self.acknowledged(seqno, Durability::Buffered);
     }
 
-    fn batch(&mut self) {
-        let is_synced = self.rng.one_in(6);
+    fn batch(&mut self, durability: Durability) {
         let mut batch = self.db.batch();
         let mut ops = Vec::new();
         for at in 0..2 + self.rng.below(4) {
@@ -135,9 +295,8 @@ impl<'d> Writer<'d> {
             }
         }
         self.ledger.begin(ops);
-        let durability = if is_synced { Durability::Sync } else { Durability::Buffered };
         let seqno = self.db.write_with(batch, WriteOptions::new().durability(durability)).unwrap();
-        self.acknowledged(seqno, is_synced);
+        self.acknowledged(seqno, durability);
     }
 
     fn put_volatile(&mut self) {
@@ -160,12 +319,28 @@ impl<'d> Writer<'d> {
     }
 
     fn drop_keyspace(&mut self) {
-        let name = *self.rng.pick(&NAMES);
-        let Some(space) = self.ledger.with_oracle(|oracle| oracle.find(name)) else {
+        let there = self.ledger.with_oracle(|oracle| oracle.names());
+        let there: Vec<_> = there.iter().filter(|name| NAMES.contains(&name.as_str())).collect();
+        if there.is_empty() {
             return;
-        };
+        }
+        let name = *self.rng.pick(&there);
+        let space = self.ledger.with_oracle(|oracle| oracle.find(name)).expect("it is there");
         self.ledger.begin(vec![Op::Drop(space)]);
         assert!(self.db.drop_keyspace(name).unwrap());
-        self.acknowledged(self.db.seqno(), true);
+        self.acknowledged(self.db.seqno(), Durability::Sync);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_act_is_read_as_it_is_written() {
+        for act in Act::ALL {
+            assert_eq!(act.to_string().parse(), Ok(act));
+        }
+        assert!("write".parse::<Act>().is_err());
     }
 }

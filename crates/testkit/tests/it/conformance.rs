@@ -1,6 +1,6 @@
 //! Every backend against the contract of files.
 
-use isopach_env::{CrashFs, CreateOptions, FaultFs, Fs, MemFs, OsFs, SubDir, SyncSite, WriteOrigin};
+use isopach_env::{CrashFs, CreateOptions, FaultFs, Fs, MemFs, OsFs, SubDir, WriteOrigin};
 use std::{
     path::PathBuf,
     sync::{
@@ -9,8 +9,6 @@ use std::{
     },
 };
 use testkit::{TempDir, fs_conformance::fs_conformance};
-
-const SITE: SyncSite = SyncSite("conformance");
 
 /// Names of new directories below a temporary one.
 struct Roots {
@@ -37,12 +35,12 @@ fn mem_fs_keeps_the_contract() {
 fn os_fs_keeps_the_contract() {
     let roots = Roots::new();
 
-    fs_conformance(&|| Arc::new(OsFs::create(roots.next(), SITE).expect("a new directory")));
+    fs_conformance(&|| Arc::new(OsFs::create(roots.next()).expect("a new directory")));
 }
 
 #[test]
 fn sub_dir_of_mem_fs_keeps_the_contract() {
-    fs_conformance(&|| Arc::new(SubDir::create(Arc::new(MemFs::new()), "db", SITE).expect("new")));
+    fs_conformance(&|| Arc::new(SubDir::create(Arc::new(MemFs::new()), "db").expect("new")));
 }
 
 #[test]
@@ -50,16 +48,16 @@ fn sub_dir_of_os_fs_keeps_the_contract() {
     let roots = Roots::new();
 
     fs_conformance(&|| {
-        let fs = Arc::new(OsFs::create(roots.next(), SITE).expect("a new directory"));
-        Arc::new(SubDir::create(fs, "db", SITE).expect("new"))
+        let fs = Arc::new(OsFs::create(roots.next()).expect("a new directory"));
+        Arc::new(SubDir::create(fs, "db").expect("new"))
     });
 }
 
 #[test]
 fn sub_dir_of_a_sub_dir_keeps_the_contract() {
     fs_conformance(&|| {
-        let outer = SubDir::create(Arc::new(MemFs::new()), "outer", SITE).expect("new");
-        Arc::new(SubDir::create(Arc::new(outer), "inner", SITE).expect("new"))
+        let outer = SubDir::create(Arc::new(MemFs::new()), "outer").expect("new");
+        Arc::new(SubDir::create(Arc::new(outer), "inner").expect("new"))
     });
 }
 
@@ -91,8 +89,8 @@ fn every_backend_has_links() {
         Arc::new(MemFs::new()),
         Arc::new(CrashFs::new()),
         Arc::new(FaultFs::new(Arc::new(MemFs::new()))),
-        Arc::new(SubDir::create(Arc::new(MemFs::new()), "db", SITE).expect("new")),
-        Arc::new(OsFs::create(roots.next(), SITE).expect("a new directory")),
+        Arc::new(SubDir::create(Arc::new(MemFs::new()), "db").expect("new")),
+        Arc::new(OsFs::create(roots.next()).expect("a new directory")),
     ];
     for (index, fs) in backends.iter().enumerate() {
         fs.create("a", &CreateOptions::new(WriteOrigin::Log)).expect("new");

@@ -112,6 +112,26 @@ fn a_link_is_durable_with_its_directory_and_its_content_with_the_file() {
     assert_eq!(contents(&fs, "copy/a"), [Some(b"2".into())].into(), "its first name is not needed");
 }
 
+/// A clone shares blocks with its source and nothing else: not even what of the source is durable is durable of it.
+#[test]
+fn a_clone_is_a_file_of_its_own_whose_content_is_durable_with_its_own_sync() {
+    let fs = CrashFs::new();
+    let file = make(&fs, "a", b"1");
+    fs.settle();
+
+    fs.reflink_to("a", &fs, "b").expect("free");
+    file.write_at(0, b"2").expect("no limit");
+    sync(&file);
+    fs.sync_dir("", SITE).expect("the root");
+
+    assert_eq!(content_of(&fs, "b"), Some(b"1".into()), "writes to one do not show in the other");
+    let zero_or_empty_too = [Some(b"1".into()), Some(b"\0".into()), Some(Vec::new())];
+    assert_eq!(contents(&fs, "b"), zero_or_empty_too.into(), "its name is durable, its content is not");
+    sync(&open(&fs, "b"));
+    assert_eq!(contents(&fs, "b"), [Some(b"1".into())].into());
+    assert_eq!(contents(&fs, "a"), [Some(b"2".into())].into());
+}
+
 #[test]
 fn a_link_in_an_image_is_one_file_still() {
     let fs = CrashFs::new();

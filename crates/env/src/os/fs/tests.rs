@@ -50,17 +50,17 @@ fn a_root_is_made_by_one_caller_only() {
     let scratch = Scratch::new();
     let root = scratch.0.join("root");
 
-    assert!(OsFs::create(&root, SITE).is_ok());
+    assert!(OsFs::create(&root).is_ok());
 
-    assert_eq!(kind_of(OsFs::create(&root, SITE)), Some(IoErrorKind::AlreadyExists));
-    assert_eq!(kind_of(OsFs::create(scratch.0.join("a/b"), SITE)), Some(IoErrorKind::NotFound));
+    assert_eq!(kind_of(OsFs::create(&root)), Some(IoErrorKind::AlreadyExists));
+    assert_eq!(kind_of(OsFs::create(scratch.0.join("a/b"))), Some(IoErrorKind::NotFound));
 }
 
 #[test]
 fn files_and_directories_are_their_owners_alone() {
     let scratch = Scratch::new();
     let root = scratch.0.join("root");
-    let files = OsFs::create(&root, SITE).expect("new");
+    let files = OsFs::create(&root).expect("new");
     files.create_dir("dir").expect("new");
     files.create("file", &LOG).expect("new");
     drop(files.lock("LOCK", LockMode::Exclusive).expect("new"));
@@ -113,7 +113,7 @@ fn locks_of_two_backends_over_one_directory_conflict() {
 fn a_directory_behind_a_symbolic_link_is_a_directory() {
     let scratch = Scratch::new();
     let (root, elsewhere) = (scratch.0.join("root"), scratch.0.join("elsewhere"));
-    let files = OsFs::create(&root, SITE).expect("new");
+    let files = OsFs::create(&root).expect("new");
     fs::create_dir(&elsewhere).expect("new");
     symlink(&elsewhere, root.join("tables")).expect("new");
     symlink("nowhere", root.join("dangling")).expect("new");
@@ -211,8 +211,8 @@ fn an_interruption_of_any_system_call_is_made_good() {
     // Each with the system calls it makes: a call that passed by the loop would be missing here.
     let root = |fs: &OsFs| OsFs::new(&*fs.root).map(drop);
     assert_eq!(interrupt_each_system_call(nothing, root, |_, ()| {}), 2);
-    let made = |fs: &OsFs| OsFs::create(fs.root.join("new"), SITE).map(drop);
-    assert_eq!(interrupt_each_system_call(nothing, made, exists("new", true)), 6);
+    let made = |fs: &OsFs| OsFs::create(fs.root.join("new")).map(drop);
+    assert_eq!(interrupt_each_system_call(nothing, made, exists("new", true)), 3);
     let opened = |fs: &OsFs| fs.open("file", OpenMode::Read).map(drop);
     assert_eq!(interrupt_each_system_call(file, opened, |_, ()| {}), 2);
     let created = |fs: &OsFs| fs.create("new", &LOG).map(drop);

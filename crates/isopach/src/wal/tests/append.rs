@@ -185,7 +185,7 @@ fn what_hides_a_failed_group_is_durable_before_the_caller_knows() {
 
     put(&wal, 2, 100).unwrap_err();
 
-    assert_eq!(bench.fs.take_sync_sites(), ["wal.dir", "wal.start"]);
+    assert_eq!(bench.fs.take_sync_sites(), ["wal.name", "wal.hiding"]);
 }
 
 #[test]

@@ -134,7 +134,10 @@ fn a_failed_sync_of_an_earlier_segment_keeps_later_ones_from_counting() {
     wal.sync().unwrap_err();
 
     assert_eq!(wal.synced_upto(), at(0, 0));
-    assert_eq!(bench.fs.take_sync_sites(), ["wal.dir", "wal.dir", "wal.dir", "wal.segment", "wal.segment"]);
+    assert_eq!(
+        bench.fs.take_sync_sites(),
+        ["wal.name", "wal.name", "wal.name", "wal.segment", "wal.segment"]
+    );
 }
 
 #[test]

@@ -3,11 +3,10 @@
 use super::{open_in, sub, try_checkpoint};
 use isopach::{
     Db, ErrorKind, VerifyOptions,
-    env::{CrashFs, Errno, Fault, FaultFs, Fs, Rule, Survival, SyncSite},
+    env::{CrashFs, Errno, Fault, FaultFs, Fs, Rule, Survival},
 };
 use std::{
     collections::BTreeSet,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex},
 };
 use testkit::Contents;
@@ -180,22 +179,4 @@ fn checkpoint_with_fault(files: &CrashFs, fault: Fault, skip: u64) -> bool {
         }
     }
     true
-}
-
-/// That the tests above can fail: a copy that lacks one of the syncs does not survive.
-#[test]
-fn every_sync_of_a_checkpoint_is_needed() {
-    for site in ["checkpoint.partial", "checkpoint.copy", "checkpoint.directory", "checkpoint.identity"] {
-        let files = closed_source();
-        let db = open_source(&files);
-        let expected = contents(&db);
-        files.mute(SyncSite(site));
-        try_checkpoint(&db, &files, "copy").unwrap();
-
-        let image = files.crash_with(Survival::Nothing, 0);
-
-        assert!(files.sites().contains(&site), "nothing is synced as {site}");
-        let found = catch_unwind(AssertUnwindSafe(|| look_at(&image, "copy", &expected)));
-        assert_ne!(found.ok(), Some(Target::Whole), "nobody misses the sync of {site}");
-    }
 }

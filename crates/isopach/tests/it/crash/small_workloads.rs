@@ -1,0 +1,36 @@
+//! All workloads of one and two acts, crashed at every step.
+
+use testkit::{
+    crash::{Crash, Explored, Past, Plan, explore, workloads},
+    seeds,
+};
+
+/// Explores all workloads of so many acts.
+fn explore_all(acts: usize, seed: u64, crash: Crash) -> Explored {
+    let past = Past::new(seed);
+    let mut all = Explored::default();
+    for workload in workloads(acts) {
+        let mut run = past.go_on(seed);
+        let explored =
+            explore(&run.files().clone(), &mut run, Plan::new(seed, crash), |run| run.perform(&workload));
+        all += &explored.unwrap_or_else(|violation| panic!("{workload:?}, {violation}"));
+    }
+    eprintln!("all workloads of {acts} acts, {crash:?}: {all}");
+    all
+}
+
+#[test]
+fn a_power_loss_at_any_step_of_any_two_acts_leaves_a_prefix_and_whole_copies() {
+    for seed in seeds(1) {
+        explore_all(1, seed, Crash::Power { images: 4 });
+        let explored = explore_all(2, seed, Crash::Power { images: 2 });
+        assert!(explored.images > 1000, "{explored}");
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_of_any_act_keeps_every_acknowledged_commit() {
+    for seed in seeds(1) {
+        explore_all(1, seed, Crash::Process);
+    }
+}

@@ -1,0 +1,165 @@
+//! A database in the directory `db` of files that may crash, from its creation on, with its ledger.
+
+use super::{
+    activity::{Activity, UnderWay},
+    ledger::Ledger,
+    workload::{Act, Writer},
+};
+use crate::{
+    Rng,
+    db::{SOON, small},
+};
+use isopach::{
+    Builder, CheckpointOptions, Db,
+    env::{Fs, IoErrorKind, SubDir},
+};
+use std::sync::Arc;
+
+/// Directory of the database.
+pub const DATABASE: &str = "db";
+
+/// How much of a run is left to chance beside its seed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// Background work runs beside the acts, as it comes.
+    Free,
+    /// One background thread, and each act waits for it: the same acts take the same steps.
+    Stepwise,
+}
+
+/// A database and what is done to it.
+pub struct Run<F> {
+    files: F,
+    ledger: Ledger,
+    under_way: UnderWay,
+    pace: Pace,
+    rng: Rng,
+    /// `None` while it is closed.
+    db: Option<Db>,
+}
+
+impl<F: Fs + Clone> Run<F> {
+    /// Nothing is there yet, or a database of which the ledger knows.
+    pub fn new(files: &F, ledger: &Ledger, pace: Pace, rng: Rng) -> Run<F> {
+        let under_way = UnderWay::default();
+        Run { files: files.clone(), ledger: ledger.clone(), under_way, pace, rng, db: None }
+    }
+
+    /// The files.
+    pub fn files(&self) -> &F {
+        &self.files
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What is under way, for who takes images.
+    pub fn under_way(&self) -> UnderWay {
+        self.under_way.clone()
+    }
+
+    /// Does these things in turn; opens the database if it is not open.
+    ///
+    /// # Panics
+    ///
+    /// If one fails.
+    pub fn perform(&mut self, acts: &[Act]) {
+        self.open();
+        for &act in acts {
+            match act {
+                Act::Checkpoint => self.checkpoint().expect("it can be copied"),
+                Act::Reopen => {
+                    self.close();
+                    self.open();
+                }
+                Act::Abandon => {
+                    self.abandon();
+                    self.open();
+                }
+                _ => self.write(act),
+            }
+            if self.pace == Pace::Stepwise {
+                self.db().wait_idle(SOON).expect("background work ends");
+            }
+        }
+    }
+
+    /// Random acts.
+    pub fn perform_any(&mut self, acts: usize) {
+        let workload = Act::workload(&mut self.rng, acts);
+        self.perform(&workload);
+    }
+
+    /// The open database.
+    ///
+    /// # Panics
+    ///
+    /// If it is not open.
+    pub fn db(&self) -> &Db {
+        self.db.as_ref().expect("it is open")
+    }
+
+    /// Opens the database, and makes it if it is not there.
+    pub fn open(&mut self) {
+        if self.db.is_some() {
+            return;
+        }
+        let is_new = match self.files.create_dir(DATABASE) {
+            Ok(()) => true,
+            Err(error) if error.kind() == IoErrorKind::AlreadyExists => false,
+            Err(error) => panic!("{error}"),
+        };
+        let recovery = (!is_new).then(|| self.under_way.begin(Activity::Recovery));
+        self.db = Some(self.builder().open().expect("a database opens after anything"));
+        drop(recovery);
+    }
+
+    /// Closes it.
+    pub fn close(&mut self) {
+        let closing = self.under_way.begin(Activity::Close);
+        if let Some(db) = self.db.take() {
+            db.close().expect("it can be closed");
+            self.ledger.all_is_durable();
+        }
+        drop(closing);
+    }
+
+    /// Lets the handle go.
+    pub fn abandon(&mut self) {
+        let closing = self.under_way.begin(Activity::Close);
+        drop(self.db.take());
+        drop(closing);
+    }
+
+    fn builder(&self) -> Builder {
+        let place = SubDir::open(Arc::new(self.files.clone()), DATABASE).expect("it was made");
+        let builder = small(place).listener(self.under_way.clone());
+        if self.pace == Pace::Stepwise { builder.threads(1) } else { builder }
+    }
+
+    fn write(&mut self, act: Act) {
+        let change = matches!(act, Act::Create | Act::Drop);
+        let changing = change.then(|| self.under_way.begin(Activity::KeyspaceChange));
+        let rng = self.rng.fork();
+        Writer::new(self.db(), &self.ledger, rng).perform(act);
+        drop(changing);
+    }
+
+    /// Copies the open database.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no copy: the ledger then expects nothing of it.
+    pub fn checkpoint(&mut self) -> isopach::Result<()> {
+        let name = format!("copy-{}", self.ledger.checkpoints().len());
+        let options = CheckpointOptions::new().flush(self.rng.one_in(3)).reflink(self.rng.one_in(2));
+        self.ledger.begin_checkpoint(&name);
+        let copying = self.under_way.begin(Activity::Checkpoint);
+        let made = self.db().checkpoint_to(Arc::new(self.files.clone()), &name, options);
+        drop(copying);
+        self.ledger.end_checkpoint(made.is_err());
+        made.map(drop)
+    }
+}

@@ -1,0 +1,50 @@
+//! Every sync is needed, and every order: without it the crash tests find a broken promise. `cargo run --release -p
+//! testkit --bin mutate` does the same and tells what it found.
+
+use std::{collections::BTreeSet, fs};
+use testkit::{
+    mutate::{EDGES, SITES, mute, reverse, sites_in_the_source},
+    seeds,
+};
+
+#[test]
+fn every_sync_of_the_code_has_a_name_of_its_own_and_is_listed() {
+    let found = sites_in_the_source();
+
+    let twice: Vec<_> = found.iter().filter(|(_, files)| files.len() > 1).collect();
+    assert!(twice.is_empty(), "one name for several syncs: {twice:?}");
+    let listed: BTreeSet<String> = SITES.iter().map(|site| site.name.into()).collect();
+    assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), listed);
+}
+
+#[test]
+fn every_order_is_documented_and_every_documented_order_is_reversed() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/invariants.md");
+    let document = fs::read_to_string(path).unwrap();
+    let section = document.split("## The order of writes").nth(1).expect("it has this section");
+    let rows = section.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `"));
+
+    let documented: BTreeSet<&str> = rows.filter_map(|row| row.split('`').next()).collect();
+
+    assert_eq!(documented, EDGES.iter().map(|edge| edge.name).collect());
+    let known: BTreeSet<&str> = SITES.iter().map(|site| site.name).collect();
+    assert!(EDGES.iter().all(|edge| known.contains(edge.earlier)));
+}
+
+#[test]
+fn nobody_can_do_without_any_sync() {
+    for seed in seeds(1) {
+        let unnoticed = SITES.iter().filter(|site| mute(site, seed).is_none());
+        let unnoticed: Vec<_> = unnoticed.map(|site| site.name).collect();
+        assert!(unnoticed.is_empty(), "nobody misses the syncs of {unnoticed:?}");
+    }
+}
+
+#[test]
+fn no_order_can_be_reversed() {
+    for seed in seeds(1) {
+        let unnoticed = EDGES.iter().filter(|edge| reverse(edge, seed).is_none());
+        let unnoticed: Vec<_> = unnoticed.map(|edge| edge.name).collect();
+        assert!(unnoticed.is_empty(), "nobody notices that these are reversed: {unnoticed:?}");
+    }
+}
