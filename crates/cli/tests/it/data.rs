@@ -217,6 +217,8 @@ fn a_checkpoint_is_a_database() {
     assert_eq!(scene.ok(["get", "copy", "p", "newer"]), b"1\n");
     assert_eq!(scene.objects(["count", "copy", "p"])[0]["count"], 4);
     scene.ok(["verify", "copy"]);
+    scene.ok(["checkpoint", "db", "other"]);
+    assert_eq!(scene.objects(["count", "other", "p"])[0]["count"], 3, "a bare name is a path as well");
     let again = scene.run(["checkpoint", "db", "copy"]);
     assert_ne!(again.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&again.stderr).contains("exists"), "{again:?}");

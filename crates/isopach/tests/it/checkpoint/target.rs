@@ -7,7 +7,7 @@ use isopach::{
 };
 use std::sync::Arc;
 use testkit::TempDir;
-use testkit::db::{contents, files_in, small, tiny};
+use testkit::db::{all_bytes, contents, files_in, small, tiny};
 
 #[test]
 fn the_size_told_is_that_of_the_files() {
@@ -54,15 +54,53 @@ fn half_of_a_checkpoint_is_refused() {
     let error = refused("unfinished");
     assert_eq!(error.kind(), ErrorKind::Corruption);
     assert!(error.to_string().contains("PARTIAL"), "{error}");
+}
 
-    checkpoint(&db, &files, "headless");
-    files.remove_file("headless/MANIFEST-000001").unwrap();
-    assert_eq!(refused("headless").kind(), ErrorKind::Corruption);
+/// It must not be taken for a new database: that would be an empty one.
+#[test]
+fn a_checkpoint_without_its_identity_or_manifest_is_refused_and_left_as_it_is() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
 
-    checkpoint(&db, &files, "damaged");
-    let manifest = files.open("damaged/MANIFEST-000001", OpenMode::ReadWrite).unwrap();
-    manifest.write_at(100, b"?").unwrap();
-    assert_eq!(refused("damaged").kind(), ErrorKind::Corruption);
+    for missing in ["IDENTITY", "MANIFEST-000001"] {
+        checkpoint(&db, &files, missing);
+        files.remove_file(&format!("{missing}/{missing}")).unwrap();
+        assert_refused_and_unchanged(&files, missing);
+    }
+}
+
+#[test]
+fn a_checkpoint_with_a_damaged_identity_or_manifest_is_refused_and_left_as_it_is() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
+
+    for (damaged, at) in [("IDENTITY", 40), ("MANIFEST-000001", 100)] {
+        checkpoint(&db, &files, damaged);
+        let file = files.open(&format!("{damaged}/{damaged}"), OpenMode::ReadWrite).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(at, &mut byte).unwrap();
+        file.write_at(at, &[byte[0] ^ 1]).unwrap();
+        assert_refused_and_unchanged(&files, damaged);
+    }
+}
+
+fn assert_refused_and_unchanged(files: &MemFs, name: &str) {
+    let contents = || {
+        let mut bytes = all_bytes(&sub(files, name));
+        bytes.retain(|(name, _)| name != "LOCK"); // Whoever looks takes it.
+        bytes
+    };
+    let before = contents();
+
+    let errors = [
+        small(sub(files, name)).open().map(drop).unwrap_err(),
+        small(sub(files, name)).open_read_only().map(drop).unwrap_err(),
+    ];
+
+    assert!(errors.iter().all(|error| error.kind() == ErrorKind::Corruption), "{name}: {errors:?}");
+    assert_eq!(contents(), before, "{name}: nothing is repaired or made anew silently");
 }
 
 #[test]
@@ -80,6 +118,41 @@ fn a_checkpoint_crosses_backends() {
     in_memory.checkpoint(dir.path().join("back")).unwrap();
 
     assert_eq!(contents(&tiny(Db::builder(dir.path().join("back"))).open().unwrap()), expected);
+}
+
+/// Links and clones end at the edge of a file system; a copy does not.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_checkpoint_crosses_file_systems() {
+    use std::{fs, os::unix::fs::MetadataExt, path::Path, process};
+    let (dir, memory) = (TempDir::new(), Path::new("/dev/shm"));
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    let db = tiny(Db::builder(dir.path().join("db"))).open().unwrap();
+    fill(&db);
+    let is_elsewhere = device(memory).is_some() && device(memory) != device(dir.path());
+    let target =
+        if is_elsewhere { memory } else { dir.path() }.join(format!("isopach-copy-{}", process::id()));
+
+    let info = db.checkpoint(&target).unwrap();
+
+    let found = contents(&tiny(Db::builder(&target)).open().unwrap());
+    fs::remove_dir_all(&target).unwrap();
+    assert_eq!(info.linked_files + info.cloned_files == 0, is_elsewhere, "{info:?}");
+    assert_eq!(found, contents(&db));
+}
+
+/// Names within a backend have no `.`; paths of the system may.
+#[test]
+fn a_target_in_memory_is_a_name() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    fill(&db);
+
+    checkpoint(&db, &files, "copy");
+    let error = db.checkpoint_to(Arc::new(files.clone()), "./other", NO_FLUSH()).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert_eq!(contents(&open_in(&files, "copy")), contents(&db));
 }
 
 #[test]
