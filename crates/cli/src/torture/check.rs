@@ -5,11 +5,11 @@
 use super::{
     life::Life,
     model::{Difference, Holding, Lost, Model},
-    operations::{Change, Operation, Place, Space, number_of, operation, split_key},
+    operations::{self, Change, Operation, Place, Space, number_of, operation, split_key},
 };
 use crate::{
     database::{self, Depth},
-    exit::{self, Failure},
+    exit::{self, Doing, Failure},
     text,
 };
 use isopach::ReadDb;
@@ -68,7 +68,9 @@ pub(super) fn check(
     let found = match read(seed, db, acknowledged.len()) {
         Ok(found) => found,
         // A kill may come before there is a database.
-        Err(ReadError::NotThere(_)) if nothing_yet => Found { holdings: model_holdings(model), seqno: 0 },
+        Err(ReadError::NotThere(_)) if nothing_yet => {
+            Found { holdings: vec![Holding::default(); acknowledged.len()], seqno: 0 }
+        }
         Err(error) => return Err(vec![format!("the database cannot be read: {}", error.message())]),
     };
     let settled = model.settle(&acknowledged, &found.holdings);
@@ -78,10 +80,6 @@ pub(super) fn check(
         verify(db)?;
     }
     Ok(checked)
-}
-
-fn model_holdings(model: &Model) -> Vec<Holding> {
-    vec![Holding::default(); model.counts().len()]
 }
 
 fn entries_of(found: &Found) -> u64 {
@@ -185,7 +183,6 @@ impl Kept {
 
 /// Opens a checkpoint for writing, and makes it write tables and free its log.
 fn write_to(path: &Path) -> Result<(), Failure> {
-    use crate::exit::Doing;
     let db = database::write(path, database::Missing::Refuse)?;
     let notes = database::keyspace_to_write(&db, NOTES, database::Missing::Create)?;
     notes.insert("opened", "for writing").doing("write to a checkpoint")?;
@@ -311,7 +308,7 @@ fn describe_one(seed: u64, which: &str, lost: &Lost) -> String {
                 None => "no value".to_owned(),
                 Some(number) => format!("the value of {}", name_of(seed, writer, number)),
             };
-            let key = text::hex(&super::operations::key(writer, place.key));
+            let key = text::hex(&operations::key(writer, place.key));
             let (keyspace, expected, found) = (place.space.name(writer), value(expected), value(found));
             format!("{after}, key 0x{key} of keyspace {keyspace} must have {expected}, and has {found}")
         }

@@ -67,7 +67,7 @@ pub(super) struct Life {
     /// Of each writer, the commit numbers of its acknowledged operations, in order: each is that of the
     /// operation or, of changes of keyspaces, not below it.
     pub(super) seqnos: Vec<Vec<u64>>,
-    pub(super) checkpoints: Vec<Copy>,
+    pub(super) checkpoints: Vec<Made>,
     /// What had begun and not ended.
     pub(super) interrupted: Vec<Work>,
     /// How long opening took, if it ended.
@@ -82,9 +82,9 @@ pub(super) struct Life {
     pub(super) wrong: Vec<String>,
 }
 
-/// A checkpoint of a life.
+/// A checkpoint of a life, finished or not.
 #[derive(Debug)]
-pub(super) struct Copy {
+pub(super) struct Made {
     pub(super) number: u64,
     /// Operations of each writer in this life that were acknowledged before it began.
     pub(super) before: Vec<u64>,
@@ -245,7 +245,7 @@ impl Life {
             }
             Word::CheckpointBegin { number } => {
                 let before = self.seqnos.iter().map(|seqnos| seqnos.len() as u64).collect();
-                self.checkpoints.push(Copy { number: *number, before, seqno: None });
+                self.checkpoints.push(Made { number: *number, before, seqno: None });
             }
             Word::CheckpointEnd { number, seqno } => {
                 let made = self.checkpoints.iter_mut().find(|made| made.number == *number);

@@ -14,7 +14,7 @@ use isopach::{Result, Slice, Snapshot};
 use std::{sync::atomic::Ordering, thread, time::Duration};
 
 /// Views after which a reader says how many it read.
-const REPORT_EVERY: u64 = 16;
+const REPORT_EVERY: u64 = 8;
 
 /// Takes view after view, and says what is wrong in one.
 pub(super) fn read_on(stage: &Stage<'_>) -> Result<()> {
