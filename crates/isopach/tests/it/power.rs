@@ -8,7 +8,8 @@ use std::sync::Arc;
 use testkit::{
     Op, Rng,
     crash::{
-        Act, Crash, Explored, Ledger, Pace, Plan, Promised, Run, check_a_second_crash, check_image, explore,
+        Act, Crash, Crowd, Explored, Ledger, Pace, Plan, Promised, Run, check_a_second_crash, check_image,
+        explore, explore_crowd,
     },
     db::{entries, small, synced, tiny_tables},
     seeds,
@@ -66,6 +67,16 @@ fn a_power_loss_at_any_step_of_a_checkpoint_leaves_no_copy_or_a_whole_one() {
             run.perform(&[Act::Fill, Act::Batch, Act::Checkpoint, Act::Batch, Act::Checkpoint, Act::Reopen]);
         });
         assert!(explored.images > 100, "{explored}");
+    }
+}
+
+#[test]
+fn a_power_loss_beside_several_writers_leaves_a_prefix_of_the_order_of_commits() {
+    for seed in seeds(1) {
+        let crash = Crash::Power { images: 1 };
+        let explored = explore_crowd(Crowd { seed, crash, writers: 4, commits: 120, one_in: 4 });
+        let explored = explored.unwrap_or_else(|violation| panic!("{violation}"));
+        assert!(explored.images > 50, "{explored}");
     }
 }
 
@@ -198,6 +209,36 @@ fn a_sync_that_failed_and_lies_from_then_on_takes_nothing_that_was_acknowledged(
         }
     }
     assert!(fired > 20, "{fired} syncs failed");
+}
+
+/// After the failed sync the process goes on as it should: it opens the database anew. What it is told to be durable
+/// then is so, though what the system forgot can still be read.
+#[test]
+fn what_was_acknowledged_after_a_failed_sync_and_a_reopening_is_durable() {
+    let mut reopened = 0;
+    for number in 0..30 {
+        let files = CrashFs::new();
+        let fs = FaultFs::new(Arc::new(files.clone()));
+        fs.arm(Rule::new(Fault::FailThenLie).on(Call::Sync).skip(number).times(1));
+        let _ = small(fs.clone()).open().map(|db| synced_until_refused(&db));
+
+        let Ok(db) = small(fs.clone()).open() else {
+            continue; // A sync failed without which there is no database.
+        };
+        let ks = db.keyspace_with("k", tiny_tables()).expect("it takes writes again");
+        let found = entries(&ks);
+        ks.insert_with("later", "1", synced()).expect("it takes writes again");
+
+        reopened += fs.fired().len();
+        for survival in [Survival::Nothing, Survival::Any, Survival::Any] {
+            let image = files.crash_with(survival, number);
+            let db = small(image).open().expect("a database opens after any crash");
+            let mut left = entries(&db.keyspace("k").unwrap());
+            assert!(left.remove(&b"later"[..]).is_some(), "rules {}", fs.rules());
+            assert_eq!(left, found, "rules {}", fs.rules());
+        }
+    }
+    assert!(reopened > 15, "{reopened} were reopened");
 }
 
 /// Writes keys 0, 1, 2 ..., each durable. Returns how many were; none is after one that failed.

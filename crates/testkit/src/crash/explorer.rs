@@ -67,8 +67,18 @@ pub struct Explored {
     pub steps: u64,
     /// Images that were opened and checked.
     pub images: u64,
-    /// Crashes in the middle of each activity.
+    /// Images of crashes in the middle of each activity.
     pub during: BTreeMap<Activity, u64>,
+}
+
+impl Explored {
+    /// Counts an image of a crash before this step.
+    pub(super) fn note(&mut self, under_way: &UnderWay, step: Step<'_>) {
+        self.images += 1;
+        for activity in under_way.before(step) {
+            *self.during.entry(activity).or_default() += 1;
+        }
+    }
 }
 
 impl AddAssign<&Explored> for Explored {
@@ -152,10 +162,7 @@ impl Taker {
         let floors = self.ledger.floors(); // Before the image: what is acknowledged from here on may be missing.
         let images = self.images(number, step, &mut rng);
         let mut explored = self.explored.lock().unwrap_or_else(PoisonError::into_inner);
-        explored.images += images.len() as u64;
-        for activity in self.under_way.before(step) {
-            *explored.during.entry(activity).or_default() += 1;
-        }
+        images.iter().for_each(|_| explored.note(&self.under_way, step));
         drop(explored);
         for (index, (what, image)) in images.into_iter().enumerate() {
             let label =

@@ -16,7 +16,10 @@ mod second;
 
 mod explorer;
 
+mod crowd;
+
 pub use activity::{Activity, UnderWay};
+pub use crowd::{Crowd, explore_crowd};
 pub use explorer::{Crash, Explored, Plan, explore};
 pub use image::{Checker, Promised, Violation, check_files, check_image};
 pub use ledger::{Checkpoint, Floors, Ledger, VOLATILE};
