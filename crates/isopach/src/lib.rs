@@ -55,7 +55,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{Event, EventListener};
 pub use health::{Health, KeyspaceStats, MemoryStats, Stats, WriteState};
 pub use keyspace::Keyspace;
-pub use options::{DbOptions, Durability, KeyspaceOptions, WriteOptions};
+pub use options::{DbOptions, Durability, KeyspaceOptions, LogRecovery, WriteOptions};
 pub use read::{Iter, Keys, Readable, Values};
 pub use recovery::{DiscardedEnd, Progress, Recovery};
 pub use snapshot::{KeyspaceAt, Snapshot};

@@ -177,14 +177,10 @@ fn a_missing_file_is_an_error_that_names_it() {
         });
 
         let error = outcome.expect_err(&name);
-        assert!(
-            error.to_string().contains(&name)
-                || error.path().is_some_and(|path| path.ends_with(&name))
-                || name == "IDENTITY"
-                || name.starts_with("MANIFEST"),
-            "{name}: {error:?}"
-        );
-        assert!(matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Io), "{name}: {error:?}");
+        // Which manifest there was nobody knows.
+        let named = if name.starts_with("MANIFEST") { "MANIFEST-*" } else { &name };
+        assert!(error.path().is_some_and(|path| path.ends_with(named)), "{name}: {error:?}");
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{name}: {error:?}");
     }
 }
 
