@@ -132,12 +132,14 @@ pub enum Density {
     AtMost(usize),
 }
 
+type Make<'a> = Box<dyn Fn(usize, &mut Rng) -> Edit + 'a>;
+
 /// Damages of one kind that are alike: numbered, made when their turn comes.
 struct Family<'a> {
     kind: &'static str,
     class: FileClass,
     count: usize,
-    make: Box<dyn Fn(usize, &mut Rng) -> Edit + 'a>,
+    make: Make<'a>,
 }
 
 /// Everything that is to happen to a subject.
@@ -169,8 +171,7 @@ const SMALL_BYTES: usize = 64 << 10;
 /// Bytes of one file change, or its length does.
 fn of_bytes<'a>(name: &'a str, bytes: &'a [u8]) -> Vec<Family<'a>> {
     let class = FileClass::of(name);
-    let family =
-        |kind, count, make: Box<dyn Fn(usize, &mut Rng) -> Edit + 'a>| Family { kind, class, count, make };
+    let family = |kind, count, make: Make<'a>| Family { kind, class, count, make };
     let file = || name.to_owned();
     let len = bytes.len();
     let zero = |unit: usize| {
@@ -243,13 +244,12 @@ fn of_files<'a>(subject: &'a Subject, name: &'a str, bytes: &'a [u8]) -> Vec<Fam
         .chain(strange)
         .filter(|(_, with, other)| FileClass::of(with) == class && *other != bytes)
         .collect();
+    let count = others.len();
     let put = move |index: usize, _: &mut Rng| {
         let (of, with, bytes): (&'static str, &str, &[u8]) = others[index];
         Edit::Put { file: name.to_owned(), with: with.to_owned(), of, bytes: bytes.to_vec() }
     };
     let remove = move |_: usize, _: &mut Rng| Edit::Remove { file: name.to_owned() };
-    let count = subject.image.files().chain(subject.strangers.iter().flat_map(|(_, image)| image.files()));
-    let count = count.filter(|(with, other)| FileClass::of(with) == class && *other != bytes).count();
     vec![
         Family { kind: "another file", class, count, make: Box::new(put) },
         Family { kind: "missing", class, count: 1, make: Box::new(remove) },

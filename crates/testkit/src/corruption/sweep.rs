@@ -123,15 +123,13 @@ impl Watch {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// # Panics
-    ///
-    /// If it hangs: nothing can be awaited any more.
+    /// Ends the program if it hangs: nothing can be awaited any more.
     fn check(&self) {
-        if let Some((since, what)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            if since.elapsed() > PATIENCE {
-                eprintln!("hangs: {what}");
-                std::process::abort();
-            }
+        if let Some((since, what)) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
+            && since.elapsed() > PATIENCE
+        {
+            eprintln!("hangs: {what}");
+            std::process::abort();
         }
     }
 }
