@@ -17,15 +17,11 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
-use isopach_env::sync::point;
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use isopach_env::sync::{
+    atomic::{AtomicBool, Ordering},
+    point,
 };
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// See the module.
 pub(crate) struct State {

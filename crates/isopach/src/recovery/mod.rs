@@ -29,14 +29,9 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
-use isopach_env::Env;
+use isopach_env::{Env, sync::atomic::AtomicBool};
 use replay::Replay;
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 /// Recovery that finds more segments than this flushes what it replayed.
 const MANY_SEGMENTS: usize = 16;
