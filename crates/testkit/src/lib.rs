@@ -10,6 +10,8 @@ pub mod inputs;
 
 mod oracle;
 
+pub mod linear;
+
 pub mod fs_conformance;
 
 pub mod db;
