@@ -440,7 +440,11 @@ impl<'a> Survey<'a> {
         let Some(clean_end) = self.facts.clean_end else {
             return Ok(());
         };
-        assert!(self.end == clean_end, "a clean end is durable, and nothing is read behind it");
+        if self.end != clean_end {
+            // It is durable, and nothing is read behind it: so it lies before where records begin.
+            let why = format!("the log was closed at {clean_end}, where no log ends");
+            return Err(Error::corrupt(segment_name(clean_end.file), clean_end.offset, why));
+        }
         for segment in self.found.iter().filter(|segment| segment.number >= clean_end.file) {
             let from = match segment.opening {
                 _ if segment.number == clean_end.file => clean_end.offset,
