@@ -8,7 +8,7 @@ mod replay;
 mod salvage;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     events::{Event, Listeners},
     jobs::Jobs,
     notes::{
@@ -120,6 +120,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let facts = Facts::read(&store).map_err(locate)?;
     let mut recovered = find_end(&store, &facts, opening.log_recovery).map_err(locate)?;
     let last_used = facts.last_used(&recovered);
+    check_numbers(&store, last_used).map_err(locate)?;
     // From here on the log has no clean end, and numbers go on above all that were ever given out.
     let mut notes = vec![
         Note::new(CLEAN_END, Vec::new()),
@@ -165,6 +166,21 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     replay.open_trees().map_err(locate)?;
     replay.run(&mut |replay| flush_if_large(&state, replay)).map_err(locate)?;
     finish(state, replay.trees, &recovered, facts.is_clean())
+}
+
+/// No tree holds a number, or claims to have flushed one, that was never given out: it would be given out again, to a
+/// commit that nobody sees.
+fn check_numbers(store: &Store, last_used: Seqno) -> Result<()> {
+    let trees = store.trees().into_iter().filter_map(|tree| store.tree_by_id(tree.id).ok());
+    let in_trees = trees.map(|tree| tree.highest_seqno().max(tree.replay_point())).max();
+    let greatest = in_trees.unwrap_or(Seqno::ZERO).max(store.applied_upto());
+    if greatest > last_used {
+        let message = format!(
+            "the manifest tells of number {greatest}, and {last_used} is the last that was given out"
+        );
+        return Err(Error::new(ErrorKind::Corruption, message));
+    }
+    Ok(())
 }
 
 /// A number for the history that begins here: the copy and its source go on apart, and two openings of one copy too.
@@ -237,6 +253,8 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     store.set_cache(options.cache_bytes, options.max_open_files);
     let facts = Facts::read(&store).map_err(locate)?;
     let recovered = find_end(&store, &facts, opening.log_recovery).map_err(locate)?;
+
+    check_numbers(&store, facts.last_used(&recovered)).map_err(locate)?;
 
     let mut replay = Replay::new(store.clone(), &recovered, opening.progress.take());
     replay.open_trees().map_err(locate)?;

@@ -1,11 +1,16 @@
 //! Bytes change on the disk: an error that names file and place, never a wrong value and never an empty database.
 
 use isopach::{
-    ErrorKind, VerifyOptions,
+    ErrorKind, Seqno, VerifyOptions,
+    engine::{
+        compaction::Views,
+        store::{Store, StoreOptions},
+        tree::{TreeOptions, WriteBatch},
+    },
     env::{File, Fs, MemFs, OpenMode},
 };
 use std::{panic::catch_unwind, sync::Arc};
-use testkit::db::{all_bytes, entries, small, synced, tiny_tables};
+use testkit::db::{all_bytes, entries, env_of, small, synced, tiny_tables};
 use testkit::{Entries, Rng, seeds};
 
 const KEYS: u16 = 400;
@@ -213,4 +218,29 @@ fn a_torn_log_end_is_dropped_and_said() {
     drop((ks, db));
     let db = small(image).open().unwrap();
     assert_eq!((db.recovery().discarded, db.keyspace("k").unwrap().count(..).unwrap()), (None, 10));
+}
+
+/// A table of numbers that no note reserved, as only a program other than ours leaves it: what was committed next got
+/// numbers that the tree took for flushed, which failed an assertion.
+#[test]
+fn tables_of_numbers_that_were_never_given_out_are_corruption() {
+    let files = MemFs::new();
+    let store = Store::open(env_of(files.clone()), &StoreOptions::default()).unwrap();
+    let number = |raw| Seqno::from_raw(raw).unwrap();
+    let id = store.reserve_tree_id().unwrap();
+    let tree = store.create_tree(id, "k", &TreeOptions::default(), &[], number(1)).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(b"key", b"value");
+    tree.apply(&batch, number(1000)).unwrap();
+    tree.rotate(number(1000)).unwrap();
+    tree.flush(number(1000), &Views::keep_all(), &[]).unwrap();
+    drop((tree, store));
+
+    let open = small(files.clone()).open().map(drop);
+    let read = small(files.clone()).open_read_only().map(drop);
+
+    for error in [open.unwrap_err(), read.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+        assert!(error.to_string().contains("1000"), "{error}");
+    }
 }
