@@ -12,8 +12,8 @@ use heads::HEAD_BYTES;
 
 /// A decoded data block. An entry is named by its place, from 0.
 ///
-/// Every offset, kind and number in it was checked, so that no accessor can leave the block. The order of
-/// keys was not: checksums vouch for it, and [`DataBlock::check_order`] looks.
+/// Every offset, kind and number in it was checked, so that no accessor can leave the block; and so was the order of
+/// its entries, which searches, merges and the writer of the next table rely on to end.
 pub struct DataBlock {
     /// The key section.
     keys: Vec<u8>,
@@ -104,6 +104,7 @@ impl DataBlock {
             rests_at,
         };
         block.check_columns()?;
+        block.check_order()?;
         Ok(block)
     }
 
@@ -130,6 +131,30 @@ impl DataBlock {
         }
         if value_end != self.values.len() || rest_end != self.keys.len() - self.rests_at {
             return Err(Corruption("a data block does not end where its columns say"));
+        }
+        Ok(())
+    }
+
+    /// Heads are those of the rests, and entries are in strict order. Heads decide nearly always.
+    fn check_order(&self) -> Result<(), Corruption> {
+        const OUT_OF_ORDER: Corruption = Corruption("entries of a data block are out of order");
+        let mut previous: Option<(u32, &[u8])> = None;
+        for (entry, head) in self.heads().iter().enumerate() {
+            let (head, rest) = (u32::from_le_bytes(*head), self.rest(entry));
+            if head != heads::head_of(rest) {
+                return Err(Corruption("the head of a key is not that of its bytes"));
+            }
+            if let Some((head_before, rest_before)) = previous
+                && head_before >= head
+            {
+                let order = if head_before > head { Ordering::Greater } else { rest_before.cmp(rest) };
+                match order {
+                    Ordering::Less => {}
+                    Ordering::Equal if self.seqno(entry - 1) > self.seqno(entry) => {}
+                    Ordering::Equal | Ordering::Greater => return Err(OUT_OF_ORDER),
+                }
+            }
+            previous = Some((head, rest));
         }
         Ok(())
     }
@@ -196,26 +221,6 @@ impl DataBlock {
     /// Size in memory.
     pub fn resident_bytes(&self) -> usize {
         size_of::<DataBlock>() + self.keys.capacity() + self.values.len()
-    }
-
-    /// Looks whether heads are those of the keys and entries are in strict order, which decoding takes on
-    /// trust.
-    ///
-    /// # Errors
-    ///
-    /// They are not.
-    pub fn check_order(&self) -> Result<(), Corruption> {
-        for (entry, head) in self.heads().iter().enumerate() {
-            if u32::from_le_bytes(*head) != heads::head_of(self.rest(entry)) {
-                return Err(Corruption("the head of a key is not that of its bytes"));
-            }
-            let Some(previous) = entry.checked_sub(1) else { continue };
-            let before = InternalKey { key: self.rest(previous), seqno: self.seqno(previous) };
-            if before >= (InternalKey { key: self.rest(entry), seqno: self.seqno(entry) }) {
-                return Err(Corruption("entries of a data block are out of order"));
-            }
-        }
-        Ok(())
     }
 
     fn heads(&self) -> &[[u8; HEAD_BYTES]] {
