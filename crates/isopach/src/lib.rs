@@ -48,6 +48,8 @@ mod keyspace;
 mod batch;
 mod verify;
 mod db;
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use batch::Batch;
 pub use db::{Builder, Db, ReadDb};

@@ -22,6 +22,8 @@ pub mod mutate;
 
 pub mod corruption;
 
+pub mod fuzz;
+
 pub use oracle::{Contents, Entries, Op, Oracle, SpaceId};
 pub use rng::{Rng, seeds};
 pub use temp_dir::TempDir;

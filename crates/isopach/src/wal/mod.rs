@@ -39,6 +39,8 @@ mod begin;
 mod start;
 mod sync;
 
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests;
 
