@@ -5,7 +5,7 @@
 
 use crate::{
     Entries, Op, Oracle, SpaceId,
-    crash::{Ledger, check_image},
+    crash::{Ledger, Promised, check_image},
     db::{contents, entries, small, tiny_tables},
     inputs::Bounds,
 };
@@ -351,7 +351,7 @@ impl<'a> Run<'a> {
         let floors = self.ledger.floors();
         self.snapshots.clear();
         self.db.take().expect("open").close().expect("nothing fails");
-        check_image(&self.fs.kill(), &self.ledger, floors, floors.acknowledged);
+        check_image(&self.fs.kill(), &self.ledger, Promised { floor: floors.acknowledged, floors });
     }
 }
 
