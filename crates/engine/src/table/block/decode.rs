@@ -137,26 +137,27 @@ impl DataBlock {
 
     /// Heads are those of the rests, and entries are in strict order. Heads decide nearly always.
     fn check_order(&self) -> Result<(), Corruption> {
-        const OUT_OF_ORDER: Corruption = Corruption("entries of a data block are out of order");
-        let mut previous: Option<(u32, &[u8])> = None;
-        for (entry, head) in self.heads().iter().enumerate() {
-            let (head, rest) = (u32::from_le_bytes(*head), self.rest(entry));
-            if head != heads::head_of(rest) {
+        let rests = &self.keys[self.rests_at..];
+        let (rest_ends, _) =
+            self.keys[self.rest_ends_at..][..REST_END_BYTES * self.len].as_chunks::<REST_END_BYTES>();
+        let (mut start, mut head_before) = (0, None);
+        for (entry, (head, end)) in self.heads().iter().zip(rest_ends).enumerate() {
+            let (head, end) = (u32::from_le_bytes(*head), usize::from(u16::from_le_bytes(*end)));
+            if head != heads::head_of(&rests[start..end]) {
                 return Err(Corruption("the head of a key is not that of its bytes"));
             }
-            if let Some((head_before, rest_before)) = previous
-                && head_before >= head
-            {
-                let order = if head_before > head { Ordering::Greater } else { rest_before.cmp(rest) };
-                match order {
-                    Ordering::Less => {}
-                    Ordering::Equal if self.seqno(entry - 1) > self.seqno(entry) => {}
-                    Ordering::Equal | Ordering::Greater => return Err(OUT_OF_ORDER),
-                }
+            if head_before >= Some(head) && !self.is_behind_the_one_before(entry) {
+                return Err(Corruption("entries of a data block are out of order"));
             }
-            previous = Some((head, rest));
+            (start, head_before) = (end, Some(head));
         }
         Ok(())
+    }
+
+    /// Of an entry that is not the first.
+    fn is_behind_the_one_before(&self, entry: usize) -> bool {
+        let at = |entry| InternalKey { key: self.rest(entry), seqno: self.seqno(entry) };
+        at(entry - 1) < at(entry)
     }
 
     /// Number of entries, at least 1.
