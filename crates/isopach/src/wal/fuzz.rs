@@ -1,12 +1,13 @@
 //! The log's decoders, for [`crate::fuzz`].
 
 use super::{
-    ENTRY_PREFIX_BYTES, LogFacts, LogRecord,
+    ENTRY_PREFIX_BYTES, History, LogFacts, LogRecord, Recovered,
     record::{AppendRecord, Meaning},
     recover,
     segment::WAL_DIR,
     segment_name,
 };
+use crate::options::LogRecovery;
 use isopach_engine::{codec::LogPosition, types::Uuid};
 use isopach_env::{CreateOptions, Fs, MemFs, WriteOrigin};
 
@@ -28,7 +29,7 @@ pub(crate) fn record(data: &[u8]) {
     }
 }
 
-/// A log of one segment: its end is found, and its records go to `each`. One byte says what the manifest has to say
+/// A log of one segment: its end is found in each mode, and its records go to `each`. One byte says what the manifest has to say
 /// about it.
 pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord)) {
     let Some((&manifest, file)) = data.split_first() else { return };
@@ -42,11 +43,19 @@ pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord)) {
         first_live: 1,
         clean_end: (manifest & 1 == 1).then(|| at(manifest >> 1)),
         synced_upto: if manifest & 3 == 2 { at(manifest >> 2) } else { LogPosition::START },
+        history: (manifest & 7 == 4).then(|| History { timeline: u64::from(manifest >> 3), from: 1 }),
     };
-    let Ok(recovered) = recover(&fs, Uuid(database), facts) else { return };
+    for mode in [LogRecovery::Absolute, LogRecovery::TornEnd, LogRecovery::PointInTime] {
+        if let Ok(recovered) = recover(&fs, Uuid(database), facts, mode) {
+            replay(&fs, &recovered, &mut each);
+        }
+    }
+}
+
+fn replay(fs: &MemFs, recovered: &Recovered, each: &mut impl FnMut(&LogRecord)) {
     assert!(recovered.durable <= recovered.end, "what is durable lies before the end");
     let mut records = 0;
-    let replayed = recovered.replay(&fs, &mut |record| {
+    let replayed = recovered.replay(fs, &mut |record| {
         records += 1;
         let _ = record.last_seqno();
         each(&record);

@@ -16,7 +16,7 @@
 use super::{repair, seeds};
 use crate::db::{Quiet, tiny};
 use isopach::{
-    Builder, Db, ErrorKind, Keyspace, Readable, VerifyOptions,
+    Builder, Db, ErrorKind, Keyspace, LogRecovery, Readable, VerifyOptions,
     engine::{table::file_name, types::TableId, version::manifest_name},
     env::{CreateOptions, Env, Fs, MemFs, SeededEntropy, SystemClock},
 };
@@ -190,6 +190,12 @@ fn exercise(files: &Files, image_bytes: usize) {
         let _ = db.stats().to_string();
     }
     let _ = tiny(builder(&fs)).verify(VerifyOptions::new());
+    // What is left of a log whose damage is passed over.
+    let cut = tiny(builder(&place(files))).log_recovery(LogRecovery::PointInTime);
+    if let Ok(db) = cut.open() {
+        let _ = db.flush();
+        let _ = db.close();
+    }
     // As its own options say, and then within small bounds. Space that is reserved for the log is memory here.
     if let Ok(db) = builder(&fs).max_wal_bytes(1 << 20).open() {
         let _ = db.close();

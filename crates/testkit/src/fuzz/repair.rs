@@ -54,6 +54,10 @@ pub(super) fn records(file: &mut [u8], salt: Salt, mut at: usize) {
             let checksum = Checksum::of(payload, salt, at as u64).0.to_le_bytes();
             file[at + 16..at + 24].copy_from_slice(&checksum);
         }
+        if let (Some(next), Some(payload_bytes)) = (next, usize::try_from(payload_bytes).ok()) {
+            let end = next.min(file.len());
+            file[payload_at + payload_bytes..end].fill(0); // Padding, which no checksum covers.
+        }
         let check = Checksum::of(&file[at..at + 28], salt, at as u64).0.to_le_bytes();
         file[at + 28..at + 32].copy_from_slice(&check[..4]);
         match next {
