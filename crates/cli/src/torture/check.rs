@@ -226,18 +226,22 @@ impl ReadError {
     }
 }
 
-impl From<Failure> for ReadError {
-    fn from(failure: Failure) -> ReadError {
+impl ReadError {
+    /// Why the database at `path` did not open. A copy that was interrupted is known by its files.
+    fn of_open(failure: Failure, path: &Path) -> ReadError {
         let message = message(&failure);
+        let is_half = path.join("PARTIAL").exists() && !path.join("IDENTITY").exists();
         match failure {
             Failure::Report { code: exit::NOT_FOUND, .. } => ReadError::NotThere(message),
-            Failure::Report { code: exit::CORRUPTION, .. }
-                if message.contains("PARTIAL without IDENTITY") =>
-            {
-                ReadError::Half(message)
-            }
+            Failure::Report { code: exit::CORRUPTION, .. } if is_half => ReadError::Half(message),
             _ => ReadError::Other(message),
         }
+    }
+}
+
+impl From<Failure> for ReadError {
+    fn from(failure: Failure) -> ReadError {
+        ReadError::Other(message(&failure))
     }
 }
 
@@ -250,7 +254,7 @@ fn message(failure: &Failure) -> String {
 
 /// Reads everything, and tells of every value which operation put it.
 fn read(seed: u64, path: &Path, writers: usize) -> Result<Found, ReadError> {
-    let db = database::read(path)?;
+    let db = database::read(path).map_err(|failure| ReadError::of_open(failure, path))?;
     let mut holdings = vec![Holding::default(); writers];
     for (name, _) in db.keyspaces() {
         if name == NOTES {

@@ -14,22 +14,29 @@ pub(crate) struct Unreadable {
     pub(crate) is_half: bool,
 }
 
-impl From<isopach::Error> for Unreadable {
-    fn from(error: isopach::Error) -> Unreadable {
-        let what = error.to_string();
+impl Unreadable {
+    /// Why the database at `path` did not open. A copy that was interrupted is known by its files.
+    fn of_open(error: isopach::Error, path: &Path) -> Unreadable {
         let is_half = match error.kind() {
             ErrorKind::NotFound => true,
-            ErrorKind::Corruption => what.contains("PARTIAL without IDENTITY"),
+            ErrorKind::Corruption => path.join("PARTIAL").exists() && !path.join("IDENTITY").exists(),
             _ => false,
         };
-        Unreadable { what, is_half }
+        Unreadable { what: error.to_string(), is_half }
+    }
+}
+
+impl From<isopach::Error> for Unreadable {
+    fn from(error: isopach::Error) -> Unreadable {
+        Unreadable { what: error.to_string(), is_half: false }
     }
 }
 
 /// What each writer has in a database.
 pub(crate) fn read(seed: u64, path: &Path) -> Result<Vec<State>, Unreadable> {
     let invented = |what: String| Unreadable { what, is_half: false };
-    let db = Db::builder(path).create_if_missing(false).open_read_only()?;
+    let db = Db::builder(path).create_if_missing(false).open_read_only();
+    let db = db.map_err(|error| Unreadable::of_open(error, path))?;
     let mut states = vec![State::default(); WRITERS];
     for (name, _) in db.keyspaces() {
         let own = (0..WRITERS).find(|writer| name == name_of(SHARED.len(), *writer));
