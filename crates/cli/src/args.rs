@@ -37,11 +37,11 @@ pub(crate) enum Command {
     /// List the keyspaces and their options
     Ls(DbArgs),
     /// Say what a database is and in what state, on one screen
-    Info(DbArgs),
+    Info(OpenArgs),
     /// Show the levels of every keyspace
     Levels(DbArgs),
     /// Write what is in memory and log as tables
-    Flush(DbArgs),
+    Flush(OpenArgs),
     /// Rewrite keyspaces into their last level
     Compact(CompactArgs),
     /// Copy a database as of now into a new directory, sharing tables where the disk can
@@ -70,6 +70,27 @@ pub(crate) enum Command {
 pub(crate) struct DbArgs {
     /// Directory of the database
     pub(crate) db: PathBuf,
+}
+
+/// A database, and how much of a damaged log may be left out.
+#[derive(ClapArgs, Debug)]
+pub(crate) struct OpenArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// What may be left out of a log that is not whole
+    #[arg(long, value_enum, value_name = "MODE", default_value_t = LogRecovery::TornEnd)]
+    pub(crate) log_recovery: LogRecovery,
+}
+
+/// What may be left out of a log that is not whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum LogRecovery {
+    /// Nothing, not even an end that a crash tore
+    Absolute,
+    /// What was never promised to be durable
+    TornEnd,
+    /// All from the first damage on, durable commits too: look with `info` first, then `flush` to make it so
+    PointInTime,
 }
 
 #[derive(ClapArgs, Debug)]

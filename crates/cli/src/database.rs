@@ -5,7 +5,7 @@
 //! database's types ends here.
 
 use crate::{
-    args::Durability,
+    args::{Durability, LogRecovery},
     exit::{self, Doing, Failure},
 };
 use isopach::{
@@ -25,7 +25,13 @@ pub(crate) enum Missing {
 
 /// Opens a database for reading. Writes nothing.
 pub(crate) fn read(path: &Path) -> Result<ReadDb, Failure> {
-    Db::builder(path).create_if_missing(false).open_read_only().doing(&opening(path))
+    read_with(path, LogRecovery::TornEnd)
+}
+
+/// As [`read`], with what may be left out of a log that is not whole.
+pub(crate) fn read_with(path: &Path, mode: LogRecovery) -> Result<ReadDb, Failure> {
+    let builder = Db::builder(path).create_if_missing(false).log_recovery(log_recovery(mode));
+    builder.open_read_only().doing(&opening(path))
 }
 
 /// Opens a keyspace of a database that is open for reading.
@@ -35,7 +41,13 @@ pub(crate) fn keyspace_to_read(db: &ReadDb, name: &str) -> Result<KeyspaceAt, Fa
 
 /// Opens a database for reading and writing.
 pub(crate) fn write(path: &Path, missing: Missing) -> Result<Db, Failure> {
-    Db::builder(path).create_if_missing(missing == Missing::Create).open().doing(&opening(path))
+    write_with(path, missing, LogRecovery::TornEnd)
+}
+
+/// As [`write()`], with what may be left out of a log that is not whole.
+pub(crate) fn write_with(path: &Path, missing: Missing, mode: LogRecovery) -> Result<Db, Failure> {
+    let builder = Db::builder(path).create_if_missing(missing == Missing::Create);
+    builder.log_recovery(log_recovery(mode)).open().doing(&opening(path))
 }
 
 /// As [`write()`], making a missing one, with memtables of `write_buffer_bytes`: small ones make flushes and
@@ -100,6 +112,14 @@ pub(crate) fn compact(keyspace: &Keyspace) -> Result<(), Failure> {
     keyspace.compact_range(RangeFull).doing(&format!("compact keyspace {}", keyspace.name()))
 }
 
+fn log_recovery(mode: LogRecovery) -> isopach::LogRecovery {
+    match mode {
+        LogRecovery::Absolute => isopach::LogRecovery::Absolute,
+        LogRecovery::TornEnd => isopach::LogRecovery::TornEnd,
+        LogRecovery::PointInTime => isopach::LogRecovery::PointInTime,
+    }
+}
+
 fn opening(path: &Path) -> String {
     format!("open {}", path.display())
 }
@@ -138,6 +158,8 @@ pub(crate) struct DiscardedEnd {
     pub(crate) file: String,
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
+    /// It was promised to be durable.
+    pub(crate) was_durable: bool,
 }
 
 /// The levels of a keyspace.
@@ -188,6 +210,7 @@ pub(crate) fn facts(db: &ReadDb) -> DatabaseFacts {
                 file: end.file,
                 offset: end.offset,
                 bytes: end.bytes,
+                was_durable: end.was_durable,
             }),
             is_clean: found.is_clean,
         },

@@ -1,7 +1,7 @@
 //! `flush`, `compact`, `checkpoint`, `verify`: care of the files.
 
 use crate::{
-    args::{CheckpointArgs, CompactArgs, VerifyArgs},
+    args::{CheckpointArgs, CompactArgs, OpenArgs, VerifyArgs},
     database::{self, Depth, Missing, VerifyFacts},
     exit::{self, Doing, Failure},
     output::{
@@ -12,11 +12,10 @@ use crate::{
 };
 use isopach::{CheckpointOptions, Keyspace};
 use serde_json::json;
-use std::path::Path;
 
 /// Writes what is in memory and log as tables.
-pub(super) fn flush(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
-    let db = database::write(db, Missing::Refuse)?;
+pub(super) fn flush(args: &OpenArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::write_with(&args.db, Missing::Refuse, args.log_recovery)?;
     db.flush().doing("flush")?;
     let seqno = db.seqno().raw();
     database::close(db)?;

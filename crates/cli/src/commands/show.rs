@@ -1,6 +1,7 @@
 //! `ls`, `info`, `levels`: what a database is. They write nothing.
 
 use crate::{
+    args::OpenArgs,
     database::{self, DatabaseFacts, DiscardedEnd, OpeningFacts, ShapeFacts},
     exit::Failure,
     output::{
@@ -46,8 +47,8 @@ pub(super) fn ls(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
 }
 
 /// Says what a database is and in what state.
-pub(super) fn info(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
-    let db = database::read(db)?;
+pub(super) fn info(args: &OpenArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::read_with(&args.db, args.log_recovery)?;
     let facts = database::facts(&db);
 
     match console.output() {
@@ -111,7 +112,7 @@ fn info_object(facts: &DatabaseFacts) -> Value {
     let discarded = opening
         .discarded
         .as_ref()
-        .map(|end| json!({ "file": end.file, "offset": end.offset, "bytes": end.bytes }));
+        .map(|end| json!({ "file": end.file, "offset": end.offset, "bytes": end.bytes, "durable": end.was_durable }));
     json!({
         "path": facts.path,
         "uuid": facts.uuid,
@@ -144,8 +145,11 @@ fn opening_text(opening: &OpeningFacts) -> String {
     let end = match &opening.discarded {
         None if opening.is_clean => "closed in order".to_owned(),
         None => "not closed in order, nothing torn".to_owned(),
-        Some(DiscardedEnd { file, offset, bytes }) => {
+        Some(DiscardedEnd { file, offset, bytes, was_durable: false }) => {
             format!("not closed in order, a torn log end of {bytes} bytes dropped at {file}:{offset}")
+        }
+        Some(DiscardedEnd { file, offset, bytes, was_durable: true }) => {
+            format!("durable commits left out: {bytes} bytes of the log from {file}:{offset} on")
         }
     };
     format!("{replayed}; {end}")
@@ -202,7 +206,7 @@ mod tests {
     }
 
     fn torn_end() -> DiscardedEnd {
-        DiscardedEnd { file: "wal/3.wal".to_owned(), offset: 4096, bytes: 17 }
+        DiscardedEnd { file: "wal/3.wal".to_owned(), offset: 4096, bytes: 17, was_durable: false }
     }
 
     fn shape() -> ShapeFacts {
@@ -216,6 +220,13 @@ mod tests {
 
         let torn = OpeningFacts { discarded: Some(torn_end()), is_clean: false, ..opening() };
         assert!(opening_text(&torn).ends_with(", a torn log end of 17 bytes dropped at wal/3.wal:4096"));
+
+        let cut = DiscardedEnd { was_durable: true, ..torn_end() };
+        let cut = OpeningFacts { discarded: Some(cut), is_clean: false, ..opening() };
+        assert!(
+            opening_text(&cut)
+                .ends_with("; durable commits left out: 17 bytes of the log from wal/3.wal:4096 on")
+        );
 
         let killed = OpeningFacts { is_clean: false, ..opening() };
         assert!(opening_text(&killed).ends_with("; not closed in order, nothing torn"));
@@ -238,7 +249,7 @@ mod tests {
 
         assert_eq!(object["log_bytes"], 4096);
         assert_eq!(object["keyspaces"][0]["table_bytes"], 2048);
-        let discarded = json!({ "file": "wal/3.wal", "offset": 4096, "bytes": 17 });
+        let discarded = json!({ "file": "wal/3.wal", "offset": 4096, "bytes": 17, "durable": false });
         assert_eq!(object["recovery"]["discarded"], discarded);
     }
 

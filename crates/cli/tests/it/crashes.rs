@@ -58,6 +58,28 @@ fn log_that_was_closed_and_is_cut_is_damage() {
     assert_eq!(fs::read(&log).unwrap(), &bytes[..at], "nothing is repaired silently");
 }
 
+#[test]
+fn what_was_durable_is_given_up_only_if_asked_to() {
+    let scene = Scene::new("salvage");
+    scene.ok(["put", "db", "k", "kept", "1"]);
+    scene.ok(["put", "db", "k", "lost", "a value that is damaged"]);
+    let (log, mut bytes) = logs(&scene).pop().expect("the value is in the log");
+    let at = bytes.windows(7).position(|window| window == b"a value").expect("the value is in the log");
+    bytes[at] ^= 1;
+    fs::write(&log, bytes).unwrap();
+    scene.fails(3, ["info", "db"]);
+    scene.fails(3, ["flush", "db", "--log-recovery", "absolute"]);
+
+    let look = &scene.objects(["info", "db", "--log-recovery", "point-in-time"])[0];
+    scene.fails(3, ["info", "db"]); // Looking has changed nothing.
+    scene.ok(["flush", "db", "--log-recovery", "point-in-time"]);
+
+    assert_eq!(look["recovery"]["discarded"]["durable"], true, "{look}");
+    assert!(log.ends_with(look["recovery"]["discarded"]["file"].as_str().unwrap()), "{look}");
+    assert_eq!(scene.objects(["count", "db", "k"])[0]["count"], 1);
+    assert_eq!(scene.objects(["info", "db", "--log-recovery", "absolute"])[0]["recovery"]["clean"], true);
+}
+
 /// The log of `db`, in order.
 fn logs(scene: &Scene) -> Vec<(PathBuf, Vec<u8>)> {
     files(&scene.path("db/wal"))

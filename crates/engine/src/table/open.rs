@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     codec::{
-        BlockKind, Corruption, FileCodec, FileHeader, FileKind, HEADER_BYTES, HeaderError, decode_block,
+        BlockKind, Corruption, FORMAT_VERSION, FileCodec, FileHeader, FileKind, HEADER_BYTES, HeaderError,
+        decode_block,
     },
     env::{File, Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
@@ -229,7 +230,8 @@ fn header_error(why: HeaderError, name: &str) -> Error {
         HeaderError::Foreign => Error::corrupt(name, 0, "the file does not begin with a header"),
         HeaderError::Corrupt(why) => Error::corrupt(name, 0, why),
         HeaderError::Version(version) => {
-            let message = format!("format version {version:#06x} is not this build's");
+            let message =
+                format!("format version {version:#06x}; this program reads {FORMAT_VERSION:#06x} only");
             Error::new(ErrorKind::UnsupportedFormat, message).in_file(name)
         }
         HeaderError::Protected => {

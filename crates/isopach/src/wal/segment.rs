@@ -3,8 +3,8 @@
 use super::record::{KIND_START, Meaning, Start};
 use isopach_engine::{
     codec::{
-        FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader, Salt, Step,
-        encode_record, record_bytes, salt_of_records,
+        FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader,
+        Salt, Step, encode_record, record_bytes, salt_of_records,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -135,7 +135,9 @@ fn read_header(
 fn refuse(error: HeaderError, name: &str) -> Error {
     let refused = match error {
         HeaderError::Version(version) => {
-            Error::new(ErrorKind::UnsupportedFormat, format!("the log is of format version {version:#06x}"))
+            let message =
+                format!("format version {version:#06x}; this program reads {FORMAT_VERSION:#06x} only");
+            Error::new(ErrorKind::UnsupportedFormat, message)
         }
         _ => Error::new(ErrorKind::UnsupportedFeature, "the log is encrypted or protected by parity"),
     };

@@ -9,6 +9,7 @@ mod concurrent;
 mod crash;
 mod damage;
 mod events;
+mod golden;
 mod idle;
 mod kill;
 mod lifetimes;
