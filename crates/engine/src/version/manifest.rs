@@ -12,7 +12,7 @@ use super::{
 use crate::{
     codec::{
         Corruption, FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader, Step,
-        TlvReader, TlvWriter, encode_record, greatest_synced_upto,
+        TlvReader, TlvWriter, encode_record, greatest_synced_upto, record_bytes,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -33,6 +33,9 @@ const POISON: Rank = Rank { level: 41, name: "manifest.poison" };
 /// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated. The
 /// space is reserved when it is started, so that an append on a full disk does not fail.
 const ROTATE_BYTES: u64 = 1 << 20;
+
+/// Reserved beyond that, for edits while there is no space to rotate; and more in such steps, before it is used up.
+const EXTRA_BYTES: u64 = 256 << 10;
 
 const PREFIX: &str = "MANIFEST-";
 const TEMPORARY: &str = ".tmp";
@@ -211,6 +214,8 @@ struct Log {
     end: u64,
     /// Where the first edit behind the snapshot begins.
     snapshot_end: u64,
+    /// Space is reserved up to here; all there is, if the backend cannot reserve.
+    reserved: u64,
     /// Known durable; what records carry.
     synced: LogPosition,
     /// The greatest that a record carries.
@@ -276,6 +281,7 @@ impl Manifest {
             self.rotate(&mut log).or_else(|_| self.check())?;
         }
         let payload = encode_edit(changes);
+        reserve(&mut log, record_bytes(payload.len()))?;
         if let Err(error) = append_record(&mut log, RECORD_EDIT, &payload) {
             // Part of the record may lie in the file: no byte of it is written again. A new manifest takes
             // over.
@@ -378,6 +384,24 @@ impl Manifest {
     }
 }
 
+/// Reserves space for a record: only what is prepared is written to, so that want of space tears no record.
+fn reserve(log: &mut Log, bytes: u64) -> Result<()> {
+    let end = log.end + bytes;
+    if end > log.reserved {
+        log.reserved = allocate(&*log.file, &manifest_name(log.number), end + EXTRA_BYTES)?;
+    }
+    Ok(())
+}
+
+/// Reserves space up to `end`, and says up to where there is.
+fn allocate(file: &dyn File, name: &str, end: u64) -> Result<u64> {
+    match file.allocate(end) {
+        Ok(()) => Ok(end),
+        Err(error) if error.kind() == IoErrorKind::Unsupported => Ok(u64::MAX),
+        Err(error) => Err(Error::io(error, "reserve space for the manifest", name)),
+    }
+}
+
 fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
     let mut bytes = Vec::new();
     let record = Record { kind, synced_upto: log.synced, payload };
@@ -402,7 +426,7 @@ fn write_snapshot(
 ) -> core::result::Result<Log, (Error, Catalog, bool)> {
     let name = manifest_name(number);
     let temporary = format!("{name}{TEMPORARY}");
-    let write = || -> Result<(Arc<dyn File>, FileHeader, u64)> {
+    let write = || -> Result<(Arc<dyn File>, FileHeader, u64, u64)> {
         let io = |error| Error::io(error, "write the manifest", &*temporary);
         match fs.remove_file(&temporary) {
             Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(error)),
@@ -420,16 +444,17 @@ fn write_snapshot(
         }
         let file = fs.create(&temporary, &CreateOptions::new(WriteOrigin::Manifest)).map_err(io)?;
         file.write_at(0, &bytes).map_err(io)?;
-        match file.allocate(2 * bytes.len() as u64 + ROTATE_BYTES) {
-            Err(error) if error.kind() != IoErrorKind::Unsupported => return Err(io(error)),
-            _ => {}
-        }
+        let reserved = allocate(&*file, &temporary, 2 * bytes.len() as u64 + ROTATE_BYTES + EXTRA_BYTES)?;
         file.sync(SyncMode::Durable, SyncSite("manifest.snapshot")).map_err(io)?;
-        Ok((file, header, bytes.len() as u64))
+        Ok((file, header, bytes.len() as u64, reserved))
     };
-    let (file, header, end) = match write() {
+    let (file, header, end, reserved) = match write() {
         Ok(written) => written,
-        Err(error) => return Err((error, catalog, false)),
+        Err(error) => {
+            // Gives its space back. Only a help: it is removed before the next is written, too.
+            let _ = fs.remove_file(&temporary);
+            return Err((error, catalog, false));
+        }
     };
     if let Err(error) = fs.rename(&temporary, &name) {
         // It may have happened all the same; but for want of space it did not.
@@ -441,5 +466,5 @@ fn write_snapshot(
     }
     let synced = LogPosition { file: number, offset: end };
     let hold = registry.register(FileKind::Manifest, &name, end, None);
-    Ok(Log { file, hold, header, number, end, snapshot_end: end, synced, carried: synced, catalog })
+    Ok(Log { file, hold, header, number, end, snapshot_end: end, reserved, synced, carried: synced, catalog })
 }

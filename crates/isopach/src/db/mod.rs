@@ -206,10 +206,9 @@ impl Db {
         state.check_open()?;
         let synced = state.commits.sync();
         state.jobs.wake_keeper();
-        synced.map_err(|error| {
-            state.tell_poison(&error);
-            state.locate(error)
-        })
+        let synced = synced.map_err(|error| state.locate(error));
+        state.tell_outcome(&synced);
+        synced
     }
 
     /// Position of the last visible commit.

@@ -71,7 +71,7 @@ fn without_space_writes_fail_reads_go_on_and_all_comes_back_with_the_space() {
     is_done.recv_timeout(SOON).expect("writers do not wait for ever");
     let mut full = worker.join().unwrap();
 
-    assert!(matches!(full.db.health().writes, WriteState::OutOfSpace), "{:?}", full.db.health());
+    assert!(matches!(full.db.health().writes, WriteState::OutOfSpace(_)), "{:?}", full.db.health());
     assert_eq!(entries(&full.ks), full.written, "reads go on");
     full.files.set_capacity(None);
     wait_until("writes come back by themselves", || full.write().is_ok());
