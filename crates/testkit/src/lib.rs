@@ -18,6 +18,8 @@ pub mod crash;
 
 pub mod mutate;
 
+pub mod faults;
+
 pub use oracle::{Contents, Entries, Op, Oracle, SpaceId};
 pub use rng::{Rng, seeds};
 pub use temp_dir::TempDir;
