@@ -239,6 +239,9 @@ impl State {
         if let Some(space) = self.keyspace(name)? {
             return Ok(space);
         }
+        if let Some(space) = self.spaces.by_name(name) {
+            self.drop_space(&space)?; // Its drop failed half-way.
+        }
         let id = self.store.reserve_tree_id().map_err(|error| self.locate(error))?;
         let change = KeyspaceChange::Create {
             id,
@@ -281,24 +284,29 @@ impl State {
 
     fn drop_in_turn(&self, name: &str) -> Result<bool> {
         let _turn = self.spaces.changes.lock();
-        let Some(space) = self.keyspace(name)? else {
-            return Ok(false);
-        };
+        match self.spaces.by_name(name) {
+            Some(space) => self.drop_space(&space).map(|()| true),
+            None => self.keyspace(name).map(|_| false),
+        }
+    }
+
+    /// Drops a keyspace, or ends a drop that failed between its record and its edit: writes are refused already then.
+    fn drop_space(&self, space: &Arc<Space>) -> Result<()> {
         let change = KeyspaceChange::Drop { id: space.id };
-        let at = self.commit_change(&change, Change::Drop(Arc::clone(&space)))?;
+        let at = self.commit_change(&change, Change::Drop(Arc::clone(space)))?;
         point("keyspace.before_edit");
         let old = self.store.drop_tree(space.id, at).map_err(|error| self.locate(error))?;
         // Of the state that the drop found: a flush that ended before it has freed its part itself.
         self.commits.free_memory(old.memtable_bytes());
         self.spaces.remove(space.id);
         self.views.keep_old(old);
-        Ok(true)
+        Ok(())
     }
 
     fn commit_change(&self, change: &KeyspaceChange, kind: Change) -> Result<Seqno> {
         let spaces = match &kind {
-            Change::Drop(space) => vec![Arc::clone(space)],
-            Change::Batch | Change::Create => Vec::new(),
+            Change::Drop(space) if !space.is_dropped() => vec![Arc::clone(space)],
+            Change::Drop(_) | Change::Batch | Change::Create => Vec::new(),
         };
         let body = Arc::new(change.encode().into_boxed_slice());
         self.commit_untold(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })

@@ -262,8 +262,9 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// `OutOfSpace` and `Io` of an append that could be abandoned: nothing changed. `Poisoned` after a failed
-    /// sync: whether the edit survived is known after reopening.
+    /// `OutOfSpace`: no space could be prepared for the record; nothing changed. `Poisoned` after a failed sync, or
+    /// if neither the record nor a new manifest could be written: whether the edit survived is known after
+    /// reopening.
     ///
     /// # Panics
     ///
@@ -285,12 +286,12 @@ impl Manifest {
         if let Err(error) = append_record(&mut log, RECORD_EDIT, &payload) {
             // Part of the record may lie in the file: no byte of it is written again. A new manifest takes
             // over.
-            let poison = |error: Error| self.poison_by(&error, "append an edit");
-            self.rotate(&mut log).map_err(poison)?;
-            if error.kind() == ErrorKind::OutOfSpace {
-                return Err(error);
-            }
-            append_record(&mut log, RECORD_EDIT, &payload).map_err(poison)?;
+            self.rotate(&mut log).map_err(|again| match again.kind() {
+                ErrorKind::Poisoned => again,
+                _ => self.poison_by(&error, "append an edit"),
+            })?;
+            append_record(&mut log, RECORD_EDIT, &payload)
+                .map_err(|error| self.poison_by(&error, "append an edit"))?;
         }
         log.catalog.apply(changes).expect("INV-MAN-3: an edit fits what is there");
         Ok(log.position())

@@ -68,9 +68,7 @@ pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange)
         space.tree.with_shape(|shape| RangeProgress::start(shape, BottomRewrite::All, RANGE_STEP_BYTES));
     loop {
         state.check_open()?;
-        if let Some(error) = state.commits.poisoned() {
-            return Err(error);
-        }
+        state.commits.check()?;
         let Some(plan) = space.tree.with_shape(|shape| next_range_plan(shape, range, &progress)) else {
             state.jobs.compact(space.id);
             return Ok(());

@@ -55,6 +55,7 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
 pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     {
         let order = state.commits.order();
+        state.commits.check().map_err(|error| state.locate(error))?;
         space.tree.rotate(order.visible()).map_err(|error| state.locate(error))?;
     }
     let result = flush(state, space).and_then(|()| free_log(state)).map_err(|error| {

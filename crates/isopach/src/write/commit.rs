@@ -272,6 +272,15 @@ impl Commits {
         self.wal.poisoned().or_else(|| self.store.poisoned()).map(Error::from)
     }
 
+    /// Says whether anything can be written.
+    ///
+    /// # Errors
+    ///
+    /// [`Commits::poisoned`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.poisoned().map_or(Ok(()), Err)
+    }
+
     // ----- space -----
 
     /// Why commits fail for want of space, if they do.
@@ -311,6 +320,8 @@ impl Commits {
     ///
     /// `Poisoned`.
     pub(crate) fn sync(&self) -> Result<Seqno> {
+        // Whatever poisoned: the log might be synced all the same, but its keyspaces could not be found again.
+        self.check()?;
         let (position, seqno) = *self.tail.lock();
         self.wal.sync_through(position)?;
         let _wait = self.durable_wait.lock();

@@ -115,7 +115,8 @@ impl Book {
 
     /// What is wrong with contents that a power loss left behind.
     pub fn check_after_power_loss(&self, found: &Contents) -> Result<(), String> {
-        let prefixes = (self.durable..self.commits.len()).flat_map(|end| self.states(end)).collect::<Vec<_>>();
+        let prefixes =
+            (self.durable..self.commits.len()).flat_map(|end| self.states(end)).collect::<Vec<_>>();
         if self.compare(found, &prefixes).is_ok() { Ok(()) } else { self.check_killed(found) }
     }
 
@@ -159,7 +160,11 @@ impl Book {
         let Some(last) = states.last().map(cleared) else {
             return Err("no contents are allowed at all".into());
         };
-        Err(format!("none of {} allowed contents; of the last one differ {}", states.len(), differences(&last, &found)))
+        Err(format!(
+            "none of {} allowed contents; of the last one differ {}",
+            states.len(),
+            differences(&last, &found)
+        ))
     }
 }
 

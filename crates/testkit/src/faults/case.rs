@@ -138,7 +138,8 @@ fn may_poison(fired: &[Fired]) -> bool {
 /// Whether a single fault must have poisoned.
 fn must_poison(run: &Run, fired: &[Fired]) -> bool {
     let [only] = fired else { return false };
-    let is_synced = only.name.contains("/wal/") || (only.name.contains("MANIFEST") && !only.name.ends_with(".tmp"));
+    let is_synced =
+        only.name.contains("/wal/") || (only.name.contains("MANIFEST") && !only.name.ends_with(".tmp"));
     let step = run.step_of(only.number);
     only.call == Call::Sync && is_own(only) && is_synced && !step.contains("open") && step != "close"
 }
@@ -169,7 +170,9 @@ fn check_error(error: &Error, fired: &[Fired]) -> Result<(), &'static str> {
         return Err("the kind does not fit");
     }
     let errnos = fired.iter().filter_map(|fired| errno_of(fired.fault)?.error().raw_os_error());
-    if error.kind() != ErrorKind::Poisoned && !errnos.into_iter().any(|errno| error.raw_os_error() == Some(errno)) {
+    if error.kind() != ErrorKind::Poisoned
+        && !errnos.into_iter().any(|errno| error.raw_os_error() == Some(errno))
+    {
         return Err("the number of the system is missing");
     }
     if error.path().is_none() {
@@ -179,7 +182,9 @@ fn check_error(error: &Error, fired: &[Fired]) -> Result<(), &'static str> {
     let names = |fired: &Fired| {
         let name = fired.name.strip_prefix("db/").unwrap_or(&fired.name);
         // A directory that is the database, or above it, is named by the path of the database.
-        !name.contains('/') && !fired.name.starts_with("db/")
+        // Of a rename the new name may be told.
+        fired.call == Call::Rename
+            || !name.contains('/') && !fired.name.starts_with("db/")
             || text.contains(name)
             || error.path().is_some_and(|path| path.ends_with(Path::new(name)))
     };
@@ -200,7 +205,9 @@ fn check_state(run: &mut Run, fired: &[Fired]) {
         WriteState::OutOfSpace(error) if !fired.iter().any(is_of_space) => {
             run.broken.push(format!("out of space without need: {error}"));
         }
-        WriteState::Poisoned(error) if told == 0 => run.broken.push(format!("poisoned, and nobody told: {error}")),
+        WriteState::Poisoned(error) if told == 0 => {
+            run.broken.push(format!("poisoned, and nobody told: {error}"))
+        }
         _ => {}
     }
     let reads_tables = |fired: &Fired| {
@@ -267,13 +274,12 @@ fn recover(run: &mut Run) {
     };
     let is_healthy = || {
         let health = db.health();
-        health.background_error.is_none() && matches!(health.writes, WriteState::Normal | WriteState::Delayed { .. })
+        health.background_error.is_none()
+            && matches!(health.writes, WriteState::Normal | WriteState::Delayed { .. })
     };
     wait_until("the state becomes healthy by itself", is_healthy);
     let heard = run.heard.clone();
-    wait_until("the end of each want of space is told", || {
-        heard.count("out of space") == heard.count("space again")
-    });
+    wait_until("the end of the want of space is told", || !heard.lacks_space());
     drop(db);
     check_working(run);
     check_copy(run);
@@ -312,7 +318,8 @@ fn check_working(run: &mut Run) {
     }
     run.read_everything();
     let Some(db) = run.db.clone() else { return };
-    let work = db.flush().and_then(|()| db.wait_idle(PATIENCE)).and_then(|()| db.verify(VerifyOptions::new()));
+    let work =
+        db.flush().and_then(|()| db.wait_idle(PATIENCE)).and_then(|()| db.verify(VerifyOptions::new()));
     match work {
         Ok(report) if report.found.is_empty() => {}
         Ok(report) => run.broken.push(format!("damage was done: {:?}", report.found)),
@@ -322,7 +329,8 @@ fn check_working(run: &mut Run) {
         run.broken.push("a table that reads well is still damaged".into());
     }
     run.read_everything();
-    let new: Vec<String> = run.errors[errors..].iter().map(|(step, error)| format!("{step}: {error}")).collect();
+    let new: Vec<String> =
+        run.errors[errors..].iter().map(|(step, error)| format!("{step}: {error}")).collect();
     if !new.is_empty() {
         run.broken.push(format!("calls fail though nothing does: {new:?}"));
     }
@@ -345,19 +353,26 @@ fn check_copy(run: &mut Run) {
 fn check_end(run: &mut Run) {
     let Some(db) = run.db.clone() else { return };
     let keyspaces = db.stats().keyspaces;
-    let tables = keyspaces.iter().flat_map(|keyspace| &keyspace.tree.levels).map(|(_, level)| level.tables).sum::<u64>();
+    let tables = keyspaces
+        .iter()
+        .flat_map(|keyspace| &keyspace.tree.levels)
+        .map(|(_, level)| level.tables)
+        .sum::<u64>();
     drop(db);
     let errors = run.errors.len();
     run.close();
     let files: SubDir = place(&run.medium, "db");
     run.open();
     let Some(db) = run.db.clone().filter(|_| run.errors.len() == errors) else {
-        return run.broken.push(format!("closing or opening fails though nothing does: {:?}", run.errors.last()));
+        return run
+            .broken
+            .push(format!("closing or opening fails though nothing does: {:?}", run.errors.last()));
     };
     db.wait_idle(PATIENCE).expect("nothing fails any more");
     let there = files_in(&files, "tables");
     let now = db.stats().keyspaces;
-    let known = now.iter().flat_map(|keyspace| &keyspace.tree.levels).map(|(_, level)| level.tables).sum::<u64>();
+    let known =
+        now.iter().flat_map(|keyspace| &keyspace.tree.levels).map(|(_, level)| level.tables).sum::<u64>();
     if there.len() as u64 != known {
         run.broken.push(format!("{known} tables ({tables} before closing), but there are {there:?}"));
     }

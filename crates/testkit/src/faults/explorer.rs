@@ -1,10 +1,10 @@
 //! The explorer: cases made of a clean run, run side by side, each with a limit of time; and what came of them.
 
 use super::{
+    book::Book,
     case::{Case, Outcome, Ran},
     script::{Run, killed_database},
     sites::{Pick, Site},
-    book::Book,
 };
 use crate::{Contents, Rng};
 use isopach::env::{CrashFs, Fault, FaultFs, Rule, Rules};
@@ -62,7 +62,15 @@ impl Explorer {
         run.fs.arm(Rule::new(Fault::Delay { us: 0 }));
         run.all();
         assert!(run.errors.is_empty() && run.broken.is_empty(), "{:?} {:?}", run.errors, run.broken);
-        let trace: Vec<_> = run.fs.fired().into_iter().map(|fired| { let step = run.step_of(fired.number); (fired, step) }).collect();
+        let trace: Vec<_> = run
+            .fs
+            .fired()
+            .into_iter()
+            .map(|fired| {
+                let step = run.step_of(fired.number);
+                (fired, step)
+            })
+            .collect();
         Explorer { killed, contents, picks: Pick::all(&trace) }
     }
 

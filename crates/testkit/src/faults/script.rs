@@ -7,9 +7,9 @@ use crate::{
     db::{contents, env_of, tiny, tiny_tables},
 };
 use isopach::{
-    CheckpointOptions, Db, Durability, Error, ErrorKind, Event, EventListener, Keyspace, KeyspaceAt, Readable,
-    Result, VerifyOptions, WriteOptions, WriteState,
-    env::{CrashFs, FaultFs, Fs, SubDir},
+    CheckpointOptions, Db, Durability, Error, ErrorKind, Event, EventListener, Keyspace, KeyspaceAt,
+    Readable, Result, VerifyOptions, WriteOptions, WriteState,
+    env::{Call, CrashFs, Fault, FaultFs, Fired, Fs, Rules, SubDir},
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -52,6 +52,16 @@ impl Heard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn add(&self, heard: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(heard.into());
+    }
+
+    /// Whether the last that was heard of space is that there is none.
+    pub(super) fn lacks_space(&self) -> bool {
+        let of_space = |heard: &&String| heard.starts_with("out of space") || *heard == "space again";
+        self.all().iter().rfind(of_space).is_some_and(|heard| heard.starts_with("out of space"))
+    }
+
     pub(super) fn count(&self, name: &str) -> usize {
         self.all().iter().filter(|heard| heard.starts_with(name)).count()
     }
@@ -59,7 +69,7 @@ impl Heard {
 
 impl EventListener for Heard {
     fn on_event(&self, event: &Event<'_>) {
-        let heard = match event {
+        let heard: String = match event {
             Event::Poisoned { error } => format!("poisoned: {error}"),
             Event::OutOfSpaceBegin { error } => format!("out of space: {error}"),
             Event::OutOfSpaceEnd => "space again".into(),
@@ -68,7 +78,7 @@ impl EventListener for Heard {
             Event::ListenerPanicked => "listener panicked".into(),
             _ => return,
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(heard);
+        self.add(&heard);
     }
 }
 
@@ -204,7 +214,8 @@ impl Run {
         match self.poisoned_at {
             None if is_poisoned(db) => self.poisoned_at = Some(durable),
             Some(then) if durable != then || !is_poisoned(db) => {
-                self.broken.push(format!("poisoned at durable {then}, and now it is {durable}, {:?}", db.health()));
+                self.broken
+                    .push(format!("poisoned at durable {then}, and now it is {durable}, {:?}", db.health()));
             }
             _ => {}
         }
@@ -223,10 +234,28 @@ impl Run {
     // ----- opening and closing -----
 
     pub(super) fn open(&mut self) {
+        self.end_lies_of_directories();
         self.poisoned_at = None;
+        if self.heard.lacks_space() {
+            // Told by a database that has ended.
+            self.heard.add("space again");
+        }
         match open(&self.place, self.heard.clone()) {
             Ok(db) => self.db = Some(db),
             Err(error) => self.failed("open", error),
+        }
+    }
+
+    /// A directory whose sync failed and then lied tells the truth to the next opening: one that lied for good would
+    /// break the contract of the device. Files go on lying: recovery trusts none of an earlier run.
+    fn end_lies_of_directories(&mut self) {
+        let lies = |fired: &Fired| fired.call == Call::SyncDir && fired.fault == Fault::FailThenLie;
+        if self.fs.fired().iter().any(lies) {
+            let Rules(rules) = self.fs.rules();
+            self.fs.disarm();
+            self.fs.arm_all(Rules(
+                rules.into_iter().filter(|rule| !rule.to_string().ends_with("fail_then_lie")).collect(),
+            ));
         }
     }
 
@@ -369,7 +398,8 @@ impl Run {
         let Some(db) = &self.db else { return };
         let mut found = Contents::new();
         for (name, _) in db.keyspaces() {
-            let entries = db.get_keyspace(&name).and_then(|keyspace| keyspace.map(|it| all_of(&it)).transpose());
+            let entries =
+                db.get_keyspace(&name).and_then(|keyspace| keyspace.map(|it| all_of(&it)).transpose());
             match entries {
                 Ok(Some(entries)) => drop(found.insert(name, entries)),
                 Ok(None) => {}

@@ -57,7 +57,8 @@ impl Pick {
         for (at, (fired, step)) in trace.iter().enumerate() {
             let site = Site::of(fired, step);
             let before = &trace[..at];
-            let count = |is: &dyn Fn(&Fired) -> bool| before.iter().filter(|(fired, _)| is(fired)).count() as u64;
+            let count =
+                |is: &dyn Fn(&Fired) -> bool| before.iter().filter(|(fired, _)| is(fired)).count() as u64;
             let is_same = |other: &Fired| other.call == site.call && matches(&site.files, &other.name);
             let bytes = fired.offsets.as_ref().map_or(0, |range| range.end - range.start);
             picks.push(Pick {
@@ -78,7 +79,9 @@ impl Pick {
         // From here on for good: the medium of such files, or all of it.
         rules.push(self.here(Fault::Fail(Errno::Io)));
         if SPACE.contains(&call) {
-            rules.extend([Errno::NoSpace, Errno::Quota].map(|errno| everywhere(errno, &SPACE, self.writes_before)));
+            rules.extend(
+                [Errno::NoSpace, Errno::Quota].map(|errno| everywhere(errno, &SPACE, self.writes_before)),
+            );
         }
         if WRITING.contains(&call) {
             rules.push(everywhere(Errno::ReadOnly, &WRITING, self.writes_before));
@@ -149,7 +152,9 @@ fn pattern_of(name: &str) -> String {
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((start, end)) => name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end),
+        Some((start, end)) => {
+            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+        }
     }
 }
 
