@@ -212,8 +212,8 @@ struct Log {
     number: u32,
     /// Where the next record goes.
     end: u64,
-    /// Where the first edit behind the snapshot begins.
-    snapshot_end: u64,
+    /// From here on a rotation is due.
+    rotate_at: u64,
     /// Space is reserved up to here; all there is, if the backend cannot reserve.
     reserved: u64,
     /// Known durable; what records carry.
@@ -277,9 +277,10 @@ impl Manifest {
     fn append(&self, changes: &[Change]) -> Result<LogPosition> {
         self.check()?;
         let mut log = self.log.lock();
-        if log.end > 2 * log.snapshot_end + ROTATE_BYTES {
-            // For want of space the log just grows on.
-            self.rotate(&mut log).or_else(|_| self.check())?;
+        if log.end > log.rotate_at && self.rotate(&mut log).is_err() {
+            self.check()?;
+            // For want of space the log just grows on, and not each edit tries again.
+            log.rotate_at = log.end + EXTRA_BYTES / 16;
         }
         let payload = encode_edit(changes);
         reserve(&mut log, record_bytes(payload.len()))?;
@@ -467,5 +468,16 @@ fn write_snapshot(
     }
     let synced = LogPosition { file: number, offset: end };
     let hold = registry.register(FileKind::Manifest, &name, end, None);
-    Ok(Log { file, hold, header, number, end, snapshot_end: end, reserved, synced, carried: synced, catalog })
+    Ok(Log {
+        file,
+        hold,
+        header,
+        number,
+        end,
+        rotate_at: 2 * end + ROTATE_BYTES,
+        reserved,
+        synced,
+        carried: synced,
+        catalog,
+    })
 }
