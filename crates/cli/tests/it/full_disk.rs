@@ -11,13 +11,12 @@ mount -t tmpfs -o size=12m none "$1" || exit 99
 cd "$1"
 head -c 4000000 /dev/zero > ballast
 "$0" put db k first kept >&2 || exit 10
-yes "$(printf 'x%.0s' $(seq 900))" | head -n 20000 | nl -nrz -w8 > lines
-"$0" load db --keyspace k --format lines lines > loaded 2> said
+said=$("$0" load db --keyspace k --format jsonl ../records 2>&1 > /dev/null)
 echo "load $?"
-tail -n 2 said >&2
+echo "$said" >&2
 "$0" get db k first; echo "get $?"
 "$0" verify db > /dev/null; echo "verify $?"
-"$0" flush db > /dev/null 2>> said; echo "flush $?"
+"$0" flush db > /dev/null; echo "flush $?"
 rm ballast
 "$0" put db k second kept > /dev/null; echo "put $?"
 "$0" get db k second; echo "get $?"
@@ -30,6 +29,9 @@ fn a_full_disk_is_7_reads_go_on_and_space_brings_writes_back() {
     let scene = Scene::new("full-disk");
     let disk = scene.path("disk");
     std::fs::create_dir(&disk).unwrap();
+    let value = "x".repeat(900);
+    let record = |n: u32| format!("{{\"key\": \"{n:08}\", \"value\": \"{value}\"}}\n");
+    scene.file("records", (0..20_000).map(record).collect::<String>());
     let mut unshare = Command::new("unshare");
     unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", SCRIPT, env!("CARGO_BIN_EXE_isopach")]);
 
