@@ -10,13 +10,11 @@ use crate::{
     types::{Seqno, Slice},
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
-use core::{
-    borrow::Borrow,
-    cmp::Ordering,
-    ops::Bound,
-    sync::atomic::{self, AtomicU64},
+use core::{borrow::Borrow, cmp::Ordering, ops::Bound};
+use isopach_env::sync::{
+    Rank, RwLock,
+    atomic::{self, AtomicU64},
 };
-use isopach_env::sync::{Rank, RwLock};
 
 /// Of the map; held for a lookup, for the operations of a batch, or for a cursor's refill.
 const ENTRIES: Rank = Rank { level: 50, name: "memtable.entries" };

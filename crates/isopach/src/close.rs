@@ -10,14 +10,8 @@ use crate::{
     state::State,
 };
 use isopach_engine::version::Note;
-use isopach_env::sync::{Condvar, Mutex, Rank};
-use std::{
-    fmt,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use isopach_env::sync::{Condvar, Instant, Mutex, Rank, atomic::Ordering, thread};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 /// Of the threads, taken once by who closes.
 const THREADS: Rank = Rank::new(3, "handle.threads");

@@ -2,12 +2,11 @@
 
 use crate::error::{Error, ErrorKind};
 use isopach_engine::types::TreeId;
-use isopach_env::sync::{Condvar, Mutex, Rank};
-use std::{
-    collections::VecDeque,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+use isopach_env::sync::{
+    Condvar, Instant, Mutex, Rank,
+    atomic::{AtomicBool, Ordering},
 };
+use std::{collections::VecDeque, time::Duration};
 
 /// Of the queue. Held for moments.
 const QUEUE: Rank = Rank::new(90, "jobs.queue");
@@ -203,14 +202,13 @@ impl Jobs {
     }
 
     fn wait_until(&self, limit: Duration, is_so: impl Fn(&Queue) -> bool) -> bool {
-        let deadline = std::time::Instant::now().checked_add(limit);
+        let deadline = Instant::now().checked_add(limit);
         let mut queue = self.queue.lock();
         while !is_so(&queue) {
             if self.is_stopping() {
                 return false;
             }
-            let left =
-                deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(std::time::Instant::now()));
+            let left = deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return false;
             }
@@ -244,9 +242,9 @@ impl Jobs {
     /// Waits for `time`. `false`: stop.
     pub(crate) fn keeper_sleeps(&self, time: Duration) -> bool {
         let mut queue = self.queue.lock();
-        let deadline = std::time::Instant::now() + time;
+        let deadline = Instant::now() + time;
         while !self.is_stopping() {
-            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return true;
             }

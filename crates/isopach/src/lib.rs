@@ -49,6 +49,8 @@ mod keyspace;
 mod batch;
 mod verify;
 mod db;
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use batch::Batch;
 pub use db::{Builder, Db, ReadDb};
@@ -56,7 +58,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{DamagedTable, Event, EventListener};
 pub use health::{Health, KeyspaceStats, MemoryStats, Stats, WriteState};
 pub use keyspace::Keyspace;
-pub use options::{DbOptions, Durability, KeyspaceOptions, WriteOptions};
+pub use options::{DbOptions, Durability, KeyspaceOptions, LogRecovery, WriteOptions};
 pub use read::{Iter, Keys, Readable, Values};
 pub use recovery::{DiscardedEnd, Progress, Recovery};
 pub use snapshot::{KeyspaceAt, Snapshot};

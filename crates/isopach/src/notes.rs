@@ -16,6 +16,8 @@ pub(crate) const CLEAN_END: &str = "log.clean_end";
 pub(crate) const CHECKPOINT: &str = "log.checkpoint";
 /// Which history of the database the log belongs to, if it is not the first.
 pub(crate) const TIMELINE: &str = "log.timeline";
+/// The first segment that may belong to [`TIMELINE`]; all from it on do.
+pub(crate) const TIMELINE_FROM: &str = "log.timeline_from";
 /// Numbers above this were never used.
 pub(crate) const RESERVED: &str = "seqno.reserved";
 /// Options of the database that were set.

@@ -8,15 +8,11 @@ use isopach_engine::{
     tree::Tree,
     types::{Seqno, TreeId},
 };
-use isopach_env::sync::{Mutex, Rank, RwLock};
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use isopach_env::sync::{
+    Mutex, Rank, RwLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Of the map of keyspaces. Held for a lookup.
 const SPACES: Rank = Rank::new(24, "spaces");

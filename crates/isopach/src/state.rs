@@ -4,7 +4,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     events::{DamagedTable, Event, Listeners},
     jobs::Jobs,
-    notes::keyspace_options,
+    notes::{LOG_SYNCED, keyspace_options},
     options::{DbOptions, Durability, KeyspaceOptions},
     space::{Space, Spaces, check_name},
     told::Told,
@@ -19,15 +19,11 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
-use isopach_env::sync::point;
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use isopach_env::sync::{
+    atomic::{AtomicBool, Ordering},
+    point,
 };
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// See the module.
 pub(crate) struct State {
@@ -252,8 +248,12 @@ impl State {
         // The record first, durable; then the edit.
         let at = self.commit_change(&change, Change::Create)?;
         point("keyspace.before_edit");
-        let tree =
-            change.redo(&self.store, at).map_err(|error| self.locate(error))?.expect("a tree was created");
+        // A log that does not reach that far any more was lost, not torn.
+        let synced = Note::new(LOG_SYNCED, self.commits.wal.synced_upto().to_raw().to_le_bytes());
+        let tree = change
+            .redo(&self.store, at, &[synced])
+            .map_err(|error| self.locate(error))?
+            .expect("a tree was created");
         let space = Space::new(tree, options.clone());
         self.spaces.insert(Arc::clone(&space));
         Ok(space)
@@ -379,13 +379,20 @@ impl KeyspaceChange {
         }
     }
 
-    /// Makes the edit that the record at `at` announces. Returns the tree that it created.
-    pub(crate) fn redo(&self, store: &Store, at: Seqno) -> isopach_engine::error::Result<Option<Tree>> {
+    /// Makes the edit that the record at `at` announces; a creation takes `notes` along. Returns the tree that it
+    /// created.
+    pub(crate) fn redo(
+        &self,
+        store: &Store,
+        at: Seqno,
+        notes: &[Note],
+    ) -> isopach_engine::error::Result<Option<Tree>> {
         match self {
             KeyspaceChange::Create { id, name, tree_options, note } => {
                 let options = TreeOptions::decode(tree_options)?;
-                let note = Note::new(keyspace_options(*id), note.clone());
-                store.create_tree(*id, name, &options, &[note], at).map(Some)
+                let own = Note::new(keyspace_options(*id), note.clone());
+                let notes: Vec<Note> = notes.iter().cloned().chain([own]).collect();
+                store.create_tree(*id, name, &options, &notes, at).map(Some)
             }
             KeyspaceChange::Drop { id } => store.drop_tree(*id, at).map(|_| None),
         }

@@ -5,11 +5,11 @@ use isopach_engine::{
     tree::OldState,
     types::{Seqno, UnixUs, View},
 };
-use isopach_env::sync::{Mutex, Rank};
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+use isopach_env::sync::{
+    Mutex, Rank,
+    atomic::{AtomicU64, Ordering},
 };
+use std::collections::BTreeMap;
 
 /// Of the live views. Held for a lookup.
 const LIVE: Rank = Rank::new(25, "views.live");

@@ -10,6 +10,8 @@ pub mod inputs;
 
 mod oracle;
 
+pub mod linear;
+
 pub mod fs_conformance;
 
 pub mod db;
@@ -19,6 +21,10 @@ pub mod crash;
 pub mod mutate;
 
 pub mod faults;
+
+pub mod corruption;
+
+pub mod fuzz;
 
 pub use oracle::{Contents, Entries, Op, Oracle, SpaceId};
 pub use rng::{Rng, seeds};

@@ -20,6 +20,19 @@ impl Salt {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
     }
+
+    /// The salt under which `bytes` at `offset` have this checksum: there is exactly one. It tells nothing by itself, but
+    /// under the right salt other checksums hold too.
+    pub(super) fn under_which(bytes: &[u8], checksum: Checksum, offset: u64) -> Salt {
+        // `mix`, backwards; the factors are inverse to those above modulo 2^64.
+        let mut z = digest(bytes) ^ checksum.0;
+        z ^= (z >> 31) ^ (z >> 62);
+        z = z.wrapping_mul(0x3196_42B2_D24D_8EC3);
+        z ^= (z >> 27) ^ (z >> 54);
+        z = z.wrapping_mul(0x96DE_1B17_3F11_9089);
+        z ^= (z >> 30) ^ (z >> 60);
+        Salt(z ^ offset.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
 }
 
 /// `xxh3_64(bytes) XOR mix(file salt, file offset)`.
@@ -57,6 +70,7 @@ mod tests {
 
         assert_ne!(sum, Checksum::of(b"block", here, 72));
         assert_ne!(sum, Checksum::of(b"block", there, 64));
+        assert_eq!(Salt::under_which(b"block", sum, 64), here);
         assert_eq!(sum.rebind((here, 64), (there, 72)), Checksum::of(b"block", there, 72));
     }
 }

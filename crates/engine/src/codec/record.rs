@@ -78,7 +78,7 @@ pub const fn record_bytes(payload_bytes: usize) -> u64 {
 /// | 24..28 | zero                                                                 |
 /// | 28..32 | low half of the checksum of bytes 0..28, bound to the record's offset|
 ///
-/// The payload follows, and zeros up to a multiple of eight.
+/// The payload follows, and zeros up to a multiple of eight, which are checked too.
 ///
 /// # Panics
 ///
@@ -109,12 +109,15 @@ struct Header {
 }
 
 impl Header {
+    /// Cheap rejections: of zeros, and of nearly all bytes that are no header.
+    fn is_possible(bytes: &[u8; RECORD_HEADER_BYTES]) -> bool {
+        bytes[5..8] == [0; 3] && bytes[4] != 0 && bytes[24..28] == [0; 4]
+    }
+
     fn decode(bytes: &[u8], salt: Salt, offset: u64) -> Option<Header> {
         let bytes: &[u8; RECORD_HEADER_BYTES] = bytes.try_into().ok()?;
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let first = word(0);
-        // Cheap rejections first: of zeros, and of nearly all bytes that are no header.
-        if first >> 40 != 0 || bytes[4] == 0 || bytes[24..28] != [0; 4] {
+        if !Header::is_possible(bytes) {
             return None;
         }
         if header_check(bytes, salt, offset) != bytes[28..] {
@@ -206,7 +209,12 @@ impl RecordReader {
         if Checksum::of(&payload, self.salt, offset) != header.checksum {
             return invalid("a record fails its checksum");
         }
-        self.offset = offset + record_bytes(payload_bytes);
+        let end = offset + record_bytes(payload_bytes);
+        let padding = (end - offset) as usize - RECORD_HEADER_BYTES - payload_bytes;
+        if self.window.at(end - padding as u64, padding)?.iter().any(|&byte| byte != 0) {
+            return invalid("the padding of a record is in use");
+        }
+        self.offset = end;
         Ok(Step::Record { offset, kind: header.kind, synced_upto: header.synced_upto, payload })
     }
 }
@@ -235,6 +243,39 @@ pub fn greatest_synced_upto(
         offset += RECORD_ALIGN;
     }
     Ok(greatest)
+}
+
+/// The salt of a file whose header is lost, if any whole record lies in `from..end`: a record's payload has a checksum
+/// under any salt, but its header's check holds under the file's own only.
+///
+/// Costs one pass over the bytes, and as much again of what looks like payloads, three times at most.
+///
+/// # Errors
+///
+/// The backend's.
+pub fn salt_of_records(file: Arc<dyn File>, from: u64, end: u64) -> IoResult<Option<Salt>> {
+    let mut window = Window::new(Arc::clone(&file), end);
+    // Bytes that were made to look like long payloads everywhere are not read without end.
+    let mut budget = 3 * end.saturating_sub(from);
+    let mut offset = from.next_multiple_of(RECORD_ALIGN);
+    while offset + RECORD_HEADER_BYTES as u64 <= end {
+        let bytes: [u8; RECORD_HEADER_BYTES] =
+            window.at(offset, RECORD_HEADER_BYTES)?.try_into().expect("as long as a header");
+        let payload_bytes = u64::from(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        let payload_at = offset + RECORD_HEADER_BYTES as u64;
+        if Header::is_possible(&bytes) && payload_bytes <= (end - payload_at).min(budget) {
+            budget -= payload_bytes;
+            let mut payload = vec![0; usize::try_from(payload_bytes).expect("as long as the file at most")];
+            file.read_exact_at(payload_at, &mut payload)?;
+            let checksum = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes"));
+            let salt = Salt::under_which(&payload, Checksum(checksum), offset);
+            if Header::decode(&bytes, salt, offset).is_some() {
+                return Ok(Some(salt));
+            }
+        }
+        offset += RECORD_ALIGN;
+    }
+    Ok(None)
 }
 
 /// A buffer over a part of a file.

@@ -7,11 +7,12 @@ use super::{
     older::OlderData,
 };
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     iter::{Cursor, Entry},
     types::Slice,
 };
-use alloc::vec::Vec;
+use alloc::{format, vec::Vec};
+use core::ops::Bound;
 
 /// A forward pass over what survives of a cursor's versions, in the cursor's order.
 ///
@@ -73,7 +74,8 @@ impl<C: Cursor> Survivors<C> {
     ///
     /// # Errors
     ///
-    /// Those of the cursor. The stream is then over: what follows is unknown, so the job must be given up.
+    /// Those of the cursor, and `Corruption` if it yields a version twice. The stream is then over: what follows is
+    /// unknown, so the job must be given up.
     pub fn advance(&mut self) -> Result<bool> {
         let moved = match self.position {
             Position::Before => self.cursor.seek_first(),
@@ -82,7 +84,7 @@ impl<C: Cursor> Survivors<C> {
         };
         self.position = Position::After;
         moved?;
-        while let Some(fate) = self.judge() {
+        while let Some(fate) = self.judge()? {
             if fate == Fate::Keep {
                 self.position = Position::OnSurvivor;
                 return Ok(true);
@@ -121,8 +123,8 @@ impl<C: Cursor> Survivors<C> {
     }
 
     /// Decides on the entry under the cursor and remembers it; `None` if there is no entry.
-    fn judge(&mut self) -> Option<Fate> {
-        let entry = self.cursor.entry()?;
+    fn judge(&mut self) -> Result<Option<Fate>> {
+        let Some(entry) = self.cursor.entry() else { return Ok(None) };
         if self.newer.is_none() || self.key != entry.key {
             debug_assert!(self.newer.is_none() || &self.key[..] < entry.key, "keys come in order");
             self.key.clear();
@@ -130,6 +132,12 @@ impl<C: Cursor> Survivors<C> {
             self.newer = None;
             self.is_dead = false;
             self.has_survivor = false;
+        }
+        if self.newer.is_some_and(|newer| newer.seqno <= entry.seqno) {
+            // Each table is in order, so two have it: the manifest names what was never written together.
+            let message = format!("two tables hold version {} of a key", entry.seqno);
+            let key = Bound::Included(Vec::from(entry.key));
+            return Err(Error::new(ErrorKind::Corruption, message).over_keys((key.clone(), key)));
         }
 
         let fate = if self.is_dead {
@@ -154,7 +162,7 @@ impl<C: Cursor> Survivors<C> {
                 self.dropped.tombstones += u64::from(entry.kind.is_tombstone());
             }
         }
-        Some(fate)
+        Ok(Some(fate))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     codec::{FileHeader, FileKind, HEADER_BYTES, HeaderError},
     error::{Error, ErrorKind, Result},
     types::Uuid,
-    version::{header_error, manifest_number, temporary_number},
+    version::{MANIFEST_PREFIX, header_error, manifest_number, temporary_number},
 };
 use alloc::{format, string::String, vec::Vec};
 use isopach_env::{CreateOptions, Fs, IoErrorKind, IoResult, OpenMode, SyncMode, SyncSite, WriteOrigin};
@@ -87,29 +87,32 @@ impl Survey {
     ///
     /// `Corruption` of half a store; `UnsupportedFormat` if it is none. Nothing may be written then.
     pub(super) fn judge(&self) -> Result<State> {
-        let refuse = |kind, message: String| Err(Error::new(kind, message));
         if !self.has_identity {
             if self.has_partial {
-                let message =
-                    "PARTIAL without IDENTITY: a copy that was interrupted; remove it and copy again";
-                return refuse(ErrorKind::Corruption, message.into());
+                let why = "the file is missing, and PARTIAL is there: a copy that was interrupted; remove it and \
+                           copy again";
+                return Err(Error::corrupt(IDENTITY, 0, why));
             }
             if let Some(content) = &self.content {
-                let message =
-                    format!("found {content} but no IDENTITY: half of a database; restore it from a copy");
-                return refuse(ErrorKind::Corruption, message);
+                let why = format!(
+                    "the file is missing, and {content} is there: half of a database; put back the file from a \
+                     copy of this database, or restore all of it"
+                );
+                return Err(Error::corrupt(IDENTITY, 0, why));
             }
             if let Some(foreign) = &self.foreign {
-                return refuse(
-                    ErrorKind::UnsupportedFormat,
-                    format!("not a database: found {foreign:?} but no IDENTITY"),
-                );
+                let message = format!("not a database: found {foreign:?} but no IDENTITY");
+                return Err(Error::new(ErrorKind::UnsupportedFormat, message));
             }
             return Ok(State::Unborn);
         }
         match self.manifests.last() {
             Some(&number) => Ok(State::Store(number)),
-            None => refuse(ErrorKind::Corruption, "IDENTITY but no MANIFEST: the manifest was lost".into()),
+            None => {
+                let why = "the manifest is missing, and IDENTITY is there: what tables there are is not known any \
+                           more; restore the database from a copy";
+                Err(Error::corrupt(format!("{MANIFEST_PREFIX}*"), 0, why))
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Store;
 use crate::{
     codec::{FileHeader, FileKind, HEADER_BYTES},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     table,
     types::{TableId, Uuid},
 };
@@ -48,7 +48,7 @@ impl Store {
                     "numbered above {mark}, the last number that the manifest reserved: the manifest is older \
                      than the directory"
                 );
-                return Err(Error::new(ErrorKind::Corruption, message).in_file(name));
+                return Err(Error::corrupt(name, 0, message));
             }
             orphans.push((id, name));
         }

@@ -131,7 +131,8 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// The columns do not fit their block, or the data blocks do not follow each other inside the file.
+    /// The columns do not fit their block, separators are out of order, or the data blocks do not follow each other
+    /// inside the file.
     pub(super) fn decode(bytes: Vec<u8>, limit: u64) -> Result<Index, Corruption> {
         const DOES_NOT_FIT: Corruption = Corruption("the columns of an index do not fit it");
         let mut fields = Reader::new(&bytes);
@@ -158,6 +159,7 @@ impl Index {
         let rests_bytes = bytes.len().checked_sub(rests_at).ok_or(DOES_NOT_FIT)?;
         let index = Index { bytes, len, first_offset, ends_at, rest_ends_at, seqnos_at, prefix_at, rests_at };
         index.check_columns(rests_bytes, limit)?;
+        index.check_order()?;
         Ok(index)
     }
 
@@ -184,6 +186,22 @@ impl Index {
         }
         if block_end > limit || rest_end != rests_bytes {
             return Err(Corruption("an index does not end where its columns say"));
+        }
+        Ok(())
+    }
+
+    /// Heads are those of the rests, and separators are in strict order: searches rely on it.
+    fn check_order(&self) -> Result<(), Corruption> {
+        for (block, head) in self.heads().iter().enumerate() {
+            let rest = self.rest(block);
+            if u32::from_le_bytes(*head) != heads::head_of(rest) {
+                return Err(Corruption("the head of a separator is not that of its bytes"));
+            }
+            let Some(before) = block.checked_sub(1) else { continue };
+            let before = InternalKey { key: self.rest(before), seqno: self.seqno(before) };
+            if before >= (InternalKey { key: rest, seqno: self.seqno(block) }) {
+                return Err(Corruption("separators of an index are out of order"));
+            }
         }
         Ok(())
     }

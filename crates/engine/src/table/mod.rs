@@ -18,6 +18,8 @@ mod cursor;
 mod fields;
 mod filter;
 mod footer;
+#[doc(hidden)]
+pub mod fuzz;
 mod heads;
 mod index;
 mod meta;

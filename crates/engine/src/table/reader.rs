@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     cache::{BlockCache, Charge},
+    codec::Corruption,
     error::{Error, KeyBounds, Result},
     key::{InternalKey, ValueKind},
     types::{Seqno, Slice, TableId},
@@ -134,8 +135,11 @@ impl Table {
         if let Some(block) = self.cache.get(self.id(), handle.offset) {
             return Ok(block);
         }
-        let block = self.read_block(handle).map_err(|error| error.over_keys(self.block_keys(index)))?;
-        let block = Arc::new(block);
+        let read = self.read_block(handle).and_then(|block| {
+            let why = |why| Error::corrupt(self.file_name(), handle.offset, why);
+            self.check_place(&block, index).map_err(why).map(|()| block)
+        });
+        let block = Arc::new(read.map_err(|error| error.over_keys(self.block_keys(index)))?);
         if caching == Caching::Fill {
             self.cache.insert(self.id(), handle.offset, Arc::clone(&block), block.resident_bytes());
         }
@@ -147,6 +151,28 @@ impl Table {
         match self.index.key_bounds(index) {
             (Bound::Unbounded, high) => (Bound::Included(self.meta.first_key.clone()), high),
             bounds => bounds,
+        }
+    }
+
+    /// The entries of a block lie between the separators around it, and inside of the table's range: so the blocks of
+    /// a table, and the tables of a run, are in order as a whole.
+    fn check_place(&self, block: &DataBlock, index: usize) -> core::result::Result<(), Corruption> {
+        let first = [block.prefix(), block.rest(0)].concat();
+        let is_behind = match index.checked_sub(1).map(|before| self.index.separator(before)) {
+            None => self.meta.first_key <= first,
+            Some((key, seqno)) => {
+                InternalKey { key: &key, seqno } < InternalKey { key: &first, seqno: block.seqno(0) }
+            }
+        };
+        let at = block.len() - 1;
+        let last = [block.prefix(), block.rest(at)].concat();
+        let (key, seqno) = self.index.separator(index);
+        let is_before =
+            InternalKey { key: &last, seqno: block.seqno(at) } <= InternalKey { key: &key, seqno };
+        if is_behind && is_before && last <= self.meta.last_key {
+            Ok(())
+        } else {
+            Err(Corruption("a data block holds keys that the table's index has elsewhere"))
         }
     }
 

@@ -34,10 +34,12 @@ use crate::{
     },
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use isopach_env::{
     Env,
-    sync::{Mutex, Rank, RwLock, StateCell},
+    sync::{
+        Mutex, Rank, RwLock, StateCell,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 use outputs::Written;
 use state::{DroppedTree, TreeState};

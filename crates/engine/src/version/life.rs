@@ -2,10 +2,13 @@
 //! close.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU64, Ordering};
 use isopach_env::{
     FileLock,
-    sync::{Mutex, Rank, catch},
+    sync::{
+        Mutex, Rank,
+        atomic::{AtomicU64, Ordering},
+        catch,
+    },
 };
 
 /// Of the lock and of what runs at the end.

@@ -37,7 +37,8 @@ const ROTATE_BYTES: u64 = 1 << 20;
 /// Reserved beyond that, for edits while there is no space to rotate; and more in such steps, before it is used up.
 const EXTRA_BYTES: u64 = 256 << 10;
 
-const PREFIX: &str = "MANIFEST-";
+/// What the names of manifests begin with; their number follows.
+pub(crate) const MANIFEST_PREFIX: &str = "MANIFEST-";
 const TEMPORARY: &str = ".tmp";
 
 const RECORD_FEATURES: u8 = 1;
@@ -50,12 +51,12 @@ const COMPATIBLE: u8 = 0x80;
 
 /// The name of manifest `number`.
 pub fn manifest_name(number: u32) -> String {
-    format!("{PREFIX}{number:06}")
+    format!("{MANIFEST_PREFIX}{number:06}")
 }
 
 /// The number of the manifest of this name; `None` for other files, temporary ones included.
 pub fn manifest_number(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix(PREFIX)?;
+    let digits = name.strip_prefix(MANIFEST_PREFIX)?;
     let number = digits.parse().ok()?;
     (manifest_name(number) == name).then_some(number)
 }

@@ -21,6 +21,7 @@ pub use edit::{Change, Note, TablesChange, decode_edit, encode_edit};
 pub use ids::{FileIds, new_uuid};
 pub use levels::{Added, LEVELS, Levels, Run, RunAge};
 pub use life::{Lease, Life};
+pub(crate) use manifest::MANIFEST_PREFIX;
 pub use manifest::{
     Manifest, NewUuid, Replayed, header_error, manifest_name, manifest_number, replay, temporary_number,
 };

@@ -3,7 +3,7 @@
 //! The only place that removes, cuts or (later) renames a file that was once registered. A file goes when it
 //! is *obsolete* (nothing current names it), its last [`Hold`] was dropped and no [`DeletionPause`] is on.
 //! The drop itself only queues it; [`FileRegistry::run_deletions`] removes, on a thread of the layer above,
-//! outside of all locks. Which files are obsolete is decided elsewhere, after the edit that says so is
+//! under no lock but one of its own. Which files are obsolete is decided elsewhere, after the edit that says so is
 //! durable.
 //!
 //! Invariant: no held file is removed or cut (INV-FIL-1).
@@ -30,6 +30,8 @@ use isopach_env::{
 
 /// Above the locks of versions and logs, below those of the environment: holds are dropped under any of them.
 const RANK: Rank = Rank::new(70, "registry");
+/// Of one removal. Below the registry's own: what is removed is chosen under it.
+const REMOVAL: Rank = Rank::new(69, "registry.removal");
 
 /// Every file of a store as it is now. Clones are handles to the same registry.
 #[derive(Clone)]
@@ -42,6 +44,8 @@ struct Shared {
     fs: Arc<dyn Fs>,
     /// All that changes. Held during file I/O by [`Hold::trim`] only.
     state: Mutex<State>,
+    /// Held from the choice of a file until it is removed: who begins a pause waits for it.
+    removal: Mutex<()>,
 }
 
 struct State {
@@ -75,7 +79,11 @@ impl FileRegistry {
     pub fn new(fs: Arc<dyn Fs>) -> FileRegistry {
         let state =
             State { files: BTreeMap::new(), next_id: 0, queue: VecDeque::new(), pauses: 0, waker: None };
-        FileRegistry(Arc::new(Shared { fs, state: Mutex::new(RANK, state) }))
+        FileRegistry(Arc::new(Shared {
+            fs,
+            state: Mutex::new(RANK, state),
+            removal: Mutex::new(REMOVAL, ()),
+        }))
     }
 
     /// Calls `waker` whenever [`FileRegistry::run_deletions`] has something to do.
@@ -114,9 +122,12 @@ impl FileRegistry {
         Hold { registry: self.clone(), id, name, by: None }
     }
 
-    /// Keeps every file from being removed or cut until it is dropped.
+    /// Keeps every file from being removed or cut until it is dropped. Waits for the end of a removal that is
+    /// under way.
     pub fn pause(&self) -> DeletionPause {
         self.0.state.lock().pauses += 1;
+        // No file is chosen any more; one that was chosen before goes before the pause begins, not during it.
+        drop(self.0.removal.lock());
         DeletionPause { registry: self.clone() }
     }
 
@@ -127,8 +138,14 @@ impl FileRegistry {
     pub fn run_deletions(&self, max_bytes: u64) -> Freed {
         let mut freed = Freed::default();
         let mut failed = Vec::new();
-        while let Some((id, name, bytes)) = self.take_queued(max_bytes, freed) {
-            match self.0.fs.remove_file(&name) {
+        loop {
+            let removal = self.0.removal.lock();
+            let Some((id, name, bytes)) = self.take_queued(max_bytes, freed) else {
+                break;
+            };
+            let removed = self.0.fs.remove_file(&name);
+            drop(removal);
+            match removed {
                 Err(error) if error.kind() != IoErrorKind::NotFound => {
                     freed.failed += 1;
                     failed.push(id);

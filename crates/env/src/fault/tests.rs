@@ -314,6 +314,9 @@ fn the_text_of_rules_reads_back_as_the_rules() {
 
     assert_eq!(text.parse(), Ok(rules), "{text}");
     assert_eq!("\n# nothing\n\n".parse(), Ok(Rules::default()));
+    // A seed without a chance decides nothing, and was dropped from the text.
+    let seeded: Rules = "seed=7 fault=lie".parse().expect("a rule");
+    assert_eq!(seeded.to_string().parse(), Ok(seeded));
 }
 
 #[test]

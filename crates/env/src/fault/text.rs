@@ -38,7 +38,10 @@ impl fmt::Display for Rule {
             write!(f, "times={times} ")?;
         }
         if self.chance_percent < 100 {
-            write!(f, "chance={} seed={} ", self.chance_percent, self.seed)?;
+            write!(f, "chance={} ", self.chance_percent)?;
+        }
+        if self.chance_percent < 100 || self.seed != 0 {
+            write!(f, "seed={} ", self.seed)?;
         }
         write!(f, "fault={}", self.fault)
     }

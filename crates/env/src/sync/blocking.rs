@@ -1,5 +1,7 @@
-//! The locks of `std`, without poisoning. `spin` has the same items for targets without `std`.
+//! The locks of `std`, without poisoning. `spin` has the same items for targets without `std`, but for the condition
+//! variable, and `scheduled` those that belong to a scheduler.
 
+use core::time::Duration;
 use std::sync::{PoisonError, TryLockError};
 
 pub(super) type MutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
@@ -55,5 +57,36 @@ impl<T> RwLock<T> {
 
     pub(super) fn into_inner(self) -> T {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Condvar(std::sync::Condvar);
+
+impl Condvar {
+    pub(super) const fn new() -> Condvar {
+        Condvar(std::sync::Condvar::new())
+    }
+
+    pub(super) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `true`: the time has passed.
+    pub(super) fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        time: Duration,
+    ) -> (MutexGuard<'a, T>, bool) {
+        let (guard, result) = self.0.wait_timeout(guard, time).unwrap_or_else(PoisonError::into_inner);
+        (guard, result.timed_out())
+    }
+
+    pub(super) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(super) fn notify_all(&self) {
+        self.0.notify_all();
     }
 }

@@ -1,19 +1,18 @@
 //! Waiting for a condition under a mutex.
 
-use super::MutexGuard;
+use super::{MutexGuard, raw};
 use core::time::Duration;
-use std::sync::PoisonError;
 
 /// Parks threads until another says that a condition may have changed.
 ///
 /// Wakes for no reason too: wait in a loop that checks the condition.
 #[derive(Debug, Default)]
-pub struct Condvar(std::sync::Condvar);
+pub struct Condvar(raw::Condvar);
 
 impl Condvar {
     /// With no thread waiting.
     pub const fn new() -> Condvar {
-        Condvar(std::sync::Condvar::new())
+        Condvar(raw::Condvar::new())
     }
 
     /// Releases the lock, waits to be notified, and takes the lock again.
@@ -25,8 +24,7 @@ impl Condvar {
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         let MutexGuard { raw, _held: held } = guard;
         let held = held.rewait();
-        let raw = self.0.wait(raw).unwrap_or_else(PoisonError::into_inner);
-        MutexGuard { raw, _held: held }
+        MutexGuard { raw: self.0.wait(raw), _held: held }
     }
 
     /// As [`Condvar::wait`], for at most `time`; `true` beside the guard says that the time has passed.
@@ -37,8 +35,8 @@ impl Condvar {
     pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, time: Duration) -> (MutexGuard<'a, T>, bool) {
         let MutexGuard { raw, _held: held } = guard;
         let held = held.rewait();
-        let (raw, result) = self.0.wait_timeout(raw, time).unwrap_or_else(PoisonError::into_inner);
-        (MutexGuard { raw, _held: held }, result.timed_out())
+        let (raw, has_passed) = self.0.wait_timeout(raw, time);
+        (MutexGuard { raw, _held: held }, has_passed)
     }
 
     /// Wakes one waiting thread.

@@ -3,10 +3,19 @@
 //! | item                                      | with `std`                      | without            |
 //! |-------------------------------------------|---------------------------------|--------------------|
 //! | [`Mutex`], [`RwLock`], [`StateCell`]      | blocking locks                  | spin locks         |
+//! | [`atomic`]                                | `core::sync::atomic`            | the same           |
 //! | order of locks ([`Rank`])                 | asserted in debug builds        | not checked        |
 //! | `Condvar`                                 | present                         | absent             |
+//! | `thread`, `thread_local`, `Instant`       | those of `std`                  | absent             |
 //! | [`catch`]                                 | catches panics                  | a plain call       |
 //! | [`point()`]                               | calls hooks, feature `points`   | nothing            |
+//!
+//! # Schedules
+//!
+//! With the feature `schedules` the same items belong to a scheduler (`shuttle`) that runs one thread at a time
+//! and chooses at each of their operations which: a seed stands for one interleaving, and a deadlock is seen.
+//! Code that is to run under it takes locks, atomics and threads from here, and waits by nothing else. The
+//! feature is for the workspace `schedules`; outside of a run of the scheduler these items panic.
 //!
 //! # Order of locks
 //!
@@ -20,10 +29,14 @@
 //! Locks are not poisoned: a panic under a lock releases it. What a half-done change means is for the owner of
 //! the state to say, who keeps a state of its own for it.
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(feature = "schedules")))]
 mod blocking;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(feature = "schedules")))]
 use blocking as raw;
+#[cfg(feature = "schedules")]
+mod scheduled;
+#[cfg(feature = "schedules")]
+use scheduled as raw;
 #[cfg(any(not(feature = "std"), test))]
 mod spin;
 #[cfg(not(feature = "std"))]
@@ -47,3 +60,12 @@ pub use point::point;
 #[cfg(feature = "points")]
 pub use point::{PointGuard, set_point};
 pub use rank::Rank;
+
+#[cfg(not(feature = "schedules"))]
+pub use core::sync::atomic;
+#[cfg(feature = "schedules")]
+pub use scheduled::Instant;
+#[cfg(feature = "schedules")]
+pub use shuttle::{sync::atomic, thread, thread_local};
+#[cfg(all(feature = "std", not(feature = "schedules")))]
+pub use std::{thread, thread_local, time::Instant};

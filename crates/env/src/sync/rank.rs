@@ -31,7 +31,7 @@ mod tracking {
     use alloc::vec::Vec;
     use core::cell::RefCell;
 
-    std::thread_local! {
+    crate::sync::thread_local! {
         /// Ranks of the locks this thread holds, in the order it took them.
         static HELD: RefCell<Vec<Rank>> = const { RefCell::new(Vec::new()) };
     }

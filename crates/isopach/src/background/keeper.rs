@@ -1,7 +1,8 @@
 //! The keeper: what has to happen some time after something else. Sleeps for good while nothing is due.
 
 use crate::state::State;
-use std::time::{Duration, Instant};
+use isopach_env::sync::Instant;
+use std::time::Duration;
 
 /// An idle log is told this long after its last sync how far it is durable.
 const IDLE_NOTE: Duration = Duration::from_millis(100);

@@ -16,12 +16,12 @@ use crate::{
     jobs::Job,
     state::State,
 };
-use isopach_env::sync::catch;
-use std::{
-    cell::Cell,
-    sync::Arc,
+use isopach_env::sync::{
+    catch,
     thread::{self, JoinHandle},
+    thread_local,
 };
+use std::{cell::Cell, sync::Arc};
 
 thread_local! {
     /// Whether this thread does background work, here or for another database.
@@ -30,7 +30,7 @@ thread_local! {
 
 /// Whether this thread does background work: it must not wait for such.
 pub(crate) fn is_background_thread() -> bool {
-    IS_BACKGROUND.get()
+    IS_BACKGROUND.with(Cell::get)
 }
 
 /// The threads of an open database.
@@ -59,7 +59,7 @@ impl Threads {
     fn spawn(&mut self, name: String, body: fn(&State), state: &Arc<State>) -> Result<()> {
         let state = Arc::clone(state);
         let run = move || {
-            IS_BACKGROUND.set(true);
+            IS_BACKGROUND.with(|is_background| is_background.set(true));
             body(&state);
         };
         let thread = thread::Builder::new().name(name).spawn(run);

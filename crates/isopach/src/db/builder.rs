@@ -5,7 +5,7 @@ use crate::{
     close::Handle,
     error::{Error, ErrorKind, Result},
     events::{EventListener, Listeners},
-    options::{Durability, SetOptions},
+    options::{Durability, LogRecovery, SetOptions},
     recovery::{Opening, Progress, ProgressHook, open, open_read_only},
     verify::{VerifyOptions, VerifyReport, verify_closed},
 };
@@ -28,6 +28,7 @@ pub struct Builder {
     env: Option<Env>,
     set: SetOptions,
     create_if_missing: bool,
+    log_recovery: LogRecovery,
     listeners: Vec<Arc<dyn EventListener>>,
     progress: Option<ProgressHook>,
 }
@@ -40,6 +41,7 @@ impl Builder {
             env: None,
             set: SetOptions::default(),
             create_if_missing: true,
+            log_recovery: LogRecovery::default(),
             listeners: Vec::new(),
             progress: None,
         }
@@ -123,6 +125,12 @@ impl Builder {
         self
     }
 
+    /// What may be left out of a log that is not whole. Default [`LogRecovery::TornEnd`]; holds for this opening only.
+    pub fn log_recovery(mut self, mode: LogRecovery) -> Builder {
+        self.log_recovery = mode;
+        self
+    }
+
     /// Opens for reading and writing. One process at a time (`Locked`).
     ///
     /// The directory is created if missing, its parent is not. Recovery reads the log: its time is bounded by
@@ -149,7 +157,8 @@ impl Builder {
         Ok(ReadDb::new(open_read_only(opening)?))
     }
 
-    /// Checks a database that is not open for writing. Writes nothing. Damage is in the report, not an error.
+    /// Checks a database that is not open for writing. Writes nothing. Damage is in the report, not an error. The log
+    /// is held against [`LogRecovery::TornEnd`], whatever [`Builder::log_recovery`] says.
     ///
     /// # Errors
     ///
@@ -168,6 +177,7 @@ impl Builder {
             env,
             set: self.set,
             create_if_missing: self.create_if_missing,
+            log_recovery: self.log_recovery,
             listeners: Listeners::new(self.listeners),
             progress: self.progress,
         })

@@ -3,10 +3,10 @@
 use crate::{
     error::Result,
     notes::{
-        CHECKPOINT, CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, TIMELINE, bad_note,
-        first_segment,
+        CHECKPOINT, CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, TIMELINE, TIMELINE_FROM,
+        bad_note, first_segment,
     },
-    wal::{LogFacts, Recovered},
+    wal::{History, LogFacts, Recovered},
 };
 use isopach_engine::{
     codec::LogPosition,
@@ -21,6 +21,8 @@ pub(super) struct Facts {
     reserved: Seqno,
     log_synced: LogPosition,
     timeline: Option<u64>,
+    /// The first segment of that timeline.
+    timeline_from: Option<u32>,
     is_copy: bool,
 }
 
@@ -46,12 +48,18 @@ impl Facts {
             None => None,
             Some(note) => Some(note[..].try_into().map(u64::from_le_bytes).map_err(|_| bad_note(TIMELINE))?),
         };
+        let timeline_from = match store.note(TIMELINE_FROM) {
+            None => None,
+            Some(note) => {
+                Some(note[..].try_into().map(u32::from_le_bytes).map_err(|_| bad_note(TIMELINE_FROM))?)
+            }
+        };
         let is_copy = match store.note(CHECKPOINT).as_deref() {
             None | Some([]) => false,
             Some(note) if note.len() == 8 => true,
             Some(_) => return Err(bad_note(CHECKPOINT)),
         };
-        Ok(Facts { first_segment, clean, reserved, log_synced, timeline, is_copy })
+        Ok(Facts { first_segment, clean, reserved, log_synced, timeline, timeline_from, is_copy })
     }
 
     pub(super) fn log(&self) -> LogFacts {
@@ -60,6 +68,15 @@ impl Facts {
             first_live: self.first_segment,
             clean_end,
             synced_upto: self.log_synced.max(clean_end.unwrap_or(LogPosition::START)),
+            history: self.history(),
+        }
+    }
+
+    /// Which segments belong to which history, if that is known.
+    fn history(&self) -> Option<History> {
+        match (self.timeline, self.timeline_from) {
+            (None, _) => Some(History { timeline: 0, from: 0 }),
+            (Some(timeline), from) => from.map(|from| History { timeline, from }),
         }
     }
 

@@ -5,13 +5,16 @@
 
 mod facts;
 mod replay;
+mod salvage;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     events::{Event, Listeners},
     jobs::Jobs,
-    notes::{CHECKPOINT, CLEAN_END, OPTIONS, RESERVED, TIMELINE, keyspace_options},
-    options::{DbOptions, KeyspaceOptions, SetOptions},
+    notes::{
+        CHECKPOINT, CLEAN_END, LOG_SYNCED, OPTIONS, RESERVED, TIMELINE, TIMELINE_FROM, keyspace_options,
+    },
+    options::{DbOptions, KeyspaceOptions, LogRecovery, SetOptions},
     space::{Space, Spaces},
     state::State,
     told::Told,
@@ -27,14 +30,9 @@ use isopach_engine::{
     types::{Seqno, TreeId},
     version::Note,
 };
-use isopach_env::Env;
+use isopach_env::{Env, sync::atomic::AtomicBool};
 use replay::Replay;
-use std::{
-    collections::BTreeMap,
-    ops::ControlFlow,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 /// Recovery that finds more segments than this flushes what it replayed.
 const MANY_SEGMENTS: usize = 16;
@@ -49,7 +47,7 @@ pub struct Recovery {
     pub log_records: u64,
     /// Their bytes.
     pub log_bytes: u64,
-    /// The end of the log that was dropped: never promised to be durable.
+    /// The end of the log that was dropped: never promised to be durable, unless it says so.
     pub discarded: Option<DiscardedEnd>,
     /// Table files that no version named, left by a crash; removed.
     pub orphans_removed: u64,
@@ -63,14 +61,10 @@ pub struct DiscardedEnd {
     pub file: String,
     /// Where in the file, in bytes.
     pub offset: u64,
-    /// Bytes that were not zero, in this file and later ones.
+    /// Bytes that were not zero, in this file and later ones. 0 of files that are gone.
     pub bytes: u64,
-}
-
-impl From<&Discarded> for DiscardedEnd {
-    fn from(discarded: &Discarded) -> DiscardedEnd {
-        DiscardedEnd { file: discarded.file.clone(), offset: discarded.offset, bytes: discarded.bytes }
-    }
+    /// Some of it was known to be durable, and is lost: with [`LogRecovery::PointInTime`] only.
+    pub was_durable: bool,
 }
 
 /// State of long work.
@@ -94,6 +88,7 @@ pub(crate) struct Opening {
     pub(crate) env: Env,
     pub(crate) set: SetOptions,
     pub(crate) create_if_missing: bool,
+    pub(crate) log_recovery: LogRecovery,
     pub(crate) listeners: Listeners,
     pub(crate) progress: Option<ProgressHook>,
 }
@@ -124,9 +119,9 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     store.set_cache(options.cache_bytes, options.max_open_files);
 
     let facts = Facts::read(&store).map_err(locate)?;
-    let mut recovered =
-        recover(&*store.env().fs, store.uuid(), facts.log()).map_err(|error| locate(error.into()))?;
+    let mut recovered = find_end(&store, &facts, opening.log_recovery).map_err(locate)?;
     let last_used = facts.last_used(&recovered);
+    check_numbers(&store, last_used).map_err(locate)?;
     // From here on the log has no clean end, and numbers go on above all that were ever given out.
     let mut notes = vec![
         Note::new(CLEAN_END, Vec::new()),
@@ -138,6 +133,11 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         recovered.timeline = new_timeline(&store).map_err(locate)?;
         notes.push(Note::new(CHECKPOINT, Vec::new()));
         notes.push(Note::new(TIMELINE, recovered.timeline.to_le_bytes()));
+        notes.push(Note::new(TIMELINE_FROM, recovered.next_number.to_le_bytes()));
+    }
+    if recovered.is_cut() {
+        // What was durable is no log any more: nobody shall miss it from here on.
+        notes.push(Note::new(LOG_SYNCED, recovered.end.to_raw().to_le_bytes()));
     }
     store.commit(&notes).map_err(|error| locate(error.into()))?;
     let wal_options = WalOptions { segment_bytes: segment_bytes(&options) };
@@ -169,6 +169,21 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     finish(state, replay.trees, &recovered, facts.is_clean())
 }
 
+/// No tree holds a number, or claims to have flushed one, that was never given out: it would be given out again, to a
+/// commit that nobody sees.
+fn check_numbers(store: &Store, last_used: Seqno) -> Result<()> {
+    let trees = store.trees().into_iter().filter_map(|tree| store.tree_by_id(tree.id).ok());
+    let in_trees = trees.map(|tree| tree.highest_seqno().max(tree.replay_point())).max();
+    let greatest = in_trees.unwrap_or(Seqno::ZERO).max(store.applied_upto());
+    if greatest > last_used {
+        let message = format!(
+            "the manifest tells of number {greatest}, and {last_used} is the last that was given out"
+        );
+        return Err(Error::new(ErrorKind::Corruption, message));
+    }
+    Ok(())
+}
+
 /// A number for the history that begins here: the copy and its source go on apart, and two openings of one copy too.
 fn new_timeline(store: &Store) -> Result<u64> {
     let mut bytes = [0; 8];
@@ -181,7 +196,16 @@ fn new_timeline(store: &Store) -> Result<u64> {
 /// Finds the log of a store, for a check of it. The inner error is what is wrong with the log.
 pub(crate) fn find_log(store: &Store) -> Result<isopach_engine::error::Result<Recovered>> {
     let facts = Facts::read(store)?;
-    Ok(recover(&*store.env().fs, store.uuid(), facts.log()))
+    Ok(recover(&*store.env().fs, store.uuid(), facts.log(), LogRecovery::TornEnd))
+}
+
+/// The log, with what is left of its end.
+fn find_end(store: &Store, facts: &Facts, mode: LogRecovery) -> Result<Recovered> {
+    let recovered = recover(&*store.env().fs, store.uuid(), facts.log(), mode)?;
+    if let Some(damage) = &recovered.damage {
+        salvage::check_prefix(store, recovered.last_seqno, damage)?;
+    }
+    Ok(recovered)
 }
 
 /// Everything is replayed: the rest makes the state ready for handles.
@@ -199,7 +223,7 @@ fn finish(
     }
     let orphans = state.store.remove_orphans().map_err(|error| state.locate(error))?;
     let recovery = recovery_of(recovered, is_clean, orphans);
-    if let Some(DiscardedEnd { file, offset, bytes }) = &recovery.discarded {
+    if let Some(DiscardedEnd { file, offset, bytes, .. }) = &recovery.discarded {
         state.listeners.tell(&Event::LogEndDiscarded { file, offset: *offset, bytes: *bytes });
     }
     let has_many_segments = recovered.segments().count() > MANY_SEGMENTS;
@@ -229,8 +253,9 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;
     store.set_cache(options.cache_bytes, options.max_open_files);
     let facts = Facts::read(&store).map_err(locate)?;
-    let recovered =
-        recover(&*store.env().fs, store.uuid(), facts.log()).map_err(|error| locate(error.into()))?;
+    let recovered = find_end(&store, &facts, opening.log_recovery).map_err(locate)?;
+
+    check_numbers(&store, facts.last_used(&recovered)).map_err(locate)?;
 
     let mut replay = Replay::new(store.clone(), &recovered, opening.progress.take());
     replay.open_trees().map_err(locate)?;
@@ -252,11 +277,17 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
 }
 
 fn recovery_of(recovered: &Recovered, is_clean: bool, orphans_removed: u64) -> Recovery {
+    let discarded = recovered.discarded.as_ref().map(|Discarded { file, offset, bytes, .. }| DiscardedEnd {
+        file: file.clone(),
+        offset: *offset,
+        bytes: *bytes,
+        was_durable: recovered.is_cut(),
+    });
     Recovery {
-        is_clean,
+        is_clean: is_clean && !recovered.is_cut(),
         log_records: recovered.records,
         log_bytes: recovered.bytes,
-        discarded: recovered.discarded.as_ref().map(DiscardedEnd::from),
+        discarded,
         orphans_removed,
     }
 }

@@ -131,7 +131,7 @@ impl<'a> Replay<'a> {
         if at <= self.store.applied_upto() {
             return Ok(());
         }
-        let tree = match change.redo(&self.store, at) {
+        let tree = match change.redo(&self.store, at, &[]) {
             // The edit of an earlier creation of that name, or of an earlier drop, failed when it was made, and was
             // made just now: its caller was told of the failure, and nothing was written under this id.
             Err(error)

@@ -39,11 +39,13 @@ mod begin;
 mod start;
 mod sync;
 
+pub(crate) mod fuzz;
+
 #[cfg(test)]
 mod tests;
 
 pub(crate) use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
-pub(crate) use recover::{Discarded, LogFacts, Recovered, recover};
+pub(crate) use recover::{Discarded, History, LogFacts, Recovered, recover};
 pub(crate) use replay::LogRecord;
 pub(crate) use segment::segment_name;
 pub(crate) use state::{LogCut, SegmentInfo};

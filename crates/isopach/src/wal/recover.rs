@@ -12,8 +12,9 @@ use super::{
     record::{Entry, Meaning, Start},
     segment::{DATA_AT, Found, Opening, START_AT, list, segment_name, used_bytes},
 };
+use crate::options::LogRecovery;
 use isopach_engine::{
-    codec::{LogPosition, RecordReader, Salt, Step, greatest_synced_upto},
+    codec::{Corruption, LogPosition, RECORD_ALIGN, RecordReader, Salt, Step, greatest_synced_upto},
     error::{Error, ErrorKind, Result},
     types::{Seqno, UnixUs, Uuid},
 };
@@ -29,13 +30,25 @@ pub(crate) struct LogFacts {
     pub clean_end: Option<LogPosition>,
     /// The greatest `synced_upto` that an edit carries.
     pub synced_upto: LogPosition,
+    /// Which history segments must belong to, if that is known.
+    pub history: Option<History>,
+}
+
+/// A database and what was made of its copies share its uuid and the numbers of files; their logs are told apart by
+/// the timeline that segments name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct History {
+    /// What segments name.
+    pub timeline: u64,
+    /// From this number on. Segments below it are of earlier histories.
+    pub from: u32,
 }
 
 #[cfg(test)]
 impl LogFacts {
     /// Of a database that was just created.
     pub(crate) const NEW: LogFacts =
-        LogFacts { first_live: 1, clean_end: None, synced_upto: LogPosition::START };
+        LogFacts { first_live: 1, clean_end: None, synced_upto: LogPosition::START, history: None };
 }
 
 /// A log whose end was found.
@@ -46,8 +59,10 @@ pub(crate) struct Recovered {
     pub end: LogPosition,
     /// X: up to here the log is durable; never above `end`.
     pub durable: LogPosition,
-    /// What lies behind the end, if anything but zeros does.
+    /// What lies behind the end, if anything but zeros does or something was cut off.
     pub discarded: Option<Discarded>,
+    /// Why the log ends below a position that was durable: with [`LogRecovery::PointInTime`] only.
+    pub damage: Option<Error>,
     /// Records of the caller.
     pub records: u64,
     /// Their length, headers and padding included.
@@ -76,10 +91,17 @@ impl Recovered {
     }
 }
 
-/// What was not part of the log any more. Never below the durable position.
+impl Recovered {
+    /// Whether something is left out that was durable.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.damage.is_some()
+    }
+}
+
+/// What was not part of the log any more. Below the durable position only if the log was cut.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct Discarded {
+pub(crate) struct Discarded {
     /// The file in which it begins, relative to the root.
     pub file: String,
     /// Where in it.
@@ -112,18 +134,34 @@ impl RecoveredSegment {
 /// # Errors
 ///
 /// `Corruption`: an invalid record, or a missing segment, below the durable position; names file and offset.
-/// With a clean end: anything but valid records up to exactly there. `MixedStore`: a segment of another
-/// database. Nothing is written in any case.
-pub(crate) fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts) -> Result<Recovered> {
+/// With a clean end: anything but valid records up to exactly there. With [`LogRecovery::Absolute`] anything behind the
+/// end. `MixedStore`: a segment of another database, or of another history of this one. Nothing is written in any case.
+pub(crate) fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts, mode: LogRecovery) -> Result<Recovered> {
     let numbers = list(fs)?;
     let live = numbers.iter().copied().filter(|&number| number >= facts.first_live);
     let found: Vec<Found> = live.map(|number| Found::open(fs, number, database)).collect::<Result<_>>()?;
+    if let Some(history) = facts.history {
+        found.iter().try_for_each(|segment| check_history(segment, history))?;
+    }
 
-    let mut survey = Survey::new(&found, facts);
+    let mut survey = Survey::new(&found, facts, mode);
     survey.read()?;
     survey.search_behind_the_end()?;
-    survey.check()?;
-    let discarded = survey.discarded()?;
+    let damage = match survey.check() {
+        Err(damage) if mode == LogRecovery::PointInTime && damage.kind() == ErrorKind::Corruption => {
+            survey.cut()?;
+            Some(damage)
+        }
+        checked => {
+            checked?;
+            survey.check_clean_end()?;
+            None
+        }
+    };
+    let discarded = survey.discarded(damage.as_ref())?;
+    if mode == LogRecovery::Absolute {
+        survey.check_nothing_follows(discarded.as_ref())?;
+    }
 
     let on_log = |number: &u32| survey.segments.iter().any(|segment| segment.number == *number);
     let greatest = [facts.first_live.saturating_sub(1), survey.durable.file, survey.end.file];
@@ -131,7 +169,8 @@ pub(crate) fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts) -> Result<Re
     let is_settled = survey.durable == survey.end && survey.is_whole() && discarded.is_none();
     Ok(Recovered {
         end: survey.end,
-        durable: survey.durable,
+        durable: survey.durable.min(survey.end),
+        damage,
         records: survey.records,
         bytes: survey.bytes,
         last_seqno: survey.last_seqno,
@@ -155,10 +194,25 @@ pub(super) fn read_error(number: u32) -> impl Fn(IoError) -> Error {
     move |error| Error::io(error, "read", segment_name(number))
 }
 
+/// Whether a segment is of the history that its number says.
+fn check_history(segment: &Found, history: History) -> Result<()> {
+    let Opening::Started { start, .. } = segment.opening else {
+        return Ok(());
+    };
+    let is_ours = (segment.number >= history.from) == (start.timeline == history.timeline);
+    if is_ours {
+        return Ok(());
+    }
+    let why = "the segment is of another history of this database: of a copy that went on by itself, or of what this \
+               one was copied from";
+    Err(Error::new(ErrorKind::MixedStore, why).in_file(segment_name(segment.number)).at(START_AT))
+}
+
 /// Everything learnt on the way.
 struct Survey<'a> {
     found: &'a [Found],
     facts: LogFacts,
+    mode: LogRecovery,
     /// Numbers of the segments on the chain.
     chain: Vec<u32>,
     segments: Vec<RecoveredSegment>,
@@ -174,7 +228,7 @@ struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    fn new(found: &'a [Found], facts: LogFacts) -> Survey<'a> {
+    fn new(found: &'a [Found], facts: LogFacts, mode: LogRecovery) -> Survey<'a> {
         let starts: BTreeMap<u32, LogPosition> = found
             .iter()
             .filter_map(|segment| match &segment.opening {
@@ -188,6 +242,7 @@ impl<'a> Survey<'a> {
         Survey {
             found,
             facts,
+            mode,
             chain,
             segments: Vec::new(),
             end: LogPosition::START,
@@ -243,18 +298,22 @@ impl<'a> Survey<'a> {
             match reader.step().map_err(read_error(number))? {
                 Step::Record { offset, kind, synced_upto, payload } => {
                     self.durable = self.durable.max(synced_upto);
-                    let corrupt = |why: &str| Error::corrupt(segment_name(number), offset, why);
-                    match Meaning::decode(kind, &payload).map_err(|why| corrupt(why.0))? {
-                        Meaning::Entry(entry) if entry.first_seqno <= self.last_seqno => {
-                            return Err(corrupt("a log record repeats a seqno of an earlier one"));
-                        }
-                        Meaning::Entry(entry) => {
+                    match self.entry_of(kind, &payload) {
+                        Ok(None) => {}
+                        Ok(Some(entry)) => {
                             self.bytes += reader.offset() - offset;
                             self.note(&mut part, entry);
                         }
-                        Meaning::Void => {}
-                        Meaning::Start(_) => return Err(corrupt("a segment begins inside of another")),
+                        // Sound bytes that mean nothing were written so: damage wherever they lie.
+                        Err(why) => {
+                            self.durable =
+                                self.durable.max(LogPosition { file: number, offset: offset + RECORD_ALIGN });
+                            self.stopped = Some(why.0);
+                            part.limit = offset;
+                            break;
+                        }
                     }
+                    part.limit = reader.offset();
                 }
                 Step::Invalid { why, .. } => {
                     self.stopped = Some(why.0);
@@ -268,10 +327,21 @@ impl<'a> Survey<'a> {
                 }
             }
         }
-        part.limit = reader.offset();
-        self.end = LogPosition { file: number, offset: reader.offset() };
+        self.end = LogPosition { file: number, offset: part.limit };
         self.segments.push(part);
         Ok(())
+    }
+
+    /// What a record of the caller says, if it is one.
+    fn entry_of(&self, kind: u8, payload: &[u8]) -> Result<Option<Entry>, Corruption> {
+        match Meaning::decode(kind, payload)? {
+            Meaning::Entry(entry) if entry.first_seqno <= self.last_seqno => {
+                Err(Corruption("a log record repeats a seqno of an earlier one"))
+            }
+            Meaning::Entry(entry) => Ok(Some(entry)),
+            Meaning::Void => Ok(None),
+            Meaning::Start(_) => Err(Corruption("a segment begins inside of another")),
+        }
     }
 
     fn note(&mut self, part: &mut RecoveredSegment, entry: Entry) {
@@ -304,14 +374,32 @@ impl<'a> Survey<'a> {
         if self.durable > self.end {
             return Err(self.damage()?);
         }
-        for &number in self.chain.iter().filter(|&&number| number <= self.end.file) {
-            let previous_end = self.started(number).2.previous_end;
-            if self.durable > previous_end && self.durable.file < number {
-                let why = format!("the log was durable up to {}, and is cut at {previous_end}", self.durable);
-                return Err(Error::corrupt(segment_name(number), START_AT, why));
+        match self.too_early_an_end() {
+            None => Ok(()),
+            Some((number, end)) => {
+                let why = format!("the log was durable up to {}, and is cut at {end}", self.durable);
+                Err(Error::corrupt(segment_name(number), START_AT, why))
             }
         }
-        self.check_clean_end()
+    }
+
+    /// The first segment that says that the log before it ends where more of it was durable, and where.
+    fn too_early_an_end(&self) -> Option<(u32, LogPosition)> {
+        let read = self.chain.iter().copied().filter(|&number| number <= self.end.file);
+        let mut ends = read.map(|number| (number, self.started(number).2.previous_end));
+        ends.find(|&(number, end)| self.durable > end && self.durable.file < number)
+    }
+
+    /// Ends the log where it is damaged, below what was durable.
+    fn cut(&mut self) -> Result<()> {
+        let Some((first_left_out, _)) = self.too_early_an_end().filter(|_| self.durable <= self.end) else {
+            return Ok(()); // It was read up to there.
+        };
+        let keep = |number: &u32| *number < first_left_out;
+        let chain: Vec<u32> = self.chain.iter().copied().take_while(keep).collect();
+        let durable = self.durable;
+        *self = Survey { chain, durable, ..Survey::new(self.found, self.facts, self.mode) };
+        self.read()
     }
 
     /// The end lies below the durable position: says where.
@@ -336,7 +424,7 @@ impl<'a> Survey<'a> {
             Some(Found { number, opening: Opening::NotStarted { why, .. }, .. }) => {
                 Error::corrupt(segment_name(*number), START_AT, format!("{why}; {until}"))
             }
-            Some(Found { number, opening: Opening::NoHeader { why }, .. }) => {
+            Some(Found { number, opening: Opening::NoHeader { why, .. }, .. }) => {
                 Error::corrupt(segment_name(*number), 0, format!("{why}; {until}"))
             }
             Some(Found { opening: Opening::Started { start, .. }, .. }) => {
@@ -352,7 +440,11 @@ impl<'a> Survey<'a> {
         let Some(clean_end) = self.facts.clean_end else {
             return Ok(());
         };
-        assert!(self.end == clean_end, "a clean end is durable, and nothing is read behind it");
+        if self.end != clean_end {
+            // It is durable, and nothing is read behind it: so it lies before where records begin.
+            let why = format!("the log was closed at {clean_end}, where no log ends");
+            return Err(Error::corrupt(segment_name(clean_end.file), clean_end.offset, why));
+        }
         for segment in self.found.iter().filter(|segment| segment.number >= clean_end.file) {
             let from = match segment.opening {
                 _ if segment.number == clean_end.file => clean_end.offset,
@@ -374,12 +466,31 @@ impl<'a> Survey<'a> {
         self.segments.len() == self.chain.len()
     }
 
-    /// Counts what lies behind the end and is not zero.
-    fn discarded(&self) -> Result<Option<Discarded>> {
-        if self.facts.clean_end.is_some() {
+    /// Whether the log ends where its last record does, and nothing was left behind it.
+    fn check_nothing_follows(&self, discarded: Option<&Discarded>) -> Result<()> {
+        let torn =
+            "the log does not end where its records end, and a log whose end is torn was not to be opened";
+        if let Some(Discarded { file, offset, bytes }) = discarded {
+            return Err(Error::corrupt(file.as_str(), *offset, format!("{torn}: {bytes} bytes follow")));
+        }
+        if !self.is_whole() {
+            let why = self.stopped.unwrap_or("a segment is missing");
+            let file = segment_name(self.end.file);
+            return Err(Error::corrupt(file, self.end.offset, format!("{torn}: {why}")));
+        }
+        Ok(())
+    }
+
+    /// Counts what lies behind the end and is not zero. Something lies there if the log was cut because of `damage`.
+    fn discarded(&self, damage: Option<&Error>) -> Result<Option<Discarded>> {
+        if self.facts.clean_end.is_some() && damage.is_none() && self.mode != LogRecovery::Absolute {
             return Ok(None);
         }
-        let mut discarded: Option<Discarded> = None;
+        let mut discarded = damage.map(|damage| Discarded {
+            file: damage.file().unwrap_or_default().into(),
+            offset: damage.offset().unwrap_or(0),
+            bytes: 0,
+        });
         for segment in self.found.iter().filter(|segment| segment.number >= self.end.file) {
             let is_superseded = self.chain.last().is_some_and(|&last| segment.number < last)
                 && !self.chain.contains(&segment.number);

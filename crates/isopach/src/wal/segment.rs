@@ -4,7 +4,7 @@ use super::record::{KIND_START, Meaning, Start};
 use isopach_engine::{
     codec::{
         FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader, Salt, Step,
-        encode_record, record_bytes,
+        encode_record, record_bytes, salt_of_records,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -68,8 +68,8 @@ pub(super) enum Opening {
     Started { salt: Salt, start: Start, synced_upto: LogPosition },
     /// A header of this database, but no valid first record: a crash came before it, or it is damaged.
     NotStarted { salt: Salt, why: &'static str },
-    /// No header.
-    NoHeader { why: &'static str },
+    /// No header. The salt is that of records behind it, if there are any: then a header was lost.
+    NoHeader { salt: Option<Salt>, why: &'static str },
 }
 
 impl Found {
@@ -86,7 +86,7 @@ impl Found {
         let file = fs.open(&name, OpenMode::Read).map_err(failed)?;
         let bytes = file.size_bytes().map_err(failed)?;
         let opening = match read_header(&*file, bytes).map_err(failed)? {
-            Err(why) => Opening::NoHeader { why },
+            Err(why) => Opening::NoHeader { salt: find_salt(&file, bytes).map_err(failed)?, why },
             Ok(Err(error)) => return Err(refuse(error, &name)),
             Ok(Ok(header)) if header.kind != FileKind::Log || header.database != database => {
                 let why = "the file belongs to another database";
@@ -97,11 +97,11 @@ impl Found {
         Ok(Found { number, file, bytes, opening })
     }
 
-    /// The salt of its records, if its header can be read.
+    /// The salt of its records, if it is known.
     pub(super) fn salt(&self) -> Option<Salt> {
         match self.opening {
             Opening::Started { salt, .. } | Opening::NotStarted { salt, .. } => Some(salt),
-            Opening::NoHeader { .. } => None,
+            Opening::NoHeader { salt, .. } => salt,
         }
     }
 
@@ -144,17 +144,29 @@ fn refuse(error: HeaderError, name: &str) -> Error {
 
 fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, number: u32) -> IoResult<Opening> {
     let mut reader = RecordReader::new(Arc::clone(file), salt, START_AT, bytes.min(DATA_AT));
-    Ok(match reader.step()? {
+    let why = match reader.step()? {
         Step::Record { kind, synced_upto, payload, .. } => match Meaning::decode(kind, &payload) {
             // A stale copy of an older segment has a header and a first record too, with another number.
             Ok(Meaning::Start(start)) if start.number == number => {
-                Opening::Started { salt, start, synced_upto }
+                return Ok(Opening::Started { salt, start, synced_upto });
             }
-            _ => Opening::NotStarted { salt, why: "the first record is not this segment's" },
+            _ => "the first record is not this segment's",
         },
-        Step::Invalid { why, .. } => Opening::NotStarted { salt, why: why.0 },
-        Step::End => Opening::NotStarted { salt, why: "the file ends behind its header" },
-    })
+        Step::Invalid { why, .. } => why.0,
+        Step::End => "the file ends behind its header",
+    };
+    // The header may be the wrong one.
+    let salt = find_salt(file, bytes)?.unwrap_or(salt);
+    Ok(Opening::NotStarted { salt, why })
+}
+
+/// The salt of records that lie in the file, whatever its header says: how far the log was durable is to be learnt from
+/// them.
+fn find_salt(file: &Arc<dyn File>, bytes: u64) -> IoResult<Option<Salt>> {
+    match used_bytes(&**file, START_AT.min(bytes), bytes)? {
+        None => Ok(None),
+        Some(_) => salt_of_records(Arc::clone(file), START_AT, bytes),
+    }
 }
 
 /// End of the last byte in `from..end` that is not zero.

@@ -9,13 +9,8 @@ use crate::{
     error::{Error, Result},
     space::Space,
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use isopach_env::sync::atomic::{AtomicU64, Ordering};
+use std::{sync::Arc, time::Duration};
 
 impl Commits {
     /// Memory of all memtables.

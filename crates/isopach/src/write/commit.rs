@@ -18,15 +18,12 @@ use isopach_engine::{
 };
 use isopach_env::{
     Clock,
-    sync::{Condvar, Mutex, Rank},
-};
-use std::{
-    collections::VecDeque,
     sync::{
-        Arc,
+        Condvar, Mutex, Rank,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+use std::{collections::VecDeque, sync::Arc};
 
 /// Of who leads and who waits. Held for moments.
 const QUEUE: Rank = Rank::new(10, "commit.queue");

@@ -6,7 +6,7 @@ mod refused;
 mod target;
 
 use isopach::{
-    CheckpointInfo, CheckpointOptions, Db,
+    CheckpointInfo, CheckpointOptions, Db, ErrorKind,
     engine::store::{Store, StoreOptions},
     env::{Fs, MemFs, OpenMode, SubDir},
 };
@@ -197,6 +197,36 @@ fn each_opening_for_writing_begins_a_history_of_its_own() {
     assert_ne!(one, two);
     open_in(&files, "one").close().unwrap();
     assert_eq!(timeline("one").unwrap(), one, "it goes on with the next opening");
+}
+
+/// Two copies of one checkpoint share the database's uuid and the numbers of files. A segment of one that came into the
+/// directory of the other fitted in everything that was looked at, and its commits showed in place of the own ones.
+#[test]
+fn the_log_of_a_sibling_is_told_from_the_own_one() {
+    let files = MemFs::new();
+    let db = make_in(&files, "db");
+    db.keyspace("k").unwrap().insert("a", "of both").unwrap();
+    checkpoint(&db, &files, "one");
+    checkpoint(&db, &files, "two");
+    for name in ["one", "two"] {
+        let copy = open_in(&files, name);
+        copy.keyspace("k").unwrap().insert("a", name).unwrap();
+        copy.close().unwrap();
+    }
+    drop(db);
+    let segment = |name: &str| {
+        let segments = files_in(&files, &format!("{name}/wal"));
+        format!("{name}/wal/{}", segments.last().unwrap())
+    };
+    let (ours, theirs) = (segment("one"), segment("two"));
+    assert_eq!(ours[4..], theirs[4..], "they have one name");
+
+    files.remove_file(&ours).unwrap();
+    files.rename(&theirs, &ours).unwrap();
+    let error = small(sub(&files, "one")).open().unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::MixedDatabase, "{error}");
+    assert!(error.path().unwrap().ends_with(&ours[4..]), "{error}");
 }
 
 #[test]

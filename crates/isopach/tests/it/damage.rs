@@ -1,14 +1,19 @@
 //! Bytes change on the disk: an error that names file and place, never a wrong value and never an empty database.
 
 use isopach::{
-    ErrorKind, Event, EventListener, VerifyOptions, WriteState,
+    ErrorKind, Event, EventListener, Seqno, VerifyOptions, WriteState,
+    engine::{
+        compaction::Views,
+        store::{Store, StoreOptions},
+        tree::{TreeOptions, WriteBatch},
+    },
     env::{File, Fs, MemFs, OpenMode},
 };
 use std::{
     panic::catch_unwind,
     sync::{Arc, Mutex},
 };
-use testkit::db::{all_bytes, entries, small, synced, tiny_tables};
+use testkit::db::{all_bytes, entries, env_of, small, synced, tiny_tables};
 use testkit::{Entries, Rng, seeds};
 
 const KEYS: u16 = 400;
@@ -180,14 +185,10 @@ fn a_missing_file_is_an_error_that_names_it() {
         });
 
         let error = outcome.expect_err(&name);
-        assert!(
-            error.to_string().contains(&name)
-                || error.path().is_some_and(|path| path.ends_with(&name))
-                || name == "IDENTITY"
-                || name.starts_with("MANIFEST"),
-            "{name}: {error:?}"
-        );
-        assert!(matches!(error.kind(), ErrorKind::Corruption | ErrorKind::Io), "{name}: {error:?}");
+        // Which manifest there was nobody knows.
+        let named = if name.starts_with("MANIFEST") { "MANIFEST-*" } else { &name };
+        assert!(error.path().is_some_and(|path| path.ends_with(named)), "{name}: {error:?}");
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{name}: {error:?}");
     }
 }
 
@@ -339,4 +340,29 @@ fn damage_is_found_again_after_reopening_and_goes_with_its_table() {
     assert_eq!(db.health().damaged_tables.len(), 1);
     assert!(db.drop_keyspace("k").unwrap());
     assert!(db.health().damaged_tables.is_empty(), "its table has gone");
+}
+
+/// A table of numbers that no note reserved, as only a program other than ours leaves it: what was committed next got
+/// numbers that the tree took for flushed, which failed an assertion.
+#[test]
+fn tables_of_numbers_that_were_never_given_out_are_corruption() {
+    let files = MemFs::new();
+    let store = Store::open(env_of(files.clone()), &StoreOptions::default()).unwrap();
+    let number = |raw| Seqno::from_raw(raw).unwrap();
+    let id = store.reserve_tree_id().unwrap();
+    let tree = store.create_tree(id, "k", &TreeOptions::default(), &[], number(1)).unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(b"key", b"value");
+    tree.apply(&batch, number(1000)).unwrap();
+    tree.rotate(number(1000)).unwrap();
+    tree.flush(number(1000), &Views::keep_all(), &[]).unwrap();
+    drop((tree, store));
+
+    let open = small(files.clone()).open().map(drop);
+    let read = small(files.clone()).open_read_only().map(drop);
+
+    for error in [open.unwrap_err(), read.unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+        assert!(error.to_string().contains("1000"), "{error}");
+    }
 }

@@ -12,6 +12,8 @@ mod events;
 mod idle;
 mod kill;
 mod lifetimes;
+mod linear;
+mod log_recovery;
 mod memory;
 mod model;
 mod one_writer;

@@ -3,6 +3,9 @@
 use testkit::allocations::Counting;
 
 mod allocations;
+mod planted;
+mod targets;
+mod turns;
 
 #[global_allocator]
 static HEAP: Counting = Counting;

@@ -3,7 +3,6 @@
 use super::*;
 use crate::{
     compaction::oracle::{Case, Random, Version, run_shown, seeds, seqno, views},
-    error::{Error, ErrorKind},
     key::{InternalKey, ValueKind},
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -185,4 +184,20 @@ impl Cursor for VecCursor {
     fn value(&self) -> Slice {
         self.entry().map_or(Slice::EMPTY, |entry| entry.value.into())
     }
+}
+
+/// The same table twice in one tree, as a manifest that was never written by us may have it: the table that the merge
+/// was written to failed an assertion.
+#[test]
+fn a_version_that_comes_twice_ends_the_stream() {
+    let twice = || entry("k", 5, ValueKind::Put, "v");
+    let cursor = VecCursor::new(vec![entry("a", 9, ValueKind::Put, "v"), twice(), twice()]);
+    let mut stream = Survivors::new(cursor, Views::keep_all(), OlderData::NONE);
+
+    assert!(stream.advance().unwrap() && stream.advance().unwrap());
+    let error = stream.advance().unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert!(format!("{error}").contains("version 5"), "{error}");
+    assert!(!stream.advance().unwrap(), "the stream is over");
 }

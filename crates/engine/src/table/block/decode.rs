@@ -12,8 +12,8 @@ use heads::HEAD_BYTES;
 
 /// A decoded data block. An entry is named by its place, from 0.
 ///
-/// Every offset, kind and number in it was checked, so that no accessor can leave the block. The order of
-/// keys was not: checksums vouch for it, and [`DataBlock::check_order`] looks.
+/// Every offset, kind and number in it was checked, so that no accessor can leave the block; and so was the order of
+/// its entries, which searches, merges and the writer of the next table rely on to end.
 pub struct DataBlock {
     /// The key section.
     keys: Vec<u8>,
@@ -104,6 +104,7 @@ impl DataBlock {
             rests_at,
         };
         block.check_columns()?;
+        block.check_order()?;
         Ok(block)
     }
 
@@ -132,6 +133,31 @@ impl DataBlock {
             return Err(Corruption("a data block does not end where its columns say"));
         }
         Ok(())
+    }
+
+    /// Heads are those of the rests, and entries are in strict order. Heads decide nearly always.
+    fn check_order(&self) -> Result<(), Corruption> {
+        let rests = &self.keys[self.rests_at..];
+        let (rest_ends, _) =
+            self.keys[self.rest_ends_at..][..REST_END_BYTES * self.len].as_chunks::<REST_END_BYTES>();
+        let (mut start, mut head_before) = (0, None);
+        for (entry, (head, end)) in self.heads().iter().zip(rest_ends).enumerate() {
+            let (head, end) = (u32::from_le_bytes(*head), usize::from(u16::from_le_bytes(*end)));
+            if head != heads::head_of(&rests[start..end]) {
+                return Err(Corruption("the head of a key is not that of its bytes"));
+            }
+            if head_before >= Some(head) && !self.is_behind_the_one_before(entry) {
+                return Err(Corruption("entries of a data block are out of order"));
+            }
+            (start, head_before) = (end, Some(head));
+        }
+        Ok(())
+    }
+
+    /// Of an entry that is not the first.
+    fn is_behind_the_one_before(&self, entry: usize) -> bool {
+        let at = |entry| InternalKey { key: self.rest(entry), seqno: self.seqno(entry) };
+        at(entry - 1) < at(entry)
     }
 
     /// Number of entries, at least 1.
@@ -196,26 +222,6 @@ impl DataBlock {
     /// Size in memory.
     pub fn resident_bytes(&self) -> usize {
         size_of::<DataBlock>() + self.keys.capacity() + self.values.len()
-    }
-
-    /// Looks whether heads are those of the keys and entries are in strict order, which decoding takes on
-    /// trust.
-    ///
-    /// # Errors
-    ///
-    /// They are not.
-    pub fn check_order(&self) -> Result<(), Corruption> {
-        for (entry, head) in self.heads().iter().enumerate() {
-            if u32::from_le_bytes(*head) != heads::head_of(self.rest(entry)) {
-                return Err(Corruption("the head of a key is not that of its bytes"));
-            }
-            let Some(previous) = entry.checked_sub(1) else { continue };
-            let before = InternalKey { key: self.rest(previous), seqno: self.seqno(previous) };
-            if before >= (InternalKey { key: self.rest(entry), seqno: self.seqno(entry) }) {
-                return Err(Corruption("entries of a data block are out of order"));
-            }
-        }
-        Ok(())
     }
 
     fn heads(&self) -> &[[u8; HEAD_BYTES]] {

@@ -346,3 +346,21 @@ fn a_hostile_index_is_refused_or_harmless() {
     assert!(Index::decode(good, 399).is_err(), "the last block ends behind the limit");
     assert!(refused > 5_000, "{refused} were refused");
 }
+
+/// The manifest says in which order the tables of a run are. Entries outside of what it says came out of order with those
+/// of the next table, and a merge of both failed an assertion.
+#[test]
+fn entries_outside_of_their_separators_are_refused() {
+    let fs = memory();
+    let sound = write(&fs, TableOptions::default(), &little());
+    let later = TableMeta { first_key: b"b".to_vec(), ..sound.clone() };
+    let shorter = TableMeta { last_key: b"b".to_vec(), ..sound.clone() };
+    assert!(scan(&open(&fs, &sound).unwrap()).is_ok());
+
+    for meta in [later, shorter] {
+        let table = open(&fs, &meta).unwrap();
+
+        assert_eq!(scan(&table).unwrap_err().kind(), ErrorKind::Corruption);
+        assert_eq!(table.get(b"banana", number(9)).unwrap_err().kind(), ErrorKind::Corruption);
+    }
+}

@@ -462,7 +462,7 @@ fn only_segments_from_the_first_live_one_on_are_read() {
 #[test]
 fn a_log_of_which_only_freed_segments_were_durable_is_empty() {
     let mut bench = three_segments(3);
-    bench.facts = LogFacts { first_live: 2, clean_end: None, synced_upto: LogPosition::START };
+    bench.facts = LogFacts { first_live: 2, ..LogFacts::NEW };
     zero(&bench, 2, 0, 120);
 
     let recovered = bench.recover().unwrap();

@@ -1,5 +1,6 @@
 //! Files that fail on demand and remember every change, and a log over them.
 
+use crate::options::LogRecovery;
 use crate::wal::{AppendRecord, LogFacts, RecordKind, Recovered, Wal, WalOptions, recover};
 use isopach_engine::{
     codec::LogPosition,
@@ -291,7 +292,7 @@ impl Bench {
     }
 
     pub(super) fn recover(&self) -> Result<Recovered> {
-        recover(&self.fs, DATABASE, self.facts)
+        recover(&self.fs, DATABASE, self.facts, LogRecovery::TornEnd)
     }
 
     /// Opens the log for writing.

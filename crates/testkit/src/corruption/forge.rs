@@ -1,0 +1,51 @@
+//! Damage that no checksum shows: values are changed and checksums are made to fit, as a bug in the database would have
+//! it. The sweep must call it what it is.
+
+use super::{
+    image::Image,
+    layout::{records, sections},
+};
+use isopach::engine::codec::{
+    BlockKind, Compression, FileHeader, Record, Salt, Section, decode_block, encode_block, encode_record,
+};
+
+/// Changes the last byte of the last value of the first data block of a table whose values are not compressed.
+/// Returns whether there is one.
+pub fn forge_table(image: &mut Image, name: &str) -> bool {
+    let bytes = image.edit(name);
+    let header = FileHeader::decode(bytes.first_chunk().expect("a sound table")).expect("a sound table");
+    let block = sections(name, bytes).into_iter().find(|section| section.what == "data block");
+    let range = block.expect("a table has data").range;
+    let at = range.start as u64;
+    let mut parts =
+        decode_block(&bytes[range.clone()], BlockKind::Data, &header.codec(), at).expect("a sound block");
+    match parts.last_mut().and_then(|values| values.last_mut()) {
+        None => return false,
+        Some(last) => *last ^= 1,
+    }
+    let mut frame = Vec::new();
+    let parts: Vec<Section<'_>> =
+        parts.iter().map(|raw| Section { raw, compression: Compression::None }).collect();
+    encode_block(&mut frame, BlockKind::Data, &header.codec(), at, &parts);
+    if frame.len() != range.len() {
+        return false;
+    }
+    bytes[range].copy_from_slice(&frame);
+    true
+}
+
+/// Changes the last byte of what the last record of a log segment carries. Returns whether there is one.
+pub fn forge_log(image: &mut Image, name: &str) -> bool {
+    let bytes = image.edit(name);
+    let header = FileHeader::decode(bytes.first_chunk().expect("a sound segment")).expect("a sound segment");
+    let Some(last) = records(bytes).pop().filter(|record| record.kind == 2) else {
+        return false;
+    };
+    let mut payload = bytes[last.payload.clone()].to_vec();
+    *payload.last_mut().expect("a batch has a body") ^= 1;
+    let mut record = Vec::new();
+    let framed = Record { kind: last.kind, synced_upto: last.synced_upto, payload: &payload };
+    encode_record(&mut record, Salt::of(header.file), last.range.start as u64, framed);
+    bytes[last.range].copy_from_slice(&record);
+    true
+}

@@ -1,0 +1,104 @@
+//! Targets for tables and the manifest.
+
+use super::{framing::FILE, place_of, repair, with_checksums};
+use isopach::{
+    engine::{
+        codec::{Checksum, Salt},
+        iter::Cursor,
+        key::InternalKey,
+        table::{DataCache, Table, TableCursor, TableMeta, VerifyDepth, file_name, fuzz},
+        types::{Seqno, TableId, Uuid},
+        version::{Catalog, decode_edit, encode_edit, manifest_name, replay},
+    },
+    env::Fs,
+};
+use std::sync::Arc;
+
+/// What an edit says of a table.
+pub(super) fn table_meta(data: &[u8]) {
+    if let Ok(meta) = TableMeta::decode(data) {
+        let _ = meta.key_bounds();
+        assert_eq!(TableMeta::decode(&meta.encode()), Ok(meta));
+    }
+}
+
+/// A footer.
+pub(super) fn table_footer(data: &[u8]) {
+    let bind = |data: &mut [u8]| {
+        let file_bytes = data.len() as u64 * 8;
+        if let Some(footer) = data.first_chunk_mut::<96>() {
+            footer[8..16].copy_from_slice(&file_bytes.to_le_bytes());
+            let checksum = Checksum::of(&footer[..88], Salt::of(FILE), file_bytes - 96);
+            footer[88..].copy_from_slice(&checksum.0.to_le_bytes());
+        }
+    };
+    with_checksums(data, bind, fuzz::footer);
+}
+
+/// A whole table: opened, every entry read both ways, looked for, and checked. What the manifest says of it is read out
+/// of the table itself.
+pub(super) fn table_file(data: &[u8]) {
+    with_checksums(data, repair::file, |data| {
+        let id = TableId(1);
+        let database = data.get(24..40).and_then(|uuid| uuid.try_into().ok()).unwrap_or_default();
+        let fs: Arc<dyn Fs> = Arc::new(place_of([(&*file_name(id), data)]));
+        let Ok(meta) = Table::read_meta(&fs, id, Uuid(database)) else { return };
+        let cache = Arc::new(DataCache::new(1 << 20));
+        let Ok(table) = Table::open(&fs, Arc::new(meta), Uuid(database), &cache) else { return };
+        let _ = (table.properties(), table.verify(VerifyDepth::Entries));
+        // An entry takes a byte at least once it is unpacked.
+        let most = 256 * data.len();
+        walk(&table, most, Cursor::seek_first, Cursor::next);
+        walk(&table, most, Cursor::seek_last, Cursor::prev);
+        for key in [&[][..], b"a", b"k", &[0xFF; 8]].into_iter().chain(data.chunks(61).take(16)) {
+            for seqno in [Seqno::ZERO, Seqno::MAX] {
+                let _ = table.get(key, seqno);
+                let mut cursor = table.cursor();
+                let _ = cursor.seek(InternalKey { key, seqno });
+                let _ = cursor.entry();
+                let _ = cursor.seek_back(InternalKey { key, seqno });
+                let _ = cursor.entry();
+            }
+        }
+    });
+}
+
+/// From one end to the other, or to the first error.
+fn walk<E>(
+    table: &Arc<Table>,
+    most: usize,
+    start: fn(&mut TableCursor) -> Result<(), E>,
+    step: fn(&mut TableCursor) -> Result<(), E>,
+) {
+    let mut cursor = table.cursor();
+    let mut moved = start(&mut cursor);
+    for _ in 0..most {
+        if moved.is_err() || cursor.entry().is_none() {
+            return;
+        }
+        let _ = cursor.value();
+        moved = step(&mut cursor);
+    }
+    panic!("a cursor went on behind {most} entries");
+}
+
+/// The payload of an edit, and what it makes of an empty catalog.
+pub(super) fn edit(data: &[u8]) {
+    let Ok(changes) = decode_edit(data) else { return };
+    assert_eq!(decode_edit(&encode_edit(&changes)).as_ref(), Ok(&changes));
+    let mut catalog = Catalog::default();
+    if catalog.apply(&changes).is_ok() && catalog.check().is_ok() {
+        let mut again = Catalog::default();
+        again.apply(&catalog.snapshot()).expect("a snapshot contradicts nothing");
+        assert_eq!(again.snapshot(), catalog.snapshot(), "a snapshot makes what it was taken of");
+    }
+}
+
+/// A whole manifest.
+pub(super) fn manifest(data: &[u8]) {
+    with_checksums(data, repair::file, |data| {
+        let database = data.get(24..40).and_then(|uuid| uuid.try_into().ok()).unwrap_or_default();
+        let fs = place_of([(&*manifest_name(1), data)]);
+        let _ = replay(&fs, 1, Uuid(database));
+    });
+}

@@ -1,0 +1,9 @@
+//! What must hold under every interleaving. `README.md` says how to run and replay.
+
+mod cell;
+mod commits;
+mod database;
+mod linear;
+mod power;
+mod registry;
+mod upkeep;
