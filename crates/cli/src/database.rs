@@ -138,6 +138,8 @@ pub(crate) struct DatabaseFacts {
     pub(crate) log_segments: u64,
     pub(crate) keyspaces: Vec<ShapeFacts>,
     pub(crate) opening: OpeningFacts,
+    /// What a quick check of tables and log found.
+    pub(crate) damage: Vec<Finding>,
 }
 
 /// What opening found.
@@ -192,7 +194,7 @@ impl ShapeFacts {
 }
 
 /// Facts about a database that is open for reading.
-pub(crate) fn facts(db: &ReadDb) -> DatabaseFacts {
+pub(crate) fn facts(db: &ReadDb, damage: Vec<Finding>) -> DatabaseFacts {
     let stats = db.stats();
     let found = db.recovery();
     DatabaseFacts {
@@ -214,6 +216,7 @@ pub(crate) fn facts(db: &ReadDb) -> DatabaseFacts {
             }),
             is_clean: found.is_clean,
         },
+        damage,
     }
 }
 

@@ -42,6 +42,12 @@ impl Handle {
             }
         };
         state.store.files().set_waker(Arc::new(wake));
+        let watching = Arc::downgrade(&state);
+        state.store.watch_damage(Arc::new(move |error| {
+            if let Some(state) = watching.upgrade() {
+                state.tell_damage(error);
+            }
+        }));
         let threads = Threads::start(&state)?;
         let path = Arc::from(state.path.as_path());
         Ok(Arc::new(Handle { state, path, recovery, threads: Mutex::new(THREADS, Some(threads)) }))

@@ -1,7 +1,7 @@
 //! What happened inside, for whoever listens.
 
 use crate::error::{Error, Result};
-use isopach_engine::types::Level;
+use isopach_engine::{error::KeyBounds, types::Level};
 use isopach_env::sync::catch;
 use std::{
     fmt,
@@ -70,6 +70,19 @@ pub enum Event<'a> {
         /// How much of it is not zero.
         bytes: u64,
     },
+    /// There is no space: writes and background work fail for want of it, reads go on. Ends by itself, with
+    /// [`Event::OutOfSpaceEnd`].
+    OutOfSpaceBegin {
+        /// What failed first.
+        error: &'a Error,
+    },
+    /// There is space again, and what failed for want of it succeeds.
+    OutOfSpaceEnd,
+    /// Reading met damage in a table in which none was known. Told once for each table.
+    TableDamaged {
+        /// Keyspace, file and place.
+        table: &'a DamagedTable,
+    },
     /// Nothing can be written until the database is reopened.
     Poisoned {
         /// Why.
@@ -84,7 +97,25 @@ pub enum Event<'a> {
     ListenerPanicked,
 }
 
-/// Everybody who listens. Without any, background errors and what recovery discarded go to standard error.
+/// A table whose bytes are not what was written, or cannot be read. Reads of its keys fail where they need them and go
+/// on elsewhere; background compaction leaves it alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct DamagedTable {
+    /// Whose table it is.
+    pub keyspace: String,
+    /// Its file, relative to the database.
+    pub file: String,
+    /// Where in the file the damage was met first, in bytes; `None` if the file is not there or cannot be read at
+    /// all.
+    pub offset: Option<u64>,
+    /// Keys whose answers are unknown because of that place.
+    pub keys: Option<KeyBounds>,
+    /// What is wrong, with file and place.
+    pub message: String,
+}
+
+/// Everybody who listens. Without any, what is wrong and what recovery discarded goes to standard error.
 pub(crate) struct Listeners {
     listeners: Vec<Arc<dyn EventListener>>,
     panics: AtomicU64,
@@ -124,7 +155,11 @@ impl fmt::Debug for Listeners {
 
 fn to_standard_error(event: &Event<'_>) {
     match event {
-        Event::Poisoned { error } | Event::BackgroundError { error } => eprintln!("isopach: {error}"),
+        Event::Poisoned { error } | Event::BackgroundError { error } | Event::OutOfSpaceBegin { error } => {
+            eprintln!("isopach: {error}");
+        }
+        Event::OutOfSpaceEnd => eprintln!("isopach: there is space again"),
+        Event::TableDamaged { table } => eprintln!("isopach: {}", table.message),
         Event::LogEndDiscarded { file, offset, bytes } => {
             eprintln!(
                 "isopach: {bytes} bytes of the log's end were dropped, from {file} at byte {offset} on"

@@ -1,7 +1,8 @@
 //! State and counters.
 
 use crate::{
-    error::{Error, ErrorKind},
+    error::Error,
+    events::DamagedTable,
     space::Space,
     state::State,
     write::{StallReason, rate},
@@ -21,8 +22,11 @@ pub struct Health {
     pub writes: WriteState,
     /// Everything up to here is durable.
     pub durable_seqno: Seqno,
-    /// The last failure of background work that is still being retried.
+    /// The last failure of background work that is still being retried, or the poison that ended it.
     pub background_error: Option<Error>,
+    /// Tables that reading found damaged since the database was opened, and that it still has. `verify` looks for more,
+    /// and forgets what it cannot find again.
+    pub damaged_tables: Vec<DamagedTable>,
     /// Panics of listeners, which were caught.
     pub listener_panics: u64,
 }
@@ -40,31 +44,30 @@ pub enum WriteState {
         /// To how many bytes per second.
         bytes_per_s: u64,
     },
-    /// Ends by itself when there is space.
-    OutOfSpace,
+    /// Commits, or background work, lack space: the last error. Reads go on. Ends by itself when there is space.
+    OutOfSpace(Error),
     /// Until reopened.
     Poisoned(Error),
 }
 
 impl Health {
     pub(crate) fn of(state: &State) -> Health {
-        let background_error = state.jobs.last_error();
-        let lacks_space =
-            background_error.as_ref().is_some_and(|error| error.kind() == ErrorKind::OutOfSpace);
         let writes = if let Some(error) = state.commits.poisoned() {
-            WriteState::Poisoned(error)
-        } else if lacks_space || state.commits.is_out_of_space() {
-            WriteState::OutOfSpace
+            WriteState::Poisoned(state.locate(error))
+        } else if let Some(error) = state.out_of_space() {
+            WriteState::OutOfSpace(error)
         } else {
             match rate(state.commits.debt(&state.spaces.all())) {
                 None => WriteState::Normal,
                 Some((reason, bytes_per_s)) => WriteState::Delayed { reason, bytes_per_s },
             }
         };
+        let damaged = state.store.damaged_tables();
         Health {
             writes,
             durable_seqno: state.commits.durable(),
-            background_error,
+            background_error: state.jobs.last_error(),
+            damaged_tables: damaged.iter().map(|error| state.damaged_table(error)).collect(),
             listener_panics: state.listeners.panics(),
         }
     }

@@ -41,17 +41,22 @@ pub(crate) struct Jobs {
 struct Queue {
     waiting: VecDeque<Job>,
     running: Vec<Job>,
-    failed: Vec<Job>,
-    last_error: Option<Error>,
+    /// Jobs whose last run failed, until one succeeds, oldest failure first. They wait for another try, or are at it.
+    failed: Vec<Failed>,
     /// Most compactions at a time.
     max_compactions: usize,
-    /// Nothing that writes starts any more.
-    is_poisoned: bool,
+    /// Why nothing that writes starts any more.
+    poison: Option<Error>,
+}
+
+struct Failed {
+    job: Job,
+    error: Error,
 }
 
 impl Queue {
     fn push(&mut self, job: Job) -> bool {
-        let is_new = !self.waiting.contains(&job) && !self.is_poisoned;
+        let is_new = !self.waiting.contains(&job) && self.poison.is_none();
         if is_new {
             self.waiting.push_back(job);
         }
@@ -141,22 +146,20 @@ impl Jobs {
         let mut queue = self.queue.lock();
         let at = queue.running.iter().position(|running| *running == job).expect("a job that ends ran");
         queue.running.swap_remove(at);
-        if let Some(error) = error {
-            if error.kind() == ErrorKind::Poisoned {
-                queue.is_poisoned = true;
+        queue.failed.retain(|failed| failed.job != job);
+        let has_failed = error.is_some();
+        match error {
+            Some(error) if error.kind() == ErrorKind::Poisoned => {
+                queue.poison = Some(error);
                 queue.waiting.clear();
                 queue.failed.clear();
-            } else {
-                queue.failed.push(job);
             }
-            queue.last_error = Some(error);
-            drop(queue);
+            Some(error) => queue.failed.push(Failed { job, error }),
+            None => {}
+        }
+        drop(queue);
+        if has_failed {
             self.wake_keeper();
-        } else {
-            if queue.failed.is_empty() {
-                queue.last_error = None;
-            }
-            drop(queue);
         }
         self.for_workers.notify_all();
         self.for_waiters.notify_all();
@@ -165,15 +168,30 @@ impl Jobs {
     /// Jobs that failed go back into the queue.
     pub(crate) fn retry_failed(&self) {
         let mut queue = self.queue.lock();
-        for job in std::mem::take(&mut queue.failed) {
+        let idle = queue.failed.iter().map(|failed| failed.job).filter(|job| !queue.running.contains(job));
+        for job in idle.collect::<Vec<_>>() {
             queue.push(job);
         }
+        drop(queue);
         self.for_workers.notify_all();
     }
 
-    /// The last failure that is still being retried.
+    /// The last failure of a job that is still being tried again, or what ended all trying.
     pub(crate) fn last_error(&self) -> Option<Error> {
-        self.queue.lock().last_error.clone()
+        let queue = self.queue.lock();
+        queue.poison.clone().or_else(|| queue.failed.last().map(|failed| failed.error.clone()))
+    }
+
+    /// Whether a job that failed is to be tried again.
+    pub(crate) fn has_failed(&self) -> bool {
+        !self.queue.lock().failed.is_empty()
+    }
+
+    /// The failure of a job that lacked space, if one did.
+    pub(crate) fn out_of_space(&self) -> Option<Error> {
+        let queue = self.queue.lock();
+        let errors = queue.failed.iter().map(|failed| &failed.error);
+        errors.rev().find(|error| error.kind() == ErrorKind::OutOfSpace).cloned()
     }
 
     // ----- waiting -----

@@ -129,7 +129,10 @@ impl Keyspace {
         state.check_open()?;
         self.space.check_alive()?;
         background::flush_now(state, &self.space)?;
-        background::compact_range(state, &self.space, &range).map_err(|error| state.locate(error))
+        let result =
+            background::compact_range(state, &self.space, &range).map_err(|error| state.locate(error));
+        state.tell_outcome(&result);
+        result
     }
 
     /// Pins first, then looks at what is visible: no job in the pinned state dropped anything of it.

@@ -30,6 +30,7 @@
 mod error;
 mod options;
 mod events;
+mod told;
 mod wal;
 mod views;
 mod space;
@@ -54,7 +55,7 @@ pub mod fuzz;
 pub use batch::Batch;
 pub use db::{Builder, Db, ReadDb};
 pub use error::{Error, ErrorKind, Result};
-pub use events::{Event, EventListener};
+pub use events::{DamagedTable, Event, EventListener};
 pub use health::{Health, KeyspaceStats, MemoryStats, Stats, WriteState};
 pub use keyspace::Keyspace;
 pub use options::{DbOptions, Durability, KeyspaceOptions, LogRecovery, WriteOptions};

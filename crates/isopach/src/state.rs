@@ -2,16 +2,18 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    events::{Event, Listeners},
+    events::{DamagedTable, Event, Listeners},
     jobs::Jobs,
     notes::{LOG_SYNCED, keyspace_options},
     options::{DbOptions, Durability, KeyspaceOptions},
     space::{Space, Spaces, check_name},
+    told::Told,
     views::LiveViews,
     write::{Change, Commits, Operations, Order, Request},
 };
 use isopach_engine::{
     codec::{TlvReader, TlvWriter},
+    error::Error as EngineError,
     store::Store,
     tree::{Tree, TreeOptions},
     types::{Seqno, TreeId},
@@ -35,8 +37,7 @@ pub(crate) struct State {
     pub(crate) listeners: Listeners,
     /// New calls are refused. Set once.
     pub(crate) is_closed: AtomicBool,
-    /// The poisoning was told.
-    pub(crate) told_poison: AtomicBool,
+    pub(crate) told: Told,
 }
 
 impl State {
@@ -74,22 +75,25 @@ impl State {
         }
         let strongest = spaces.iter().map(|space| space.durability(self.options.durability)).max();
         let durability = durability.or(strongest).unwrap_or(self.options.durability);
-        let out_of_space = || self.jobs.last_error().filter(|error| error.kind() == ErrorKind::OutOfSpace);
-        let gives_up = || self.check_open().err().or_else(|| self.commits.poisoned()).or_else(out_of_space);
+        let stops = || self.check_open().err().or_else(|| self.commits.poisoned());
+        let gives_up = || stops().or_else(|| self.jobs.out_of_space());
         self.commits.admit(body.len() as u64, &spaces, &gives_up).map_err(|error| self.locate(error))?;
         let body = Arc::new(body.into_boxed_slice());
         self.commit(Request { change: Change::Batch, spaces, count, body, durability })
     }
 
     fn commit(&self, request: Request) -> Result<Seqno> {
-        self.commit_untold(request).inspect_err(|error| self.tell_poison(error))
+        let result = self.commit_untold(request);
+        self.tell_outcome(&result);
+        result
     }
 
-    /// As [`State::commit`], for callers that hold a lock: who is told of the poison may do anything.
+    /// As [`State::commit`], for callers that hold a lock: who is told of its outcome may do anything.
     fn commit_untold(&self, request: Request) -> Result<Seqno> {
         let is_sync = request.durability == Durability::Sync;
         let result = self.commits.commit(request, &|order, spaces| self.after_group(order, spaces));
-        if is_sync || self.options.sync_every.is_some() {
+        let lacks_space = result.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::OutOfSpace);
+        if is_sync || lacks_space || self.options.sync_every.is_some() {
             self.jobs.wake_keeper();
         }
         result.map_err(|error| self.locate(error))
@@ -153,10 +157,55 @@ impl State {
         sealed
     }
 
+    // ----- telling -----
+
     /// Tells listeners once that writing stopped for good.
     pub(crate) fn tell_poison(&self, error: &Error) {
-        if error.kind() == ErrorKind::Poisoned && !self.told_poison.swap(true, Ordering::Relaxed) {
-            self.listeners.tell(&Event::Poisoned { error });
+        self.told.poison(&self.listeners, error);
+    }
+
+    /// The error for want of space that lasts: of commits, or of background work.
+    pub(crate) fn out_of_space(&self) -> Option<Error> {
+        self.commits.out_of_space().map(|error| self.locate(error)).or_else(|| self.jobs.out_of_space())
+    }
+
+    /// Tells listeners if space is missing or is there again since they were told the last time.
+    pub(crate) fn tell_space(&self) {
+        if self.told.lacks_space() || self.out_of_space().is_some() {
+            self.told.space(&self.listeners, &|| self.out_of_space());
+        }
+    }
+
+    /// Tells listeners what the outcome of a call changed, if anything.
+    pub(crate) fn tell_outcome<T>(&self, result: &Result<T>) {
+        let may_lack_space = match result {
+            Ok(_) => self.told.lacks_space(),
+            Err(error) => {
+                self.tell_poison(error);
+                error.kind() == ErrorKind::OutOfSpace
+            }
+        };
+        if may_lack_space {
+            self.tell_space();
+        }
+    }
+
+    /// Tells listeners that a table is damaged. `error` names its tree and place.
+    pub(crate) fn tell_damage(&self, error: &EngineError) {
+        let table = self.damaged_table(error);
+        self.listeners.tell(&Event::TableDamaged { table: &table });
+    }
+
+    /// Damage of a table in the words of this layer.
+    pub(crate) fn damaged_table(&self, error: &EngineError) -> DamagedTable {
+        let trees = self.store.trees();
+        let tree = trees.into_iter().find(|tree| Some(tree.id) == error.tree());
+        DamagedTable {
+            keyspace: tree.map(|tree| tree.name).unwrap_or_default(),
+            file: error.file().unwrap_or_default().into(),
+            offset: error.offset(),
+            keys: error.keys().cloned(),
+            message: error.to_string(),
         }
     }
 
@@ -171,7 +220,9 @@ impl State {
         check_name(name)?;
         let tree_options = options.tree_options();
         tree_options.validate().map_err(|error| Error::from(error).in_keyspace(name))?;
-        self.create_in_turn(name, options, &tree_options).inspect_err(|error| self.tell_poison(error))
+        let result = self.create_in_turn(name, options, &tree_options);
+        self.tell_outcome(&result);
+        result
     }
 
     fn create_in_turn(
@@ -183,6 +234,9 @@ impl State {
         let _turn = self.spaces.changes.lock();
         if let Some(space) = self.keyspace(name)? {
             return Ok(space);
+        }
+        if let Some(space) = self.spaces.by_name(name) {
+            self.drop_space(&space)?; // Its drop failed half-way.
         }
         let id = self.store.reserve_tree_id().map_err(|error| self.locate(error))?;
         let change = KeyspaceChange::Create {
@@ -223,29 +277,36 @@ impl State {
     /// Drops a keyspace. `false` if there was none.
     pub(crate) fn drop_keyspace(&self, name: &str) -> Result<bool> {
         self.check_open()?;
-        self.drop_in_turn(name).inspect_err(|error| self.tell_poison(error))
+        let result = self.drop_in_turn(name);
+        self.tell_outcome(&result);
+        result
     }
 
     fn drop_in_turn(&self, name: &str) -> Result<bool> {
         let _turn = self.spaces.changes.lock();
-        let Some(space) = self.keyspace(name)? else {
-            return Ok(false);
-        };
+        match self.spaces.by_name(name) {
+            Some(space) => self.drop_space(&space).map(|()| true),
+            None => self.keyspace(name).map(|_| false),
+        }
+    }
+
+    /// Drops a keyspace, or ends a drop that failed between its record and its edit: writes are refused already then.
+    fn drop_space(&self, space: &Arc<Space>) -> Result<()> {
         let change = KeyspaceChange::Drop { id: space.id };
-        let at = self.commit_change(&change, Change::Drop(Arc::clone(&space)))?;
+        let at = self.commit_change(&change, Change::Drop(Arc::clone(space)))?;
         point("keyspace.before_edit");
         let old = self.store.drop_tree(space.id, at).map_err(|error| self.locate(error))?;
         // Of the state that the drop found: a flush that ended before it has freed its part itself.
         self.commits.free_memory(old.memtable_bytes());
         self.spaces.remove(space.id);
         self.views.keep_old(old);
-        Ok(true)
+        Ok(())
     }
 
     fn commit_change(&self, change: &KeyspaceChange, kind: Change) -> Result<Seqno> {
         let spaces = match &kind {
-            Change::Drop(space) => vec![Arc::clone(space)],
-            Change::Batch | Change::Create => Vec::new(),
+            Change::Drop(space) if !space.is_dropped() => vec![Arc::clone(space)],
+            Change::Drop(_) | Change::Batch | Change::Create => Vec::new(),
         };
         let body = Arc::new(change.encode().into_boxed_slice());
         self.commit_untold(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })

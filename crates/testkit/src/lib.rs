@@ -20,6 +20,8 @@ pub mod crash;
 
 pub mod mutate;
 
+pub mod faults;
+
 pub mod corruption;
 
 pub mod fuzz;

@@ -2,7 +2,7 @@
 
 use crate::{
     args::OpenArgs,
-    database::{self, DatabaseFacts, DiscardedEnd, OpeningFacts, ShapeFacts},
+    database::{self, DatabaseFacts, Depth, DiscardedEnd, Finding, OpeningFacts, ShapeFacts},
     exit::Failure,
     output::{
         Align::{Left, Right},
@@ -46,10 +46,11 @@ pub(super) fn ls(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
     Ok(console.table(&table)?)
 }
 
-/// Says what a database is and in what state.
+/// Says what a database is and in what state. Looks at the outline of every table: headers, indexes and filters.
 pub(super) fn info(args: &OpenArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let db = database::read_with(&args.db, args.log_recovery)?;
-    let facts = database::facts(&db);
+    let open = database::read_with(&args.db, args.log_recovery)?;
+    let damage = database::verify(&args.db, Depth::Quick)?.findings;
+    let facts = database::facts(&open, damage);
 
     match console.output() {
         Output::Table => {
@@ -101,9 +102,11 @@ fn info_lines(facts: &DatabaseFacts) -> Vec<(&'static str, String)> {
         ("seqno", facts.seqno.to_string()),
         ("log", log),
         ("recovery", opening_text(&facts.opening)),
+        ("damage", damage_text(&facts.damage)),
         ("keyspaces", facts.keyspaces.len().to_string()),
     ];
     lines.extend(keyspaces.map(|keyspace| ("", keyspace)));
+    lines.extend(facts.damage.iter().map(|found| ("damaged", finding_text(found))));
     lines
 }
 
@@ -132,7 +135,30 @@ fn info_object(facts: &DatabaseFacts) -> Value {
             "log_bytes": opening.log_bytes,
             "discarded": discarded,
         },
+        "damage": facts.damage.iter().map(|found| json!({
+            "file": found.file,
+            "offset": found.offset,
+            "message": found.message,
+        })).collect::<Vec<_>>(),
     })
+}
+
+/// What the quick check found, in one sentence, and what it did not look at.
+fn damage_text(damage: &[Finding]) -> String {
+    match damage.len() {
+        0 => "none seen in headers, indexes, filters and log; `isopach verify` reads everything".to_owned(),
+        found => format!(
+            "{} seen; `isopach verify` reads everything",
+            text::counted(found as u64, "damaged place", "damaged places")
+        ),
+    }
+}
+
+fn finding_text(found: &Finding) -> String {
+    match found.offset {
+        Some(offset) => format!("{} at byte {offset}: {}", found.file, found.message),
+        None => format!("{}: {}", found.file, found.message),
+    }
 }
 
 /// What opening found, in one sentence.
@@ -243,6 +269,11 @@ mod tests {
             log_segments: 1,
             keyspaces: vec![shape()],
             opening: OpeningFacts { discarded: Some(torn_end()), ..opening() },
+            damage: vec![Finding {
+                file: "tables/1.table".to_owned(),
+                offset: Some(64),
+                message: "crc".to_owned(),
+            }],
         };
 
         let object = info_object(&facts);
@@ -251,6 +282,9 @@ mod tests {
         assert_eq!(object["keyspaces"][0]["table_bytes"], 2048);
         let discarded = json!({ "file": "wal/3.wal", "offset": 4096, "bytes": 17, "durable": false });
         assert_eq!(object["recovery"]["discarded"], discarded);
+        assert_eq!(object["damage"][0]["offset"], 64);
+        let lines = info_lines(&facts);
+        assert!(lines.contains(&("damaged", "tables/1.table at byte 64: crc".to_owned())), "{lines:?}");
     }
 
     #[test]

@@ -134,7 +134,7 @@ type Entry = Result<(Slice, Slice), isopach::Error>;
 fn reopened(dir: &Path) -> Result<(impl Iterator<Item = Entry>, String), Failure> {
     let db = database::read(dir)?;
     let keyspace = database::keyspace_to_read(&db, child::KEYSPACE)?;
-    let end = match database::facts(&db).opening.discarded {
+    let end = match database::facts(&db, Vec::new()).opening.discarded {
         None => "whole".to_owned(),
         Some(end) => format!("{} torn", text::size(end.bytes)),
     };

@@ -80,6 +80,27 @@ fn damage_is_3() {
     assert!(said.contains(".table at byte 64: "), "{said}");
 }
 
+/// A header is among what `info` looks at; a block is not, and it says so.
+#[test]
+fn info_tells_of_damage_that_a_quick_look_finds() {
+    let scene = Scene::with_packages("info");
+    scene.ok(["flush", "db"]);
+    let sound = scene.objects(["info", "db", "--output", "jsonl"]);
+    let tables = fs::read_dir(scene.path("db/tables")).unwrap();
+    let table = tables.map(|entry| entry.unwrap().path()).next().expect("flush made a table");
+    let mut bytes = fs::read(&table).unwrap();
+    bytes[20] ^= 0x40;
+    fs::write(&table, bytes).unwrap();
+
+    let damaged = scene.objects(["info", "db", "--output", "jsonl"]);
+    let said = String::from_utf8(scene.ok(["info", "db", "--output", "table"])).unwrap();
+
+    assert_eq!(sound[0]["damage"].as_array().unwrap().len(), 0);
+    let found = damaged[0]["damage"].as_array().unwrap();
+    assert!(found.iter().any(|found| table.ends_with(found["file"].as_str().unwrap())), "{found:?}");
+    assert!(said.contains("\ndamaged ") && said.contains("1 damaged place seen"), "{said}");
+}
+
 #[test]
 fn damaged_manifest_is_3_and_stays_as_it_is() {
     let scene = Scene::with_packages("manifest");

@@ -3,4 +3,5 @@
 mod crashes;
 mod data;
 mod exit_codes;
+mod full_disk;
 mod support;

@@ -232,7 +232,7 @@ pub struct TableShape<'a> {
 }
 
 impl<'a> TableShape<'a> {
-    /// A table, and whether a job has taken it.
+    /// A table, and whether a job has taken it or none may.
     pub fn new(meta: &'a TableMeta, is_busy: bool) -> TableShape<'a> {
         TableShape { meta, is_busy }
     }
@@ -282,7 +282,7 @@ impl<'a> TableShape<'a> {
         self.meta.created_at
     }
 
-    /// Taken by a job.
+    /// Taken by a job, or damaged and left alone.
     pub fn is_busy(&self) -> bool {
         self.is_busy
     }

@@ -16,7 +16,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     tree::{OldState, Tree, TreeContext, TreeOptions},
     types::{Seqno, TreeId, Uuid},
-    version::{CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note, check_names},
+    version::{CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note, Watch, check_names},
 };
 use alloc::{collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use isopach_env::{
@@ -228,6 +228,23 @@ impl Store {
     pub fn set_cache(&self, cache_bytes: u64, max_open_files: usize) {
         self.0.context.tables.blocks.set_capacity(cache_bytes);
         self.0.context.tables.open.set_max_open(max_open_files);
+    }
+
+    // ----- damage -----
+
+    /// Tables of present states that are known to be damaged: of each the first error that named file and place, in
+    /// the order of trees. What was found is forgotten with the table, at the end, and when [`Store::verify`] reads
+    /// the table in whole without a finding.
+    pub fn damaged_tables(&self) -> Vec<Error> {
+        let trees: Vec<Tree> =
+            self.0.trees.read().values().filter_map(|slot| slot.tree.clone().ok()).collect();
+        trees.iter().flat_map(Tree::damaged_tables).collect()
+    }
+
+    /// From now on `watch` hears of each table that is found damaged, once, on the thread that met it. It holds no
+    /// lock of the store, and must not own the store.
+    pub fn watch_damage(&self, watch: Arc<Watch>) {
+        self.0.context.tables.damage.set(watch);
     }
 
     // ----- the end -----

@@ -13,8 +13,8 @@ use crate::{
     tree::{Tree, TreeContext},
     types::Uuid,
     version::{
-        Catalog, FileIds, FileRegistry, Life, Manifest, NewUuid, TableContext, manifest_name, new_uuid,
-        replay,
+        Catalog, DamageWatch, FileIds, FileRegistry, Life, Manifest, NewUuid, TableContext, manifest_name,
+        new_uuid, replay,
     },
 };
 use alloc::{boxed::Box, sync::Arc};
@@ -161,6 +161,7 @@ fn assemble(
 ) -> Result<Store> {
     let blocks = Arc::new(BlockCache::new(options.cache_bytes));
     let tables = Arc::new(TableContext {
+        damage: DamageWatch::new(),
         fs: Arc::clone(&env.fs),
         database,
         open: OpenTables::new(options.max_open_files),

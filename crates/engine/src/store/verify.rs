@@ -72,7 +72,8 @@ impl Finding {
 }
 
 impl Store {
-    /// Checks every table. `progress` is called with bytes done and bytes in all after each; its error ends
+    /// Checks every table. Those with findings are damaged from then on; one that is read in whole without any is
+    /// not any more, whatever reading it met before. `progress` is called with bytes done and bytes in all after each; its error ends
     /// the check.
     ///
     /// # Errors
@@ -97,11 +98,17 @@ impl Store {
         for (tree, table) in tables {
             report.files += 1;
             report.bytes += table.bytes;
-            match table.open() {
+            match table.open().map_err(|error| table.blame(error)) {
                 Ok(open) => {
                     let depth = if options.quick { VerifyDepth::Outline } else { VerifyDepth::Entries };
                     report.entries += if options.quick { 0 } else { table.entries };
-                    report.found.extend(open.verify(depth).into_iter().map(|found| Finding {
+                    let found = open.verify(depth);
+                    match found.first() {
+                        Some(first) => drop(table.blame(first.error(open.file_name()))),
+                        None if depth == VerifyDepth::Entries => table.clear_damage(),
+                        None => {}
+                    }
+                    report.found.extend(found.into_iter().map(|found| Finding {
                         tree: Some(tree),
                         file: open.file_name().into(),
                         offset: Some(found.offset),

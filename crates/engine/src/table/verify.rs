@@ -32,6 +32,17 @@ pub struct Finding {
     pub keys: Option<KeyBounds>,
 }
 
+impl Finding {
+    /// The finding as an error of reading the table.
+    pub fn error(&self, file_name: &str) -> Error {
+        let error = Error::corrupt(file_name, self.offset, &self.message);
+        match &self.keys {
+            Some(keys) => error.over_keys(keys.clone()),
+            None => error,
+        }
+    }
+}
+
 impl Table {
     /// Checks the table and collects all that is wrong; nothing, if all is well. Errors of the backend are
     /// findings too. Reads past the cache; at [`VerifyDepth::Entries`] it reads the file twice.

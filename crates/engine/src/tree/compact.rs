@@ -33,6 +33,15 @@ pub struct CompactionReport {
     pub dropped_entries: u64,
 }
 
+/// What a shape says of tables that are known to be damaged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Damaged {
+    /// As of any other: who asks for a job on them hears what is wrong.
+    Taken,
+    /// As if a job had them: no other job waits for them or fails because of them again and again.
+    LeftAlone,
+}
+
 /// Tables that a job has taken, and where its outputs will lie. Dropped, it lets go.
 struct Claim<'t> {
     tree: &'t Tree,
@@ -47,21 +56,31 @@ impl Drop for Claim<'_> {
 }
 
 impl Tree {
-    /// What `strategy` would do now. Claims nothing.
+    /// What `strategy` would do now with the tables that are sound, as far as is known. Claims nothing.
     pub fn pick(&self, strategy: &dyn CompactionStrategy) -> Option<Plan> {
-        self.with_shape(|shape| strategy.pick(shape))
+        let state = self.0.state.load();
+        let busy = self.0.busy.lock().clone();
+        strategy.pick(&self.shape(&state, &busy, Damaged::LeftAlone))
+    }
+
+    /// What is known to be wrong with tables of the present state: of each damaged one the first error.
+    pub fn damaged_tables(&self) -> Vec<Error> {
+        let state = self.0.state.load();
+        state.levels.tables().filter_map(|(.., table)| table.damage()).collect()
     }
 
     /// Shows the tree as strategies see it.
     pub fn with_shape<T>(&self, look: impl FnOnce(&TreeShape<'_>) -> T) -> T {
         let state = self.0.state.load();
         let busy = self.0.busy.lock().clone();
-        look(&self.shape(&state, &busy))
+        look(&self.shape(&state, &busy, Damaged::Taken))
     }
 
-    fn shape<'a>(&self, state: &'a TreeState, busy: &'a [CheckedPlan]) -> TreeShape<'a> {
-        let is_busy = |id| busy.iter().any(|plan| plan.inputs.iter().any(|input| input.id == id));
-        let table = |table: &'a TableRef| TableShape::new(table.meta(), is_busy(table.id));
+    fn shape<'a>(&self, state: &'a TreeState, busy: &'a [CheckedPlan], damaged: Damaged) -> TreeShape<'a> {
+        let is_claimed = |id| busy.iter().any(|plan| plan.inputs.iter().any(|input| input.id == id));
+        let is_left_alone = |table: &TableRef| damaged == Damaged::LeftAlone && table.is_damaged();
+        let is_busy = |table: &TableRef| is_claimed(table.id) || is_left_alone(table);
+        let table = |table: &'a TableRef| TableShape::new(table.meta(), is_busy(table));
         let levels = state.levels.iter().map(|(_, runs)| {
             runs.iter().map(|run| run.tables.iter().map(table).collect::<Vec<_>>()).collect::<Vec<_>>()
         });
@@ -106,7 +125,8 @@ impl Tree {
     fn claim(&self, plan: &Plan) -> Result<(Claim<'_>, Arc<TreeState>)> {
         let mut busy = self.0.busy.lock();
         let state = self.0.state.load();
-        let checked = validate(&self.shape(&state, &busy), plan).map_err(|error| error.in_tree(self.0.id))?;
+        let checked = validate(&self.shape(&state, &busy, Damaged::Taken), plan)
+            .map_err(|error| error.in_tree(self.0.id))?;
         busy.push(checked.clone());
         Ok((Claim { tree: self, plan: checked }, state))
     }
@@ -142,7 +162,8 @@ impl Tree {
             lineage: inputs.iter().flat_map(|(_, run)| run.iter().map(|table| table.uuid)).collect(),
             replay_point: state.replay_point,
         };
-        let mut cutter = Cutter::for_plan(self.0.options.table_bytes, &self.shape(state, &[]), plan);
+        let mut cutter =
+            Cutter::for_plan(self.0.options.table_bytes, &self.shape(state, &[], Damaged::Taken), plan);
         let sources = inputs.into_iter().map(|(_, run)| RunCursor::past_cache(Arc::from(run))).collect();
         let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), plan.older.clone());
         let written = self.write_tables(&mut survivors, &mut cutter, &target, proceed)?;

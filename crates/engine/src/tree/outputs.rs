@@ -167,7 +167,7 @@ impl Tree {
     fn finish_table(&self, mut unfinished: Unfinished) -> Result<TableRef> {
         let meta = unfinished.writer.take().expect("not finished yet").finish()?;
         let hold = unfinished.hold.take().expect("held until finished");
-        Ok(TableRef::new(&self.0.context.tables, hold, Arc::new(meta)))
+        Ok(TableRef::new(&self.0.context.tables, self.0.id, hold, Arc::new(meta)))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     iter::{Cursor, Entry, Item, MergeCursor, VisibleScan, resolve},
     key::{KeyRange, ValueKind},
     types::{Seqno, Slice, TreeId, View},
-    version::{Lease, RunCursor, over_table},
+    version::{Lease, RunCursor},
 };
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 use core::ops::Bound;
@@ -104,7 +104,7 @@ impl Reader {
                     continue;
                 }
                 let found = table.open().and_then(|table| table.get(key, at));
-                if let Some(found) = found.map_err(|error| over_table(error, table))? {
+                if let Some(found) = found.map_err(|error| table.blame(error))? {
                     return Ok(Some(found));
                 }
             }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     codec::{
         Corruption, FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader, Step,
-        TlvReader, TlvWriter, encode_record, greatest_synced_upto,
+        TlvReader, TlvWriter, encode_record, greatest_synced_upto, record_bytes,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -33,6 +33,9 @@ const POISON: Rank = Rank { level: 41, name: "manifest.poison" };
 /// Edits are appended up to this many bytes beyond twice the snapshot; then the manifest is rotated. The
 /// space is reserved when it is started, so that an append on a full disk does not fail.
 const ROTATE_BYTES: u64 = 1 << 20;
+
+/// Reserved beyond that, for edits while there is no space to rotate; and more in such steps, before it is used up.
+const EXTRA_BYTES: u64 = 256 << 10;
 
 /// What the names of manifests begin with; their number follows.
 pub(crate) const MANIFEST_PREFIX: &str = "MANIFEST-";
@@ -210,8 +213,10 @@ struct Log {
     number: u32,
     /// Where the next record goes.
     end: u64,
-    /// Where the first edit behind the snapshot begins.
-    snapshot_end: u64,
+    /// From here on a rotation is due.
+    rotate_at: u64,
+    /// Space is reserved up to here; all there is, if the backend cannot reserve.
+    reserved: u64,
     /// Known durable; what records carry.
     synced: LogPosition,
     /// The greatest that a record carries.
@@ -258,8 +263,9 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// `OutOfSpace` and `Io` of an append that could be abandoned: nothing changed. `Poisoned` after a failed
-    /// sync: whether the edit survived is known after reopening.
+    /// `OutOfSpace`: no space could be prepared for the record; nothing changed. `Poisoned` after a failed sync, or
+    /// if neither the record nor a new manifest could be written: whether the edit survived is known after
+    /// reopening.
     ///
     /// # Panics
     ///
@@ -272,20 +278,22 @@ impl Manifest {
     fn append(&self, changes: &[Change]) -> Result<LogPosition> {
         self.check()?;
         let mut log = self.log.lock();
-        if log.end > 2 * log.snapshot_end + ROTATE_BYTES {
-            // For want of space the log just grows on.
-            self.rotate(&mut log).or_else(|_| self.check())?;
+        if log.end > log.rotate_at && self.rotate(&mut log).is_err() {
+            self.check()?;
+            // For want of space the log just grows on, and not each edit tries again.
+            log.rotate_at = log.end + EXTRA_BYTES / 16;
         }
         let payload = encode_edit(changes);
+        reserve(&mut log, record_bytes(payload.len()))?;
         if let Err(error) = append_record(&mut log, RECORD_EDIT, &payload) {
             // Part of the record may lie in the file: no byte of it is written again. A new manifest takes
             // over.
-            let poison = |error: Error| self.poison_by(&error, "append an edit");
-            self.rotate(&mut log).map_err(poison)?;
-            if error.kind() == ErrorKind::OutOfSpace {
-                return Err(error);
-            }
-            append_record(&mut log, RECORD_EDIT, &payload).map_err(poison)?;
+            self.rotate(&mut log).map_err(|again| match again.kind() {
+                ErrorKind::Poisoned => again,
+                _ => self.poison_by(&error, "append an edit"),
+            })?;
+            append_record(&mut log, RECORD_EDIT, &payload)
+                .map_err(|error| self.poison_by(&error, "append an edit"))?;
         }
         log.catalog.apply(changes).expect("INV-MAN-3: an edit fits what is there");
         Ok(log.position())
@@ -379,6 +387,24 @@ impl Manifest {
     }
 }
 
+/// Reserves space for a record: only what is prepared is written to, so that want of space tears no record.
+fn reserve(log: &mut Log, bytes: u64) -> Result<()> {
+    let end = log.end + bytes;
+    if end > log.reserved {
+        log.reserved = allocate(&*log.file, &manifest_name(log.number), end + EXTRA_BYTES)?;
+    }
+    Ok(())
+}
+
+/// Reserves space up to `end`, and says up to where there is.
+fn allocate(file: &dyn File, name: &str, end: u64) -> Result<u64> {
+    match file.allocate(end) {
+        Ok(()) => Ok(end),
+        Err(error) if error.kind() == IoErrorKind::Unsupported => Ok(u64::MAX),
+        Err(error) => Err(Error::io(error, "reserve space for the manifest", name)),
+    }
+}
+
 fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
     let mut bytes = Vec::new();
     let record = Record { kind, synced_upto: log.synced, payload };
@@ -403,7 +429,7 @@ fn write_snapshot(
 ) -> core::result::Result<Log, (Error, Catalog, bool)> {
     let name = manifest_name(number);
     let temporary = format!("{name}{TEMPORARY}");
-    let write = || -> Result<(Arc<dyn File>, FileHeader, u64)> {
+    let write = || -> Result<(Arc<dyn File>, FileHeader, u64, u64)> {
         let io = |error| Error::io(error, "write the manifest", &*temporary);
         match fs.remove_file(&temporary) {
             Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(error)),
@@ -421,16 +447,17 @@ fn write_snapshot(
         }
         let file = fs.create(&temporary, &CreateOptions::new(WriteOrigin::Manifest)).map_err(io)?;
         file.write_at(0, &bytes).map_err(io)?;
-        match file.allocate(2 * bytes.len() as u64 + ROTATE_BYTES) {
-            Err(error) if error.kind() != IoErrorKind::Unsupported => return Err(io(error)),
-            _ => {}
-        }
+        let reserved = allocate(&*file, &temporary, 2 * bytes.len() as u64 + ROTATE_BYTES + EXTRA_BYTES)?;
         file.sync(SyncMode::Durable, SyncSite("manifest.snapshot")).map_err(io)?;
-        Ok((file, header, bytes.len() as u64))
+        Ok((file, header, bytes.len() as u64, reserved))
     };
-    let (file, header, end) = match write() {
+    let (file, header, end, reserved) = match write() {
         Ok(written) => written,
-        Err(error) => return Err((error, catalog, false)),
+        Err(error) => {
+            // Gives its space back. Only a help: it is removed before the next is written, too.
+            let _ = fs.remove_file(&temporary);
+            return Err((error, catalog, false));
+        }
     };
     if let Err(error) = fs.rename(&temporary, &name) {
         // It may have happened all the same; but for want of space it did not.
@@ -442,5 +469,16 @@ fn write_snapshot(
     }
     let synced = LogPosition { file: number, offset: end };
     let hold = registry.register(FileKind::Manifest, &name, end, None);
-    Ok(Log { file, hold, header, number, end, snapshot_end: end, synced, carried: synced, catalog })
+    Ok(Log {
+        file,
+        hold,
+        header,
+        number,
+        end,
+        rotate_at: 2 * end + ROTATE_BYTES,
+        reserved,
+        synced,
+        carried: synced,
+        catalog,
+    })
 }

@@ -4,6 +4,7 @@
 //! alone removes files, [`TableRef`] is the counted handle of a table.
 
 mod catalog;
+mod damage;
 mod edit;
 mod ids;
 mod levels;
@@ -15,6 +16,7 @@ mod table_file;
 
 pub(crate) use catalog::check_names;
 pub use catalog::{Catalog, CatalogTree};
+pub use damage::{DamageWatch, Watch};
 pub use edit::{Change, Note, TablesChange, decode_edit, encode_edit};
 pub use ids::{FileIds, new_uuid};
 pub use levels::{Added, LEVELS, Levels, Run, RunAge};
@@ -25,5 +27,4 @@ pub use manifest::{
 };
 pub use registry::{DeletionPause, FileRegistry, Freed, Hold, Holder, LiveFile, RegistryStats};
 pub use run_cursor::RunCursor;
-pub(crate) use run_cursor::over_table;
 pub use table_file::{TableContext, TableRef};

@@ -2,14 +2,14 @@
 
 use super::table_file::TableRef;
 use crate::{
-    error::{Error, Result},
+    error::Result,
     iter::{Cursor, Entry},
     key::InternalKey,
-    table::{TableCursor, TableMeta},
+    table::TableCursor,
     types::Slice,
 };
 use alloc::sync::Arc;
-use core::{cmp::Ordering, ops::Bound};
+use core::cmp::Ordering;
 
 /// Entries of a run in order.
 pub struct RunCursor {
@@ -39,12 +39,12 @@ impl RunCursor {
         };
         if self.cursor.is_none() || self.at != at {
             self.cursor = None;
-            let open = table.open().map_err(|error| over_table(error, table))?;
+            let open = table.open().map_err(|error| table.blame(error))?;
             self.cursor = Some(if self.fills_cache { open.cursor() } else { open.cursor_past_cache() });
             self.at = at;
         }
         let cursor = self.cursor.as_mut().expect("just made");
-        place(cursor).map_err(|error| over_table(error, table))
+        place(cursor).map_err(|error| table.blame(error))
     }
 
     fn leave_forward(&mut self) -> Result<()> {
@@ -63,26 +63,6 @@ impl RunCursor {
         }
         Ok(())
     }
-}
-
-/// Narrows the keys that an error stands for to those of its table.
-pub(crate) fn over_table(error: Error, table: &TableMeta) -> Error {
-    let (low, high) = match error.keys() {
-        Some((low, high)) => (low.clone(), high.clone()),
-        None => (Bound::Unbounded, Bound::Unbounded),
-    };
-    let is_inside = |key: &[u8]| table.first_key[..] <= *key && *key <= table.last_key[..];
-    let low = match low {
-        Bound::Included(key) if is_inside(&key) => Bound::Included(key),
-        Bound::Excluded(key) if is_inside(&key) => Bound::Excluded(key),
-        _ => Bound::Included(table.first_key.clone()),
-    };
-    let high = match high {
-        Bound::Included(key) if is_inside(&key) => Bound::Included(key),
-        Bound::Excluded(key) if is_inside(&key) => Bound::Excluded(key),
-        _ => Bound::Included(table.last_key.clone()),
-    };
-    error.over_keys((low, high))
 }
 
 impl Cursor for RunCursor {

@@ -466,17 +466,21 @@ fn a_second_failed_append_poisons_and_that_is_sticky() {
 }
 
 #[test]
-fn an_append_without_space_changes_nothing_and_ends_by_itself() {
+fn without_space_edits_take_what_is_reserved_then_fail_and_change_nothing_until_there_is_some() {
     let (faults, manifest) = fresh();
     manifest.commit(&[note("a", b"")]).unwrap();
-    faults.fail_next(Fail::Before(IoErrorKind::OutOfSpace), |op| op.what == What::Write);
+    faults.fail(|op| (op.what == What::Allocate).then_some(Fail::Before(IoErrorKind::OutOfSpace)));
 
-    assert_eq!(manifest.commit(&[note("b", b"")]).unwrap_err().kind(), ErrorKind::OutOfSpace);
+    let big = [7; 16 << 10];
+    let taken = (0..1000).take_while(|_| manifest.commit(&[note("big", &big)]).is_ok()).count();
+    assert!((64..1000).contains(&taken), "{taken} edits of 16 KiB went into what was reserved");
+    assert_eq!(manifest.commit(&[note("b", &big)]).unwrap_err().kind(), ErrorKind::OutOfSpace);
 
     assert!(manifest.poisoned().is_none());
+    faults.heal();
     manifest.commit(&[note("c", b"")]).unwrap();
     let number = manifest_number(&manifest.current_name()).unwrap();
-    assert_eq!(notes(&faults.files, number), ["a", "c"]);
+    assert_eq!(notes(&faults.files, number), ["a", "big", "c"]);
 }
 
 #[test]

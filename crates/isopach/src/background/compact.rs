@@ -25,13 +25,18 @@ pub(crate) fn strategy(space: &Space) -> Leveled {
 /// Tells writers what the background owes this keyspace.
 pub(crate) fn note_shape(space: &Space) {
     let strategy = strategy(space);
-    let (l0_runs, debt) =
-        space.tree.with_shape(|shape| (shape.levels()[0].runs().len() as u64, strategy.debt(shape)));
+    let is_stuck = !space.tree.damaged_tables().is_empty() && space.tree.pick(&strategy).is_none();
+    let (l0_runs, debt) = match is_stuck {
+        // Nothing can pay what is owed for the sake of damaged tables: it slows nobody.
+        true => (0, 0),
+        false => space.tree.with_shape(|shape| (shape.levels()[0].runs().len() as u64, strategy.debt(shape))),
+    };
     space.l0_runs.store(l0_runs, Ordering::Relaxed);
     space.debt_bytes.store(debt, Ordering::Relaxed);
 }
 
-/// The most useful compaction of a keyspace, if it needs any; then asks for the next.
+/// The most useful compaction of a keyspace, if it needs any; then asks for the next. If it meets a damaged table,
+/// the next one leaves that alone.
 ///
 /// # Errors
 ///
@@ -40,10 +45,13 @@ pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
     let Some(plan) = space.tree.pick(&strategy(space)) else {
         return Ok(());
     };
+    let known = space.tree.damaged_tables().len();
     match carry_out(state, space, &plan) {
         Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => {
+        Err(error) if error.kind() == ErrorKind::Poisoned || space.tree.damaged_tables().len() <= known => {
+            Err(error)
+        }
+        _ => {
             state.jobs.compact(space.id);
             Ok(())
         }
@@ -60,6 +68,7 @@ pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange)
         space.tree.with_shape(|shape| RangeProgress::start(shape, BottomRewrite::All, RANGE_STEP_BYTES));
     loop {
         state.check_open()?;
+        state.commits.check()?;
         let Some(plan) = space.tree.with_shape(|shape| next_range_plan(shape, range, &progress)) else {
             state.jobs.compact(space.id);
             return Ok(());

@@ -55,13 +55,15 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
 pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     {
         let order = state.commits.order();
+        state.commits.check().map_err(|error| state.locate(error))?;
         space.tree.rotate(order.visible()).map_err(|error| state.locate(error))?;
     }
-    flush(state, space).and_then(|()| free_log(state)).map_err(|error| {
-        state.tell_poison(&error);
+    let result = flush(state, space).and_then(|()| free_log(state)).map_err(|error| {
         state.jobs.flush(space.id);
         state.locate(error)
-    })
+    });
+    state.tell_outcome(&result);
+    result
 }
 
 /// Seals and writes all memtables, on the caller's thread.

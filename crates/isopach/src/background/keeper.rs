@@ -7,15 +7,17 @@ use std::time::Duration;
 /// An idle log is told this long after its last sync how far it is durable.
 const IDLE_NOTE: Duration = Duration::from_millis(100);
 
-/// Failed jobs are tried again after this.
+/// What failed is tried again after this, and after twice as long each time it fails again, up to [`MAX_RETRY`].
 const RETRY: Duration = Duration::from_millis(500);
+const MAX_RETRY: Duration = Duration::from_secs(4);
 
-/// Syncs every so often if that was asked, notes syncs in an idle log, and has failed jobs tried again.
+/// Syncs every so often if that was asked, notes syncs in an idle log, has failed jobs tried again, and sees whether
+/// there is space again when there was none.
 pub(super) fn keep(state: &State) {
     let tick = state.options.sync_every.map_or(IDLE_NOTE, |every| every.min(IDLE_NOTE));
     while state.jobs.wait_wanted() {
         let mut since_sync = Instant::now();
-        let mut since_retry = Instant::now();
+        let (mut since_retry, mut retry) = (Instant::now(), RETRY);
         let mut synced = state.commits.wal.synced_upto();
         loop {
             if !state.jobs.keeper_sleeps(tick) {
@@ -37,10 +39,19 @@ pub(super) fn keep(state: &State) {
                 let _ = state.commits.wal.append_void_if_idle();
                 let _ = state.store.note_synced();
             }
-            let has_failed = state.jobs.last_error().is_some() && state.commits.poisoned().is_none();
-            if has_failed && since_retry.elapsed() >= RETRY {
-                since_retry = Instant::now();
+            if let Some(error) = state.commits.poisoned() {
+                state.tell_poison(&state.locate(error));
+                break;
+            }
+            let lacks_space = state.commits.out_of_space().is_some();
+            let has_failed = lacks_space || state.jobs.has_failed();
+            if has_failed && since_retry.elapsed() >= retry {
+                (since_retry, retry) = (Instant::now(), (retry * 2).min(MAX_RETRY));
                 state.jobs.retry_failed();
+                if lacks_space {
+                    state.commits.look_for_space();
+                    state.tell_space();
+                }
             }
             if is_quiet && !must_sync && !has_failed {
                 break;

@@ -85,14 +85,16 @@ fn work(state: &State) {
         });
         let error = result
             .err()
-            .filter(|error| !matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::KeyspaceDropped));
+            .filter(|error| !matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::KeyspaceDropped))
+            .map(|error| state.locate(error));
         if let Some(error) = &error {
             state.tell_poison(error);
             if error.kind() != ErrorKind::Poisoned {
                 state.listeners.tell(&Event::BackgroundError { error });
             }
         }
-        state.jobs.done(job, error.map(|error| state.locate(error)));
+        state.jobs.done(job, error);
+        state.tell_space();
     }
 }
 

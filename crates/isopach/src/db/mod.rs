@@ -146,7 +146,10 @@ impl Db {
 
     /// Names and ids of all keyspaces. Never fails for one that cannot be used.
     pub fn keyspaces(&self) -> Vec<(String, TreeId)> {
-        self.0.state.store.trees().into_iter().map(|tree| (tree.name, tree.id)).collect()
+        let state = &self.0.state;
+        let is_there = |id| state.spaces.by_id(id).is_none_or(|space| !space.is_dropped());
+        let trees = state.store.trees().into_iter().filter(|tree| is_there(tree.id));
+        trees.map(|tree| (tree.name, tree.id)).collect()
     }
 
     /// `false` if there was none. The name is free at once, and handles get `KeyspaceDropped`. The old state
@@ -206,10 +209,9 @@ impl Db {
         state.check_open()?;
         let synced = state.commits.sync();
         state.jobs.wake_keeper();
-        synced.map_err(|error| {
-            state.tell_poison(&error);
-            state.locate(error)
-        })
+        let synced = synced.map_err(|error| state.locate(error));
+        state.tell_outcome(&synced);
+        synced
     }
 
     /// Position of the last visible commit.

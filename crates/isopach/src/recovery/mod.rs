@@ -17,6 +17,7 @@ use crate::{
     options::{DbOptions, KeyspaceOptions, LogRecovery, SetOptions},
     space::{Space, Spaces},
     state::State,
+    told::Told,
     views::LiveViews,
     wal::{Discarded, Recovered, Wal, WalOptions, recover},
     write::{Commits, Start},
@@ -158,7 +159,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         jobs: Jobs::new(options.threads),
         listeners: opening.listeners,
         is_closed: AtomicBool::new(false),
-        told_poison: AtomicBool::new(false),
+        told: Told::default(),
         options,
         store,
     };

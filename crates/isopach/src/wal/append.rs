@@ -38,6 +38,8 @@ pub(super) struct Appender {
     pub(super) hides_garbage: bool,
     /// Failures that were not lack of space since the last group that was written.
     pub(super) failures_in_row: u32,
+    /// Bytes of the last group for which there was no room; 0 if there was.
+    lacked_bytes: u64,
     pub(super) last_seqno: Seqno,
     /// Number of the next file to be created.
     pub(super) next_number: u32,
@@ -60,6 +62,7 @@ impl Appender {
             blank: None,
             hides_garbage: false,
             failures_in_row: 0,
+            lacked_bytes: 0,
             last_seqno,
             next_number,
             is_closed: false,
@@ -101,6 +104,7 @@ impl Wal {
         let group = Group { seqnos: Some((first.first_seqno, last.last_seqno())) };
         // Whatever becomes of the group, its numbers are not used again.
         appender.last_seqno = last.last_seqno();
+        appender.lacked_bytes = group_bytes;
         self.make_room(&mut appender, group_bytes)?;
         let synced_upto = self.synced_upto();
         let Appender { place, buffer, payload, .. } = &mut *appender;
@@ -137,6 +141,18 @@ impl Wal {
         place.reserve(place.end + VOID_BYTES)?;
         encode_record(buffer, place.salt, place.end, Record { kind: KIND_VOID, synced_upto, payload: &[] });
         self.write_group(&mut appender, Group { seqnos: None }, synced_upto).map(drop)
+    }
+
+    /// Makes room for the group that failed last for want of space, so that its like can be appended.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`].
+    pub(crate) fn look_for_room(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        let lacked_bytes = appender.lacked_bytes;
+        self.make_room(&mut appender, lacked_bytes)
     }
 
     /// Begins a new segment, unless the current one is still empty, and returns its number. For a boundary
@@ -195,6 +211,7 @@ impl Wal {
         place.end += group_bytes;
         place.has_records |= group.seqnos.is_some();
         appender.failures_in_row = 0;
+        appender.lacked_bytes = 0;
         let end = LogPosition { file: place.number, offset: place.end };
         let mut state = self.state.lock();
         state.publish(end, synced_upto, &group);

@@ -86,11 +86,6 @@ impl Commits {
         }
     }
 
-    /// Whether the last group found no room for the log.
-    pub(crate) fn is_out_of_space(&self) -> bool {
-        self.is_out_of_space.load(Ordering::Relaxed)
-    }
-
     /// Tells writers how long the log is. Whether it is longer than `bound`.
     pub(crate) fn note_log(&self, bound: u64) -> bool {
         let bytes = self.wal.bytes();

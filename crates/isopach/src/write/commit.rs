@@ -5,7 +5,7 @@
 
 use super::{Order, Throttle};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     options::Durability,
     space::Space,
     views::LiveViews,
@@ -35,6 +35,8 @@ const NUMBERING: Rank = Rank::new(12, "commit.numbering");
 const TAIL: Rank = Rank::new(26, "commit.tail");
 /// Of waiting for durable commits.
 const DURABLE: Rank = Rank::new(27, "commit.durable");
+/// Of the want of space that lasts. Held for moments.
+const SPACE: Rank = Rank::new(29, "commit.space");
 /// Of waiting for memory.
 const MEMORY: Rank = Rank::new(28, "commit.memory");
 
@@ -100,8 +102,10 @@ pub(crate) struct Commits {
     pub(super) memory_freed: Condvar,
     /// Bytes of keys and values that callers wrote.
     pub(super) accepted_bytes: AtomicU64,
-    /// The last group found no room for the log.
-    pub(super) is_out_of_space: AtomicBool,
+    /// Why the last group failed, if that was for want of space.
+    out_of_space: Mutex<Option<Error>>,
+    /// Whether `out_of_space` is set; for those who only look.
+    is_out_of_space: AtomicBool,
     /// How far the log is between the length at which it is shortened and its bound, in 1024ths.
     pub(super) log_excess: AtomicU64,
 }
@@ -162,6 +166,7 @@ impl Commits {
             memory_wait: Mutex::new(MEMORY, ()),
             memory_freed: Condvar::new(),
             accepted_bytes: AtomicU64::new(0),
+            out_of_space: Mutex::new(SPACE, None),
             is_out_of_space: AtomicBool::new(false),
             log_excess: AtomicU64::new(0),
         }
@@ -264,6 +269,41 @@ impl Commits {
         self.wal.poisoned().or_else(|| self.store.poisoned()).map(Error::from)
     }
 
+    /// Says whether anything can be written.
+    ///
+    /// # Errors
+    ///
+    /// [`Commits::poisoned`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.poisoned().map_or(Ok(()), Err)
+    }
+
+    // ----- space -----
+
+    /// Why commits fail for want of space, if they do.
+    pub(crate) fn out_of_space(&self) -> Option<Error> {
+        if self.is_out_of_space.load(Ordering::Acquire) { self.out_of_space.lock().clone() } else { None }
+    }
+
+    /// A group was committed, or failed with this.
+    pub(super) fn note_space(&self, failure: Option<&Error>) {
+        let lacking = failure.filter(|error| error.kind() == ErrorKind::OutOfSpace);
+        if lacking.is_some() || self.is_out_of_space.load(Ordering::Relaxed) {
+            let mut out_of_space = self.out_of_space.lock();
+            *out_of_space = lacking.cloned();
+            self.is_out_of_space.store(lacking.is_some(), Ordering::Release);
+        }
+    }
+
+    /// Sees whether what a group lacked is there now: the want of space ends without a write that asks.
+    pub(crate) fn look_for_space(&self) {
+        let found = self.wal.look_for_room().and_then(|()| self.store.commit(&[]));
+        let failure = found.err().map(Error::from);
+        if failure.as_ref().is_none_or(|error| error.kind() == ErrorKind::OutOfSpace) {
+            self.note_space(failure.as_ref());
+        }
+    }
+
     // ----- durability -----
 
     /// Everything up to here survives a power loss, `Volatile` writes excepted.
@@ -277,6 +317,8 @@ impl Commits {
     ///
     /// `Poisoned`.
     pub(crate) fn sync(&self) -> Result<Seqno> {
+        // Whatever poisoned: the log might be synced all the same, but its keyspaces could not be found again.
+        self.check()?;
         let (position, seqno) = *self.tail.lock();
         self.wal.sync_through(position)?;
         let _wait = self.durable_wait.lock();

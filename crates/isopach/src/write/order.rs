@@ -89,7 +89,10 @@ impl Order<'_> {
         };
         let (mut next, time) = match self.take_numbers(total) {
             Ok(taken) => taken,
-            Err(error) => return fail_all(results, error),
+            Err(error) => {
+                commits.note_space(Some(&error));
+                return fail_all(results, error);
+            }
         };
         let mut records = Vec::with_capacity(group.len());
         let mut last = next.before();
@@ -108,13 +111,14 @@ impl Order<'_> {
             Ok(end) => {
                 let mut tail = commits.tail.lock();
                 *tail = (end.unwrap_or(tail.0), last);
-                commits.is_out_of_space.store(false, Ordering::Relaxed);
+                drop(tail);
+                commits.note_space(None);
             }
             // The numbers stay void: nothing was applied under them.
             Err(error) => {
-                let lacks_space = error.kind() == isopach_engine::error::ErrorKind::OutOfSpace;
-                commits.is_out_of_space.store(lacks_space, Ordering::Relaxed);
-                return fail_all(results, error.into());
+                let error = Error::from(error);
+                commits.note_space(Some(&error));
+                return fail_all(results, error);
             }
         }
         for (member, result) in group.iter().zip(&results) {

@@ -1,7 +1,7 @@
 //! Bytes change on the disk: an error that names file and place, never a wrong value and never an empty database.
 
 use isopach::{
-    ErrorKind, Seqno, VerifyOptions,
+    ErrorKind, Event, EventListener, Seqno, VerifyOptions, WriteState,
     engine::{
         compaction::Views,
         store::{Store, StoreOptions},
@@ -9,7 +9,10 @@ use isopach::{
     },
     env::{File, Fs, MemFs, OpenMode},
 };
-use std::{panic::catch_unwind, sync::Arc};
+use std::{
+    panic::catch_unwind,
+    sync::{Arc, Mutex},
+};
 use testkit::db::{all_bytes, entries, env_of, small, synced, tiny_tables};
 use testkit::{Entries, Rng, seeds};
 
@@ -218,6 +221,124 @@ fn a_torn_log_end_is_dropped_and_said() {
     drop((ks, db));
     let db = small(image).open().unwrap();
     assert_eq!((db.recovery().discarded, db.keyspace("k").unwrap().count(..).unwrap()), (None, 10));
+}
+
+/// Notes the files of damaged tables as they are told.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl EventListener for Heard {
+    fn on_event(&self, event: &Event<'_>) {
+        if let Event::TableDamaged { table } = event {
+            self.0.lock().unwrap().push(table.file.clone());
+        }
+    }
+}
+
+/// A database whose largest table has a damaged block, the file and the damaged place.
+fn with_damaged_table() -> (MemFs, Entries, String, u64) {
+    let (files, expected) = database(true);
+    let tables = all_bytes(&files).into_iter().filter(|(name, _)| name.starts_with("tables/"));
+    let (name, bytes) = tables.max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    let at = bytes.len() as u64 / 3;
+    flip(&files, &name, at, 0xFF);
+    (files, expected, name, at)
+}
+
+#[test]
+fn a_damaged_table_is_told_once_and_reads_go_on_around_it() {
+    let (files, expected, name, at) = with_damaged_table();
+    let heard = Heard::default();
+    let db = small(files).listener(heard.clone()).open().unwrap();
+    let ks = db.get_keyspace("k").unwrap().unwrap();
+    assert!(db.health().damaged_tables.is_empty(), "nothing was read yet");
+
+    for _ in 0..3 {
+        let failed: Vec<_> = ks.iter().filter_map(Result::err).collect();
+        assert_eq!(failed.len(), 1, "{failed:?}");
+    }
+
+    let health = db.health();
+    let [damaged] = &health.damaged_tables[..] else { panic!("{health:?}") };
+    assert_eq!((&*damaged.keyspace, &damaged.file), ("k", &name));
+    assert!(damaged.offset.is_some_and(|offset| offset <= at), "{damaged:?}");
+    assert!(damaged.message.contains(&name) && damaged.message.contains("corrupt"), "{damaged:?}");
+    let keys = damaged.keys.clone().expect("a block holds some keys only");
+    assert!(matches!(health.writes, WriteState::Normal), "writing goes on: {health:?}");
+    assert_eq!(*heard.0.lock().unwrap(), [name], "told once");
+    let outside = expected.iter().filter(|(key, _)| !testkit::inputs::is_inside(key, &keys));
+    let read = outside.map(|(key, value)| assert_eq!(ks.get(key).unwrap().unwrap(), &value[..])).count();
+    assert!(read > expected.len() / 2, "{read} keys of other blocks");
+}
+
+/// Compaction that meets damage must neither run into it again and again, nor keep flushes, writers and other
+/// compactions waiting, nor drop what it could not read.
+#[test]
+fn compaction_leaves_a_damaged_table_alone_and_goes_on() {
+    let (files, mut expected, name, _) = with_damaged_table();
+    let heard = Heard::default();
+    let db = small(files.clone()).listener(heard.clone()).open().unwrap();
+    let ks = db.get_keyspace("k").unwrap().unwrap();
+
+    let error = ks.compact_range(..).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corruption, "{error}");
+    assert!(error.path().unwrap().ends_with(&name) && error.offset().is_some(), "{error:?}");
+    for round in 0..10_u8 {
+        for n in (0..KEYS).step_by(2) {
+            ks.insert(key(n), [round; 300]).unwrap();
+            expected.insert(key(n).to_vec(), vec![round; 300]);
+        }
+        db.flush().unwrap();
+    }
+    db.wait_idle(testkit::db::SOON).unwrap();
+
+    let health = db.health();
+    assert!(health.background_error.is_none() && matches!(health.writes, WriteState::Normal), "{health:?}");
+    assert_eq!(health.damaged_tables.len(), 1);
+    assert_eq!(heard.0.lock().unwrap().len(), 1);
+    assert!(ks.stats().tree.compactions > 0, "newer tables are merged: {}", db.stats());
+    assert!(all_bytes(&files).iter().any(|(file, _)| *file == name), "what may be mended is kept");
+    for n in (0..KEYS).step_by(2) {
+        assert_eq!(
+            ks.get(key(n)).unwrap().unwrap(),
+            &[9; 300][..],
+            "a newer value is found above the damage"
+        );
+    }
+    let keys = health.damaged_tables[0].keys.clone().unwrap();
+    for (key, value) in expected.iter().filter(|(key, _)| !testkit::inputs::is_inside(key, &keys)) {
+        assert_eq!(ks.get(key).unwrap().unwrap(), &value[..]);
+    }
+}
+
+#[test]
+fn damage_is_found_again_after_reopening_and_goes_with_its_table() {
+    let (files, _, name, _) = with_damaged_table();
+    let db = small(files.clone()).open().unwrap();
+    assert!(db.get_keyspace("k").unwrap().unwrap().iter().any(|entry| entry.is_err()));
+    db.close().unwrap();
+
+    let db = small(files.clone()).open().unwrap();
+    assert!(db.health().damaged_tables.is_empty(), "nothing was read yet");
+    assert!(!db.verify(VerifyOptions::new()).unwrap().found.is_empty());
+    assert_eq!(db.health().damaged_tables[0].file, name, "verify marks what it finds");
+
+    flip(
+        &files,
+        &name,
+        all_bytes(&files).iter().find(|(file, _)| *file == name).unwrap().1.len() as u64 / 3,
+        0xFF,
+    );
+    assert!(db.verify(VerifyOptions::new()).unwrap().found.is_empty());
+    assert!(db.health().damaged_tables.is_empty(), "what reads well is not damaged any more");
+
+    flip(&files, &name, 0, 0xFF);
+    db.close().unwrap();
+    let db = small(files).open().unwrap();
+    assert!(!db.verify(VerifyOptions::new().quick(true)).unwrap().found.is_empty());
+    assert_eq!(db.health().damaged_tables.len(), 1);
+    assert!(db.drop_keyspace("k").unwrap());
+    assert!(db.health().damaged_tables.is_empty(), "its table has gone");
 }
 
 /// A table of numbers that no note reserved, as only a program other than ours leaves it: what was committed next got

@@ -1,15 +1,33 @@
 //! The disk is full: writes fail or wait a bounded time, reads go on, and everything comes back with the space.
 
 use isopach::{
-    Db, ErrorKind, Keyspace, WriteState,
+    Db, ErrorKind, Event, EventListener, Keyspace, WriteState,
     env::{Fs, MemFs},
 };
-use std::{sync::mpsc, thread};
+use std::{
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
 use testkit::Entries;
 use testkit::db::{SOON, entries, small, tiny_tables, volatile, wait_until};
 
+/// What was told of space: that there is none, with the error, or that there is again.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<Option<String>>>>);
+
+impl EventListener for Heard {
+    fn on_event(&self, event: &Event<'_>) {
+        match event {
+            Event::OutOfSpaceBegin { error } => self.0.lock().unwrap().push(Some(error.to_string())),
+            Event::OutOfSpaceEnd => self.0.lock().unwrap().push(None),
+            _ => {}
+        }
+    }
+}
+
 /// A database on files that can be filled up, and what was acknowledged.
 struct Full {
+    heard: Heard,
     files: MemFs,
     db: Db,
     ks: Keyspace,
@@ -20,9 +38,10 @@ struct Full {
 impl Full {
     fn new() -> Full {
         let files = MemFs::new();
-        let db = small(files.clone()).open().unwrap();
+        let heard = Heard::default();
+        let db = small(files.clone()).listener(heard.clone()).open().unwrap();
         let ks = db.keyspace_with("k", tiny_tables()).unwrap();
-        Full { files, db, ks, written: Entries::new(), next: 0 }
+        Full { heard, files, db, ks, written: Entries::new(), next: 0 }
     }
 
     /// Leaves this much.
@@ -71,7 +90,7 @@ fn without_space_writes_fail_reads_go_on_and_all_comes_back_with_the_space() {
     is_done.recv_timeout(SOON).expect("writers do not wait for ever");
     let mut full = worker.join().unwrap();
 
-    assert!(matches!(full.db.health().writes, WriteState::OutOfSpace), "{:?}", full.db.health());
+    assert!(matches!(full.db.health().writes, WriteState::OutOfSpace(_)), "{:?}", full.db.health());
     assert_eq!(entries(&full.ks), full.written, "reads go on");
     full.files.set_capacity(None);
     wait_until("writes come back by themselves", || full.write().is_ok());
@@ -87,6 +106,28 @@ fn without_space_writes_fail_reads_go_on_and_all_comes_back_with_the_space() {
     db.close().unwrap();
     let db = small(files).open().unwrap();
     assert_eq!(entries(&db.keyspace("k").unwrap()), written);
+}
+
+/// Whoever waits for the state to be normal before writing again must not wait for ever.
+#[test]
+fn the_want_of_space_ends_by_itself_without_a_write_and_both_ends_are_told() {
+    for left in [0, 40 << 10, 300 << 10] {
+        let mut full = Full::new();
+        (0..50).for_each(|_| full.write().unwrap());
+        full.leave(left);
+        full.fill(100_000);
+        let WriteState::OutOfSpace(error) = full.db.health().writes else { panic!("{:?}", full.db.health()) };
+        assert!(error.kind() == ErrorKind::OutOfSpace && error.path().is_some(), "{error:?}");
+
+        full.files.set_capacity(None);
+
+        wait_until("the state becomes normal", || matches!(full.db.health().writes, WriteState::Normal));
+        wait_until("the end is told", || full.heard.0.lock().unwrap().last() == Some(&None));
+        let heard = full.heard.0.lock().unwrap().clone();
+        assert!(heard.chunks(2).all(|turn| turn[0].is_some() && turn[1].is_none()), "in turn: {heard:?}");
+        full.write().unwrap();
+        assert_eq!(entries(&full.ks), full.written);
+    }
 }
 
 /// The database dies while the disk is full: what failed may not come back after what was written later.
@@ -162,21 +203,15 @@ fn making_and_dropping_keyspaces_without_space_can_be_repeated_with_it() {
         match full.db.keyspace(&format!("n{n}")) {
             Ok(_) => made += 1,
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::OutOfSpace | ErrorKind::Poisoned), "{error}");
+                assert_eq!(error.kind(), ErrorKind::OutOfSpace, "{error}");
                 dropped = full.db.drop_keyspace("k").is_ok();
                 break;
             }
         }
     }
     full.files.set_capacity(None);
-    let is_poisoned = matches!(full.db.health().writes, WriteState::Poisoned(_));
-    let db = if is_poisoned {
-        let files = full.files.clone();
-        drop((full.db, full.ks));
-        small(files).open().unwrap()
-    } else {
-        full.db
-    };
+    assert!(!matches!(full.db.health().writes, WriteState::Poisoned(_)), "{:?}", full.db.health());
+    let db = full.db;
 
     db.keyspace("another").unwrap().insert("k", "v").unwrap();
     if db.get_keyspace("k").unwrap().is_some() {

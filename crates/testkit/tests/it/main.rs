@@ -1,5 +1,6 @@
 //! Tests of what other crates cannot test on their own.
 
 mod conformance;
+mod faults;
 mod layers;
 mod mutate;
