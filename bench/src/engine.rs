@@ -1,7 +1,7 @@
 //! What every engine of the comparison is asked to do, and the settings that all of them get.
 //!
-//! An adapter (`engines/`) says what its engine cannot do instead of pretending: [`Engine::abilities`] is printed beside
-//! the figures.
+//! An adapter (`engines/`) says what its engine cannot do instead of pretending: [`Engine::abilities`] is
+//! printed beside the figures.
 
 use std::{error::Error, path::Path, time::Instant};
 
@@ -11,13 +11,16 @@ pub type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>
 /// Size of the pages or blocks on disk.
 pub const BLOCK_BYTES: u32 = 4096;
 
-/// Write buffers that may be full and wait for their flush, beside the one that is written to; then writers wait.
+/// Write buffers that may be full and wait for their flush, beside the one that is written to; then writers
+/// wait.
 pub const WAITING_BUFFERS_COUNT: u64 = 3;
 
-/// Settings that mean the same to every engine. An adapter applies each or says in [`Engine::settings`] why it cannot.
+/// Settings that mean the same to every engine. An adapter applies each or says in [`Engine::settings`] why
+/// it cannot.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
-    /// Bytes of memory for cached blocks or pages. Engines that map their file get no limit but the machine's.
+    /// Bytes of memory for cached blocks or pages. Engines that map their file get no limit but the
+    /// machine's.
     pub cache_bytes: u64,
     /// Bytes of one write buffer (memtable) of a keyspace.
     pub write_buffer_bytes: u64,
@@ -25,7 +28,8 @@ pub struct Settings {
     pub compression: Compression,
     /// What has happened when a write returns.
     pub durability: Durability,
-    /// Keyspaces (column families, databases, trees) that the work uses. Their names are `keyspace_name(0..n)`.
+    /// Keyspaces (column families, databases, trees) that the work uses. Their names are
+    /// `keyspace_name(0..n)`.
     pub keyspaces_count: usize,
 }
 
@@ -40,7 +44,8 @@ pub enum Compression {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// It is with the operating system, or the nearest thing that the engine has: see [`Abilities::buffered`].
+    /// It is with the operating system, or the nearest thing that the engine has: see
+    /// [`Abilities::buffered`].
     Buffered,
     /// It is on the medium.
     Sync,
@@ -66,7 +71,8 @@ pub struct Abilities {
     pub range_delete: bool,
     /// Reads of many keys at once; else `multi_get` reads one by one.
     pub multi_get: bool,
-    /// Whether compaction can be waited for; else `settle` looks for a second in which the process writes nothing.
+    /// Whether compaction can be waited for; else `settle` looks for a second in which the process writes
+    /// nothing.
     pub settle: bool,
 }
 
@@ -84,12 +90,14 @@ pub enum Buffered {
 
 /// An open database. Shared by the threads of a workload.
 ///
-/// `keyspace` is an index below [`Settings::keyspaces_count`]. Every read sees every write that returned before it began.
+/// `keyspace` is an index below [`Settings::keyspaces_count`]. Every read sees every write that returned
+/// before it began.
 pub trait Engine: Send + Sync {
     /// What the engine does by itself.
     fn abilities(&self) -> Abilities;
 
-    /// Every setting in effect that is not the engine's default, or that bears on the figures: name and value.
+    /// Every setting in effect that is not the engine's default, or that bears on the figures: name and
+    /// value.
     fn settings(&self) -> Vec<(&'static str, String)>;
 
     fn insert(&self, keyspace: usize, key: &[u8], value: &[u8]) -> Result<()>;
@@ -111,11 +119,12 @@ pub trait Engine: Send + Sync {
         Ok(found)
     }
 
-    /// Shows `see` at most `scan.limit` entries from `scan.from` on; how many. One iterator a call, made and dropped.
+    /// Shows `see` at most `scan.limit` entries from `scan.from` on; how many. One iterator a call, made and
+    /// dropped.
     fn scan(&self, keyspace: usize, scan: Scan<'_>, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<usize>;
 
-    /// Adds the little-endian `operand` to the counter under `key` (absent: 0), as a merge operand where the engine has
-    /// merge operators. The default reads and writes: right for one thread.
+    /// Adds the little-endian `operand` to the counter under `key` (absent: 0), as a merge operand where the
+    /// engine has merge operators. The default reads and writes: right for one thread.
     fn merge(&self, keyspace: usize, key: &[u8], operand: u64) -> Result<()> {
         let mut sum = operand;
         self.get(keyspace, key, &mut |value| sum = sum.wrapping_add(counter(value)))?;
@@ -155,8 +164,8 @@ pub trait Engine: Send + Sync {
 /// What to read of an ordered keyspace.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan<'a> {
-    /// First key (forward: the least at or after it; reverse: the greatest at or before it); `None`: from the end of
-    /// the keyspace at which the direction begins.
+    /// First key (forward: the least at or after it; reverse: the greatest at or before it); `None`: from the
+    /// end of the keyspace at which the direction begins.
     pub from: Option<&'a [u8]>,
     pub direction: Direction,
     /// Most entries to show.
@@ -190,8 +199,8 @@ impl Settled {
     }
 }
 
-/// For engines that cannot be asked: returns when this process has written nothing for a second, and says since when; or
-/// after 5 s, since some write for ever.
+/// For engines that cannot be asked: returns when this process has written nothing for a second, and says
+/// since when; or after 5 s, since some write for ever.
 #[cfg(any(feature = "fjall", feature = "sled", feature = "surrealkv"))]
 pub fn wait_until_quiet() -> Result<Settled> {
     use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Where the time of a row goes: its process under `perf record`, and what `perf report` makes of it, as text.
+//! Where the time of a row goes: its process under `perf record`, and what `perf report` makes of it, as
+//! text.
 
 use crate::Result;
 use std::{

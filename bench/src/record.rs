@@ -1,4 +1,5 @@
-//! The bench's output as it is stored: one [`Report`] a file, JSON. `bench compare` and the tables read nothing else.
+//! The bench's output as it is stored: one [`Report`] a file, JSON. `bench compare` and the tables read
+//! nothing else.
 
 use crate::Result;
 use crate::engine::{Abilities, Settings};
@@ -36,7 +37,8 @@ pub struct Machine {
     pub kernel: String,
     pub file_system: String,
     pub rustc: String,
-    /// Load average of the last minute when the run began and when it ended: above 1 other programs took part.
+    /// Load average of the last minute when the run began and when it ended: above 1 other programs took
+    /// part.
     pub load_before: f64,
     pub load_after: f64,
 }

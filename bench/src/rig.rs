@@ -76,7 +76,8 @@ impl Rig<'_> {
         loaded_order(self.keys.count(), self.plan)
     }
 
-    /// Reads every block of a loaded database, so that what is read again is in memory where the engine keeps it.
+    /// Reads every block of a loaded database, so that what is read again is in memory where the engine keeps
+    /// it.
     pub fn warm(&self, engine: &dyn Engine) -> Result<()> {
         let mut key = Vec::new();
         for record in (0..self.keys.count()).step_by(WARMING_STRIDE) {

@@ -82,7 +82,8 @@ pub struct Spread {
 pub enum Flag {
     /// In a round or more, time ran out before the work did.
     Capped,
-    /// Time ran out before 20 write buffers were written: little of the compaction that so much data needs is in it.
+    /// Time ran out before 20 write buffers were written: little of the compaction that so much data needs is
+    /// in it.
     Short,
     /// One of the two that a ratio is of did less work than the other.
     UnequalWork,

@@ -1,7 +1,7 @@
 //! The heap of a program without a system below it: one region of memory, given out in powers of two.
 //!
-//! What is freed goes to a list of its size and is given out again. Sizes are never split or joined: simple, and
-//! enough for a program that ends.
+//! What is freed goes to a list of its size and is given out again. Sizes are never split or joined: simple,
+//! and enough for a program that ends.
 
 use core::{
     alloc::{GlobalAlloc, Layout},
@@ -68,8 +68,9 @@ impl Heap {
     }
 }
 
-// SAFETY: a block is given out once until it is freed: from its list, or from the part of the region that never was.
-// Blocks lie at multiples of their size, up to the alignment of the region, so they have the alignment asked for.
+// SAFETY: a block is given out once until it is freed: from its list, or from the part of the region that
+// never was. Blocks lie at multiples of their size, up to the alignment of the region, so they have the
+// alignment asked for.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some(class) = Heap::class_of(layout) else {
@@ -79,7 +80,8 @@ unsafe impl GlobalAlloc for Heap {
         self.with_lists(|lists| {
             let block = lists.free[class];
             if !block.is_null() {
-                // SAFETY: a block in a list is free, 16 bytes or longer, and begins with the address of the next.
+                // SAFETY: a block in a list is free, 16 bytes or longer, and begins with the address of the
+                // next.
                 lists.free[class] = unsafe { block.cast::<*mut u8>().read() };
                 return block;
             }

@@ -1,8 +1,8 @@
 //! A scheduler that lets a thread run for a while before it chooses another at random.
 //!
-//! A race between two steps that lie close together, into which another thread fits a whole commit or flush, needs
-//! one switch at the right place and then none for hundreds of steps. Choosing at every step never does that, and
-//! priorities that change at a few places rarely hit the place.
+//! A race between two steps that lie close together, into which another thread fits a whole commit or flush,
+//! needs one switch at the right place and then none for hundreds of steps. Choosing at every step never does
+//! that, and priorities that change at a few places rarely hit the place.
 
 use shuttle::scheduler::{Schedule, Scheduler, Task, TaskId};
 use testkit::Rng;

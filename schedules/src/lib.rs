@@ -59,8 +59,8 @@ pub fn finds(seeds: u64, scenario: impl Fn() + Send + Sync + 'static) -> bool {
 ///
 /// # Panics
 ///
-/// If the second run has other choices than the first: something in `scenario` hangs on what the scheduler does not
-/// choose, and no seed replays it.
+/// If the second run has other choices than the first: something in `scenario` hangs on what the scheduler
+/// does not choose, and no seed replays it.
 pub fn repeats(seeds: u64, scenario: impl Fn() + Send + Sync + 'static) {
     let scenario = Arc::new(scenario);
     for seed in 0..seeds {
@@ -71,8 +71,8 @@ pub fn repeats(seeds: u64, scenario: impl Fn() + Send + Sync + 'static) {
     }
 }
 
-/// All schedules of one seed, which says how they are chosen: each step at random; by priorities that change at 1 to
-/// 4 places (PCT; Burckhardt and others, 2010); or, for half of the seeds, in bursts of one thread.
+/// All schedules of one seed, which says how they are chosen: each step at random; by priorities that change
+/// at 1 to 4 places (PCT; Burckhardt and others, 2010); or, for half of the seeds, in bursts of one thread.
 fn run(seed: u64, scenario: &Arc<impl Fn() + Send + Sync + 'static>) -> usize {
     let (kind, strength) = (seed % 4, seed / 4 % 4);
     let scheduler: Box<dyn Scheduler + Send> = match kind {

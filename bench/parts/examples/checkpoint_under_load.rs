@@ -1,16 +1,16 @@
-//! A checkpoint of a large database while writers go on as fast as they can: how long it takes, how long it makes
-//! writers wait, and whether it holds exactly the commits that it says.
+//! A checkpoint of a large database while writers go on as fast as they can: how long it takes, how long it
+//! makes writers wait, and whether it holds exactly the commits that it says.
 //!
 //! ```text
 //! cargo run --release -p isopach-parts --example checkpoint_under_load -- [DIR [GIB [TAIL_MIB [RUNS]]]]
 //! ```
 //!
-//! In DIR, which is made and removed, it builds a database of GIB (2). Each of RUNS (3) rounds writes until the log
-//! holds TAIL_MIB (64) that no table has, makes a checkpoint in the same file system without stopping the writers,
-//! opens it, and compares every entry with what was written up to its commit.
+//! In DIR, which is made and removed, it builds a database of GIB (2). Each of RUNS (3) rounds writes until
+//! the log holds TAIL_MIB (64) that no table has, makes a checkpoint in the same file system without stopping
+//! the writers, opens it, and compares every entry with what was written up to its commit.
 //!
-//! Where threads outnumber cores a writer's longest pause is mostly that it has no core. On Linux that part is told
-//! from the rest: the time that the writer was ready to run (`/proc/thread-self/schedstat`).
+//! Where threads outnumber cores a writer's longest pause is mostly that it has no core. On Linux that part
+//! is told from the rest: the time that the writer was ready to run (`/proc/thread-self/schedstat`).
 
 use isopach::{CheckpointInfo, Compression, Db, Keyspace, KeyspaceOptions, Result, Seqno};
 use std::{

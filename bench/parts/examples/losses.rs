@@ -1,5 +1,5 @@
-//! Where Isopach loses to peers by most, and what it would be without the part that is to blame: each loss as it is, and
-//! with that part taken out. On files in a temporary directory.
+//! Where Isopach loses to peers by most, and what it would be without the part that is to blame: each loss as
+//! it is, and with that part taken out. On files in a temporary directory.
 //!
 //! ```text
 //! cargo run --release -p isopach-parts --example losses
@@ -214,7 +214,8 @@ fn seeks(dir: &Path) -> Result<()> {
     db.close()
 }
 
-/// Opening a thousand keyspaces with a record each, and reading it: from tables; without opening them, from the log.
+/// Opening a thousand keyspaces with a record each, and reading it: from tables; without opening them, from
+/// the log.
 fn keyspaces(dir: &Path) -> Result<()> {
     const COUNT: u32 = 1000;
     println!("open-1000, us a keyspace");

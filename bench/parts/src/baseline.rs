@@ -8,7 +8,8 @@ use std::{fmt::Write, fs};
 /// The file.
 pub const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
 
-/// Counts may be this far apart, both ways. Less instructions are news too: the next loss must not hide in them.
+/// Counts may be this far apart, both ways. Less instructions are news too: the next loss must not hide in
+/// them.
 pub const TOLERANCE_PERCENT: f64 = 2.0;
 
 /// The command that writes it.
@@ -75,8 +76,8 @@ impl Baseline {
     }
 }
 
-/// Counts beside those of the baseline, and whether all are within the tolerance. A case that only one of them
-/// has differs; one that was not asked for does not matter.
+/// Counts beside those of the baseline, and whether all are within the tolerance. A case that only one of
+/// them has differs; one that was not asked for does not matter.
 pub fn table(counted: &[Counted], baseline: Option<&Baseline>) -> (String, Verdict) {
     let mut text =
         format!("{:<24} {:>12} {:>12} {:>8}\n", "instructions an item", "baseline", "now", "change");

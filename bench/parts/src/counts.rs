@@ -1,10 +1,10 @@
 //! Instruction counts: each case in a process of its own under Valgrind's Callgrind, which executes every
 //! instruction in a simulator and counts those between entry and return of one function.
 //!
-//! They are the same on every run: background threads are not counted, seeds are fixed, files are in memory, and
-//! the environment is empty. What they depend on beside our code: compiler, C library (its allocator and memory
-//! functions) and the vector units that the simulator offers. The [`baseline`](crate::baseline) names these;
-//! counts made with others are not compared.
+//! They are the same on every run: background threads are not counted, seeds are fixed, files are in memory,
+//! and the environment is empty. What they depend on beside our code: compiler, C library (its allocator and
+//! memory functions) and the vector units that the simulator offers. The [`baseline`](crate::baseline) names
+//! these; counts made with others are not compared.
 
 use crate::{
     baseline::{self, Baseline, Counted, Verdict},

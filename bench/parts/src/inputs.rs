@@ -56,8 +56,8 @@ pub fn write_order(count: usize) -> Vec<usize> {
     shuffled(count, 1)
 }
 
-/// `0..count` in the order in which entries are read: another one, or what was allocated together would be read
-/// together.
+/// `0..count` in the order in which entries are read: another one, or what was allocated together would be
+/// read together.
 pub fn read_order(count: usize) -> Vec<usize> {
     shuffled(count, 2)
 }

@@ -8,8 +8,9 @@
 //! cargo run --release -p isopach-parts -- counts renew     writes them down as the new baseline
 //! ```
 //!
-//! Times are for eyes: they depend on the machine and its other work. Instruction counts are for CI: they do not.
-//! One case serves both, see [`Meter`](meter::Meter). Everything runs on files in memory and with fixed seeds.
+//! Times are for eyes: they depend on the machine and its other work. Instruction counts are for CI: they do
+//! not. One case serves both, see [`Meter`](meter::Meter). Everything runs on files in memory and with fixed
+//! seeds.
 
 mod baseline;
 mod counts;

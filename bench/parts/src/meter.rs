@@ -41,8 +41,8 @@ impl Meter {
     /// Measures `work`, which does `items` things a round. What it works on is prepared for each round, and
     /// dropped behind it, unmeasured. The first round is unmeasured too: it fills caches and free lists.
     ///
-    /// Time is that of the calling thread on a processor, so work that other threads do beside it, or take the
-    /// processor away for, does not show.
+    /// Time is that of the calling thread on a processor, so work that other threads do beside it, or take
+    /// the processor away for, does not show.
     pub fn measure<T>(&mut self, items: usize, mut prepare: impl FnMut() -> T, mut work: impl FnMut(&mut T)) {
         assert!(self.items == 0 && items > 0, "a case measures once, and something");
         self.items = items as u64;

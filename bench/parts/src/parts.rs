@@ -26,8 +26,8 @@ pub struct Case {
     pub item: &'static str,
     /// Calls [`Meter::measure`] once.
     pub run: fn(&mut Meter),
-    /// Whether its instructions are in the baseline. For the paths that operations take; the parts they are made
-    /// of only where they do one thing for all of them.
+    /// Whether its instructions are in the baseline. For the paths that operations take; the parts they are
+    /// made of only where they do one thing for all of them.
     pub is_counted: bool,
 }
 

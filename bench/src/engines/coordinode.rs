@@ -1,5 +1,6 @@
-//! coordinode-lsm-tree: an LSM tree without a log, without threads, and with sequence numbers of its caller's. What it
-//! leaves to its caller is done here as its documentation proposes; flushes and compactions in [`background`].
+//! coordinode-lsm-tree: an LSM tree without a log, without threads, and with sequence numbers of its
+//! caller's. What it leaves to its caller is done here as its documentation proposes; flushes and compactions
+//! in [`background`].
 
 mod background;
 
@@ -24,8 +25,8 @@ const OPEN_FILES_COUNT: usize = 900;
 struct Coordinode {
     trees: Arc<[AnyTree]>,
     seqnos: Seqnos,
-    /// A batch is written alone: else a write beside it could make half of it visible. A memtable is sealed alone: else
-    /// a write beside it could put a lower sequence number above higher ones.
+    /// A batch is written alone: else a write beside it could make half of it visible. A memtable is sealed
+    /// alone: else a write beside it could put a lower sequence number above higher ones.
     writers: RwLock<()>,
     background: Background,
     write_buffer_bytes: u64,
@@ -148,7 +149,8 @@ impl Coordinode {
         self.background.flush(keyspace)
     }
 
-    /// Reads at the newest sequence number, again if a compaction collected it between its choice and the read.
+    /// Reads at the newest sequence number, again if a compaction collected it between its choice and the
+    /// read.
     fn read<T>(&self, mut work: impl FnMut(SeqNo) -> lsm_tree::Result<T>) -> Result<T> {
         loop {
             let seqno = self.seqnos.visible.get();

@@ -1,4 +1,5 @@
-//! LMDB through heed. A tree of copied pages in a mapped file: no log, no compaction, no cache but the page cache.
+//! LMDB through heed. A tree of copied pages in a mapped file: no log, no compaction, no cache but the page
+//! cache.
 
 use crate::engine::{
     Abilities, Buffered, Direction, Durability, Engine, Result, Scan, Settings, Settled, counter,
@@ -19,7 +20,8 @@ struct Heed {
 }
 
 pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
-    // Without WRITE_MAP pages are given to the kernel by write calls, so what was committed survives this process.
+    // Without WRITE_MAP pages are given to the kernel by write calls, so what was committed survives this
+    // process.
     let (flags, sync) = match settings.durability {
         Durability::Buffered => (EnvFlags::NO_SYNC, "MDB_NOSYNC, without MDB_WRITEMAP"),
         Durability::Sync => (

@@ -152,7 +152,8 @@ impl Engine for Redb {
         self.write(keyspace, |table| table.retain_in(from..to, |_, _| false))
     }
 
-    /// Commits durably: writes out what was not, and lets pages freed since the last such commit be used again.
+    /// Commits durably: writes out what was not, and lets pages freed since the last such commit be used
+    /// again.
     fn settle(&self) -> Result<Settled> {
         let mut txn = self.db.begin_write()?;
         txn.set_durability(redb::Durability::Immediate)?;

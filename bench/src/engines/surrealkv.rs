@@ -1,4 +1,5 @@
-//! SurrealKV. Its commits are asynchronous: threads of the bench block on a tokio runtime, which its tasks run in.
+//! SurrealKV. Its commits are asynchronous: threads of the bench block on a tokio runtime, which its tasks
+//! run in.
 
 use crate::engine::{
     Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,

@@ -28,8 +28,8 @@ pub fn random(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     Ok(measured)
 }
 
-/// The last thread puts new values of random records while the others read, at the same pace for every engine: one whose
-/// writer is slow would have it easier.
+/// The last thread puts new values of random records while the others read, at the same pace for every
+/// engine: one whose writer is slow would have it easier.
 pub fn beside_writing(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     rig.warm(engine)?;
     let steps_of = |thread| -> Step<'_> {

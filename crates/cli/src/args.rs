@@ -55,10 +55,10 @@ pub(crate) enum Command {
     DemoChild(DbArgs),
     /// Kill a busy process again and again, and check that nothing acknowledged is lost
     ///
-    /// Writers, readers, flushes, compactions and checkpoints work on one database in DIR until the process is
-    /// killed at a random moment. What was acknowledged is counted outside of it. After every kill each key is
-    /// compared, every file checked, every checkpoint opened; then it goes on with the same database. The last
-    /// line says what was tried and what was lost. Exits with 0 only if that is nothing.
+    /// Writers, readers, flushes, compactions and checkpoints work on one database in DIR until the process
+    /// is killed at a random moment. What was acknowledged is counted outside of it. After every kill each
+    /// key is compared, every file checked, every checkpoint opened; then it goes on with the same database.
+    /// The last line says what was tried and what was lost. Exits with 0 only if that is nothing.
     Torture(TortureArgs),
     /// The process that `torture` kills
     #[command(hide = true)]

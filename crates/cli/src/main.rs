@@ -1,8 +1,8 @@
 //! `isopach`: the command line of the Isopach database.
 //!
 //! Parses the arguments, runs one command, turns its result into an exit code. The commands are in
-//! [`commands`], [`demo`] and [`torture`]; every database is opened by [`database`], so that which of them write can be
-//! read there.
+//! [`commands`], [`demo`] and [`torture`]; every database is opened by [`database`], so that which of them
+//! write can be read there.
 #![forbid(unsafe_code)]
 
 mod args;

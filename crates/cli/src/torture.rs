@@ -1,9 +1,9 @@
 //! `torture`: a busy process is killed again and again, and nothing that it was told is kept may be lost.
 //!
-//! The database lies on the disk that is tried; what was acknowledged is counted by the parent, in memory. Each
-//! round is a life of the child ([`life`]), killed at a random moment, and a check ([`check`]) of the database
-//! and all checkpoints against the model ([`model`]) of what the operations ([`operations`]) leave. The next
-//! life goes on with the same database.
+//! The database lies on the disk that is tried; what was acknowledged is counted by the parent, in memory.
+//! Each round is a life of the child ([`life`]), killed at a random moment, and a check ([`check`]) of the
+//! database and all checkpoints against the model ([`model`]) of what the operations ([`operations`]) leave.
+//! The next life goes on with the same database.
 
 mod check;
 pub(crate) mod child;

@@ -24,8 +24,8 @@ impl SubDir {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the parent
-    /// is missing.
+    /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the
+    /// parent is missing.
     pub fn create(fs: Arc<dyn Fs>, name: &str) -> IoResult<SubDir> {
         fs.create_dir(name)?;
         Ok(SubDir { fs, dir: name.into() })

@@ -8,10 +8,11 @@ use core::fmt;
 
 /// An open file. Shared by threads; positioned access only, so there is no cursor.
 ///
-/// Concurrent writes to ranges that do not overlap do not disturb each other; of ranges that do overlap, or of
-/// a read beside a write, nothing is promised.
+/// Concurrent writes to ranges that do not overlap do not disturb each other; of ranges that do overlap, or
+/// of a read beside a write, nothing is promised.
 pub trait File: Send + Sync {
-    /// Reads up to `buf.len()` bytes from byte `offset` on; fewer only at the end of the file, none behind it.
+    /// Reads up to `buf.len()` bytes from byte `offset` on; fewer only at the end of the file, none behind
+    /// it.
     ///
     /// # Errors
     ///
@@ -22,8 +23,8 @@ pub trait File: Send + Sync {
     ///
     /// # Errors
     ///
-    /// `OutOfSpace`; `PermissionDenied` on a handle for reading; what the medium reports. Any part of `data` may
-    /// have been written.
+    /// `OutOfSpace`; `PermissionDenied` on a handle for reading; what the medium reports. Any part of `data`
+    /// may have been written.
     fn write_at(&self, offset: u64, data: &[u8]) -> IoResult<()>;
 
     /// Makes the content durable: all writes, through any handle of the file, that returned before this call.

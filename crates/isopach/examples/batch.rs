@@ -1,5 +1,5 @@
-//! An index that is never out of step with its data: both change in one batch, also when the program dies between
-//! two writes.
+//! An index that is never out of step with its data: both change in one batch, also when the program dies
+//! between two writes.
 
 use isopach::{Db, ErrorKind, Keyspace, Result};
 use std::error::Error;

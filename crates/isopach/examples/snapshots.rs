@@ -1,4 +1,5 @@
-//! A report that is right while accounts change: it reads one state of the database, whatever is written meanwhile.
+//! A report that is right while accounts change: it reads one state of the database, whatever is written
+//! meanwhile.
 
 use isopach::{Db, Keyspace, KeyspaceAt, Result};
 use std::{

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// Writes to any keyspaces of one database, in order: a later one on the same key wins.
 ///
-/// Nothing is checked while building. A key, value or batch that is too large, or a keyspace of another database,
-/// makes [`Db::write`](crate::Db::write) fail, and nothing of the batch is written.
+/// Nothing is checked while building. A key, value or batch that is too large, or a keyspace of another
+/// database, makes [`Db::write`](crate::Db::write) fail, and nothing of the batch is written.
 #[derive(Clone, Default, Debug)]
 pub struct Batch {
     operations: Operations,

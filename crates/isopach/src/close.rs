@@ -107,8 +107,8 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// New calls are refused; background work ends; what the log does not hold is flushed; the log is synced and its
-/// end noted.
+/// New calls are refused; background work ends; what the log does not hold is flushed; the log is synced and
+/// its end noted.
 fn close_once(state: &State, threads: Threads) -> Result<()> {
     state.is_closed.store(true, Ordering::Release);
     state.jobs.stop();

@@ -52,7 +52,7 @@ pub enum Event<'a> {
     CompactionEnd {
         /// Which keyspace.
         keyspace: &'a str,
-        /// Bytes read.
+        /// Bytes read; none if tables were only moved to another level.
         read: u64,
         /// Bytes written.
         written: u64,
@@ -97,8 +97,8 @@ pub enum Event<'a> {
     ListenerPanicked,
 }
 
-/// A table whose bytes are not what was written, or cannot be read. Reads of its keys fail where they need them and go
-/// on elsewhere; background compaction leaves it alone.
+/// A table whose bytes are not what was written, or cannot be read. Reads of its keys fail where they need
+/// them and go on elsewhere; background compaction leaves it alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct DamagedTable {
@@ -106,8 +106,8 @@ pub struct DamagedTable {
     pub keyspace: String,
     /// Its file, relative to the database.
     pub file: String,
-    /// Where in the file the damage was met first, in bytes; `None` if the file is not there or cannot be read at
-    /// all.
+    /// Where in the file the damage was met first, in bytes; `None` if the file is not there or cannot be
+    /// read at all.
     pub offset: Option<u64>,
     /// Keys whose answers are unknown because of that place.
     pub keys: Option<KeyBounds>,

@@ -1,8 +1,8 @@
 //! Decoders of this crate, for tests that give them hostile bytes.
 //!
-//! What lies in the log and in the notes of the manifest is nobody's business but this crate's, so its decoders are
-//! private; and the checksums before them keep most hostile bytes away. These functions go straight to them. Not part
-//! of the API.
+//! What lies in the log and in the notes of the manifest is nobody's business but this crate's, so its
+//! decoders are private; and the checksums before them keep most hostile bytes away. These functions go
+//! straight to them. Not part of the API.
 //!
 //! A decoder answers or refuses; it never panics. What it takes is encoded again and compared.
 

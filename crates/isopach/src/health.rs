@@ -24,8 +24,8 @@ pub struct Health {
     pub durable_seqno: Seqno,
     /// The last failure of background work that is still being retried, or the poison that ended it.
     pub background_error: Option<Error>,
-    /// Tables that reading found damaged since the database was opened, and that it still has. `verify` looks for more,
-    /// and forgets what it cannot find again.
+    /// Tables that reading found damaged since the database was opened, and that it still has. `verify` looks
+    /// for more, and forgets what it cannot find again.
     pub damaged_tables: Vec<DamagedTable>,
     /// Panics of listeners, which were caught.
     pub listener_panics: u64,
@@ -44,7 +44,8 @@ pub enum WriteState {
         /// To how many bytes per second.
         bytes_per_s: u64,
     },
-    /// Commits, or background work, lack space: the last error. Reads go on. Ends by itself when there is space.
+    /// Commits, or background work, lack space: the last error. Reads go on. Ends by itself when there is
+    /// space.
     OutOfSpace(Error),
     /// Until reopened.
     Poisoned(Error),

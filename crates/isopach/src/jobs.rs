@@ -41,7 +41,8 @@ pub(crate) struct Jobs {
 struct Queue {
     waiting: VecDeque<Job>,
     running: Vec<Job>,
-    /// Jobs whose last run failed, until one succeeds, oldest failure first. They wait for another try, or are at it.
+    /// Jobs whose last run failed, until one succeeds, oldest failure first. They wait for another try, or
+    /// are at it.
     failed: Vec<Failed>,
     /// Most compactions at a time.
     max_compactions: usize,

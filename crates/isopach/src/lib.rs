@@ -22,8 +22,8 @@
 //! # }
 //! ```
 //!
-//! Limits: key 0 to 65,535 bytes, value and encoded batch 0 to 2^32 - 1 bytes together with their record, keyspace
-//! name 1 to 255 bytes without `/` and control characters.
+//! Limits: key 0 to 65,535 bytes, value and encoded batch 0 to 2^32 - 1 bytes together with their record,
+//! keyspace name 1 to 255 bytes without `/` and control characters.
 
 #![forbid(unsafe_code)]
 

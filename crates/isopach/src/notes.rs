@@ -12,7 +12,8 @@ pub(crate) const FIRST_SEGMENT: &str = "log.first";
 pub(crate) const LOG_SYNCED: &str = "log.synced";
 /// Where the log ends, its last number and time, after a clean close; empty while open.
 pub(crate) const CLEAN_END: &str = "log.clean_end";
-/// The commit that this copy was made at; empty once it was opened for writing: a history of its own begins then.
+/// The commit that this copy was made at; empty once it was opened for writing: a history of its own begins
+/// then.
 pub(crate) const CHECKPOINT: &str = "log.checkpoint";
 /// Which history of the database the log belongs to, if it is not the first.
 pub(crate) const TIMELINE: &str = "log.timeline";

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// What has happened to a write when its call returns.
 ///
-/// Precedence: the write's own option, else the keyspace's, else the database's. A batch over several keyspaces
-/// takes the strongest of theirs.
+/// Precedence: the write's own option, else the keyspace's, else the database's. A batch over several
+/// keyspaces takes the strongest of theirs.
 ///
 /// What survives a power loss is one prefix of the commit order (`Volatile` writes excepted), at least up to
 /// the last acknowledged `Sync` write.
@@ -40,29 +40,29 @@ impl Durability {
     }
 }
 
-/// How much of a log that is not whole may be left out when a database is opened. Not stored: each opening says it
-/// anew.
+/// How much of a log that is not whole may be left out when a database is opened. Not stored: each opening
+/// says it anew.
 ///
-/// A log is read up to its first invalid record. Behind each record that was durable later ones say so, which tells
-/// the end that a crash left from damage to bytes that were safe.
+/// A log is read up to its first invalid record. Behind each record that was durable later ones say so, which
+/// tells the end that a crash left from damage to bytes that were safe.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum LogRecovery {
-    /// Nothing: a log that does not end exactly where its records end is `Corruption`, one with an end that a crash
-    /// tore as well. A record of which no byte was written cannot be missed.
+    /// Nothing: a log that does not end exactly where its records end is `Corruption`, one with an end that a
+    /// crash tore as well. A record of which no byte was written cannot be missed.
     Absolute,
-    /// What was never promised to be durable: an invalid record ends the log where nothing behind it was known to be
-    /// durable, as a crash leaves it, and is `Corruption` where something was.
+    /// What was never promised to be durable: an invalid record ends the log where nothing behind it was
+    /// known to be durable, as a crash leaves it, and is `Corruption` where something was.
     #[default]
     TornEnd,
-    /// Everything from the first invalid record or missing segment on, **durable commits too**: for a database
-    /// whose log is damaged and of which there is no copy.
+    /// Everything from the first invalid record or missing segment on, **durable commits too**: for a
+    /// database whose log is damaged and of which there is no copy.
     ///
-    /// What is left is one prefix of the order of commits over all keyspaces, as after a crash, but maybe a shorter one
-    /// than was promised; [`Recovery::discarded`](crate::Recovery::discarded) names what was lost. Where the tables of
-    /// a keyspace hold commits from behind the damage that other keyspaces may lack, nothing that is left is a
-    /// prefix: that is refused as `Corruption`. Files of another database, or of another history of this one, and a log
-    /// that is newer than its manifest are refused too.
+    /// What is left is one prefix of the order of commits over all keyspaces, as after a crash, but maybe a
+    /// shorter one than was promised; [`Recovery::discarded`](crate::Recovery::discarded) names what was
+    /// lost. Where the tables of a keyspace hold commits from behind the damage that other keyspaces may
+    /// lack, nothing that is left is a prefix: that is refused as `Corruption`. Files of another database, or
+    /// of another history of this one, and a log that is newer than its manifest are refused too.
     PointInTime,
 }
 
@@ -87,7 +87,8 @@ impl WriteOptions {
     }
 }
 
-/// Options of an open database: what its [`Builder`](crate::Builder) set, else what is stored, else the default.
+/// Options of an open database: what its [`Builder`](crate::Builder) set, else what is stored, else the
+/// default.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct DbOptions {

@@ -103,8 +103,8 @@ impl Pinned {
     }
 }
 
-/// Gives a type with a method `pin(&self) -> Result<Pinned>` the methods of [`Readable`], as its own and through
-/// the trait.
+/// Gives a type with a method `pin(&self) -> Result<Pinned>` the methods of [`Readable`], as its own and
+/// through the trait.
 macro_rules! readable {
     ($type:ty) => {
         impl $type {
@@ -264,8 +264,8 @@ pub(crate) use readable;
 
 /// Entries in key order, from both ends; they meet without repeating.
 ///
-/// Owned (`Send + 'static`); sees one state and holds its files until dropped. An error stands for a range of keys
-/// ([`Error::keys`]); the iterator goes on behind that range, so no older value shows in its place.
+/// Owned (`Send + 'static`); sees one state and holds its files until dropped. An error stands for a range of
+/// keys ([`Error::keys`]); the iterator goes on behind that range, so no older value shows in its place.
 pub struct Iter(Source);
 
 enum Source {

@@ -117,15 +117,15 @@ impl State {
         }
     }
 
-    /// Length at which the log is shortened: what is appended until the flushes are done has room below the bound
-    /// that was set.
+    /// Length at which the log is shortened: what is appended until the flushes are done has room below the
+    /// bound that was set.
     pub(crate) fn log_bound(&self) -> u64 {
         self.options.max_wal_bytes / 16 * 15
     }
 
-    /// Seals the largest memtables once three quarters of the memory are in use: one if nothing is on its way out,
-    /// and as many as it takes for what is not sealed to stay below that. So whoever waits for memory gets it when
-    /// the flushes end, whatever was written during them. Returns whether any was sealed.
+    /// Seals the largest memtables once three quarters of the memory are in use: one if nothing is on its way
+    /// out, and as many as it takes for what is not sealed to stay below that. So whoever waits for memory
+    /// gets it when the flushes end, whatever was written during them. Returns whether any was sealed.
     fn make_room(&self, order: &Order<'_>) -> bool {
         let enough = self.commits.memtable_limit() / 4 * 3;
         if self.commits.memtable_bytes() < enough {
@@ -290,7 +290,8 @@ impl State {
         }
     }
 
-    /// Drops a keyspace, or ends a drop that failed between its record and its edit: writes are refused already then.
+    /// Drops a keyspace, or ends a drop that failed between its record and its edit: writes are refused
+    /// already then.
     fn drop_space(&self, space: &Arc<Space>) -> Result<()> {
         let change = KeyspaceChange::Drop { id: space.id };
         let at = self.commit_change(&change, Change::Drop(Arc::clone(space)))?;
@@ -379,8 +380,8 @@ impl KeyspaceChange {
         }
     }
 
-    /// Makes the edit that the record at `at` announces; a creation takes `notes` along. Returns the tree that it
-    /// created.
+    /// Makes the edit that the record at `at` announces; a creation takes `notes` along. Returns the tree
+    /// that it created.
     pub(crate) fn redo(
         &self,
         store: &Store,

@@ -30,11 +30,11 @@ impl Told {
         self.lacks_space.load(Ordering::SeqCst)
     }
 
-    /// Tells that space is missing or is there again, if that changed. `lacking` is the error for want of space that
-    /// lasts.
+    /// Tells that space is missing or is there again, if that changed. `lacking` is the error for want of
+    /// space that lasts.
     pub(crate) fn space(&self, listeners: &Listeners, lacking: &dyn Fn() -> Option<Error>) {
-        // One at a time, so that begin and end come in turn; who comes meanwhile leaves his change to the one who
-        // tells, which may be himself, further up: a listener may write.
+        // One at a time, so that begin and end come in turn; who comes meanwhile leaves his change to the one
+        // who tells, which may be himself, further up: a listener may write.
         while !self.is_telling.swap(true, Ordering::SeqCst) {
             let error = lacking();
             let lacks = error.is_some();

@@ -27,8 +27,8 @@ use std::{
 /// The system's allocator, counted. Memory that nobody touches costs nothing, as with the system's own.
 pub struct Counting;
 
-/// The most that was held at once while `work` ran, in bytes beyond what was held before, by allocations of this
-/// thread. What it frees for other threads counts as freed; what others allocate for it does not count.
+/// The most that was held at once while `work` ran, in bytes beyond what was held before, by allocations of
+/// this thread. What it frees for other threads counts as freed; what others allocate for it does not count.
 ///
 /// # Panics
 ///
@@ -46,8 +46,8 @@ pub fn peak_of_thread<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, beyond(inner.peak, outer.held))
 }
 
-/// As [`peak_of_thread`], by allocations of all threads. Measurements of this kind take turns; what else runs in the
-/// process at the time counts as well, so this is for programs that do one thing at a time.
+/// As [`peak_of_thread`], by allocations of all threads. Measurements of this kind take turns; what else runs
+/// in the process at the time counts as well, so this is for programs that do one thing at a time.
 ///
 /// # Panics
 ///
@@ -83,8 +83,8 @@ struct Tally {
 }
 
 thread_local! {
-    /// Of this thread; below 0 if it freed what others had allocated. Needs no initialisation and no destructor, so
-    /// that it can be counted in it at any time in the life of a thread.
+    /// Of this thread; below 0 if it freed what others had allocated. Needs no initialisation and no
+    /// destructor, so that it can be counted in it at any time in the life of a thread.
     static THREAD: Cell<Tally> = const { Cell::new(Tally { held: 0, peak: 0 }) };
 }
 
@@ -111,8 +111,8 @@ fn size_of(layout: Layout) -> isize {
     layout.size().cast_signed()
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is, and its answer given back as it is. Counting
-// allocates nothing and does not panic: sums of sizes of live allocations stay below `isize::MAX`.
+// SAFETY: every call is passed on to the system's allocator as it is, and its answer given back as it is.
+// Counting allocates nothing and does not panic: sums of sizes of live allocations stay below `isize::MAX`.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promises are those that the system's allocator asks for; so of all four.

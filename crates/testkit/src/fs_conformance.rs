@@ -1,7 +1,7 @@
 //! The contract of [`Fs`] and [`File`], run against a backend.
 //!
-//! What a backend may leave out (locks, links, reserving space, the ledger) is tested if it is there. Durability is
-//! not tested: no test can tell without a simulated power loss.
+//! What a backend may leave out (locks, links, reserving space, the ledger) is tested if it is there.
+//! Durability is not tested: no test can tell without a simulated power loss.
 
 mod files;
 mod names;

@@ -1,9 +1,9 @@
-//! Whether a history of concurrent calls on one key is linearizable: each call takes effect at one moment between
-//! its beginning and its end.
+//! Whether a history of concurrent calls on one key is linearizable: each call takes effect at one moment
+//! between its beginning and its end.
 //!
-//! The search is that of Wing and Gong (1993) with the memory of Lowe (2017): calls are put in an order step by step,
-//! and no pair of a set of calls and a value is looked at twice. Keys of a map are independent of each other, so
-//! a history of many keys is linearizable if that of each key is (Herlihy and Wing, 1990).
+//! The search is that of Wing and Gong (1993) with the memory of Lowe (2017): calls are put in an order step
+//! by step, and no pair of a set of calls and a value is looked at twice. Keys of a map are independent of
+//! each other, so a history of many keys is linearizable if that of each key is (Herlihy and Wing, 1990).
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -125,8 +125,8 @@ impl fmt::Display for Disorder {
     }
 }
 
-/// Some calls that were put in order, and the value they leave. Of the calls in the order of their beginnings these
-/// are all below `below`, and `beyond`.
+/// Some calls that were put in order, and the value they leave. Of the calls in the order of their beginnings
+/// these are all below `below`, and `beyond`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Place {
     below: usize,

@@ -61,8 +61,9 @@ impl Rng {
     }
 }
 
-/// Seeds for the rounds of a random test: `ISOPACH_SEED` alone if it is set, else `rounds` fresh ones. Each is
-/// printed as it is taken, so that the last one before a failure replays it. `ISOPACH_ROUNDS` multiplies them.
+/// Seeds for the rounds of a random test: `ISOPACH_SEED` alone if it is set, else `rounds` fresh ones. Each
+/// is printed as it is taken, so that the last one before a failure replays it. `ISOPACH_ROUNDS` multiplies
+/// them.
 pub fn seeds(rounds: u64) -> impl Iterator<Item = u64> {
     let number = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let fixed = number("ISOPACH_SEED");

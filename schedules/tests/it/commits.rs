@@ -15,8 +15,8 @@ use std::{
     },
 };
 
-/// Three writers make groups; a watcher takes snapshots between. Each holds exactly the commits up to its number,
-/// now and when all is over.
+/// Three writers make groups; a watcher takes snapshots between. Each holds exactly the commits up to its
+/// number, now and when all is over.
 fn write_and_watch() {
     let db = tiny(Arc::new(MemFs::new())).open().unwrap();
     let ks = db.keyspace("k").unwrap();
@@ -161,8 +161,8 @@ fn a_failed_sync_reaches_every_waiter_and_nothing_later_is_durable() {
     explore("commits, failed sync", 40, fail_a_sync);
 }
 
-/// Writers fill their part of the memory, and wait for flushes to free it. No wake-up may be lost: here no wait
-/// ends by itself.
+/// Writers fill their part of the memory, and wait for flushes to free it. No wake-up may be lost: here no
+/// wait ends by itself.
 fn wait_for_memory() {
     let db = tiny(Arc::new(MemFs::new())).memory_budget(128 << 10).cache_bytes(32 << 10).open().unwrap();
     let ks = db.keyspace("k").unwrap();
@@ -185,7 +185,8 @@ fn writers_that_wait_for_memory_go_on() {
     explore("commits, memory", 10, wait_for_memory);
 }
 
-/// Keyspaces are dropped and made while others write to them: a write is in the keyspace that it names, or refused.
+/// Keyspaces are dropped and made while others write to them: a write is in the keyspace that it names, or
+/// refused.
 fn drop_a_keyspace_beside_writers() {
     let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
     let db = tiny(Arc::clone(&fs)).open().unwrap();

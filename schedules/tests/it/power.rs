@@ -19,8 +19,8 @@ struct Moment {
     floor: Seqno,
 }
 
-/// Two writers and flushes; a third thread keeps what the disk would show after the death of the process, and after a
-/// loss of power.
+/// Two writers and flushes; a third thread keeps what the disk would show after the death of the process, and
+/// after a loss of power.
 fn die_beside_writers() {
     let disk = CrashFs::new();
     let db = tiny(Arc::new(disk.clone())).open().unwrap();

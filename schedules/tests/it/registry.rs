@@ -102,8 +102,8 @@ fn a_held_file_stays_and_each_goes_once() {
     explore("registry, holds", 60, read_held_files);
 }
 
-/// Files become obsolete and are deleted while two pauses, one of them in the other's time, come and go: what was
-/// there when a pause began is there when it ends.
+/// Files become obsolete and are deleted while two pauses, one of them in the other's time, come and go: what
+/// was there when a pause began is there when it ends.
 fn pause_twice() {
     let (fs, files) = (MemFs::new(), 3);
     let registry = FileRegistry::new(Arc::new(fs.clone()));
@@ -247,8 +247,8 @@ fn a_released_pause_leaves_the_queue_to_a_newer_one_whenever_that_begins() {
     });
 }
 
-/// A count of pauses and a queue beside it. With `LOOKS_AGAIN` the last pause, once it has the queue, looks for
-/// one that began meanwhile.
+/// A count of pauses and a queue beside it. With `LOOKS_AGAIN` the last pause, once it has the queue, looks
+/// for one that began meanwhile.
 struct Counted<const LOOKS_AGAIN: bool>(Arc<Shared>);
 
 struct Shared {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// A third of what a memtable may hold: several are sealed in every schedule.
 const LONG: usize = 6 << 10;
 
-/// Memtables are sealed, flushed and compacted beside two writers and a reader with a snapshot; then the database
-/// is opened again.
+/// Memtables are sealed, flushed and compacted beside two writers and a reader with a snapshot; then the
+/// database is opened again.
 fn rotate_beside_writers_and_readers() {
     let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
     let db = tiny(Arc::clone(&fs)).open().unwrap();

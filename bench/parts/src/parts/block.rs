@@ -1,5 +1,5 @@
-//! Data blocks, as far as they can be had apart from their table: one in the cache is searched and walked over;
-//! one is read from a table that has no other, past a cache that keeps nothing.
+//! Data blocks, as far as they can be had apart from their table: one in the cache is searched and walked
+//! over; one is read from a table that has no other, past a cache that keeps nothing.
 
 use super::Case;
 use crate::{

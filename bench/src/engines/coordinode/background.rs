@@ -1,5 +1,5 @@
-//! The threads that coordinode-lsm-tree asks its caller for: one flushes sealed memtables, one compacts after each flush.
-//! Writers wait when either is behind.
+//! The threads that coordinode-lsm-tree asks its caller for: one flushes sealed memtables, one compacts after
+//! each flush. Writers wait when either is behind.
 
 use super::Result;
 use crate::engine::WAITING_BUFFERS_COUNT;
@@ -153,7 +153,8 @@ impl Shared {
         );
     }
 
-    /// Does `step` for each tree that is due until it says that there is no more to do, and then `after`; until closed.
+    /// Does `step` for each tree that is due until it says that there is no more to do, and then `after`;
+    /// until closed.
     fn work(
         &self,
         kind: fn(&mut State) -> &mut Work,

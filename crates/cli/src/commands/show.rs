@@ -46,7 +46,8 @@ pub(super) fn ls(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
     Ok(console.table(&table)?)
 }
 
-/// Says what a database is and in what state. Looks at the outline of every table: headers, indexes and filters.
+/// Says what a database is and in what state. Looks at the outline of every table: headers, indexes and
+/// filters.
 pub(super) fn info(args: &OpenArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let open = database::read_with(&args.db, args.log_recovery)?;
     let damage = database::verify(&args.db, Depth::Quick)?.findings;
@@ -112,10 +113,9 @@ fn info_lines(facts: &DatabaseFacts) -> Vec<(&'static str, String)> {
 
 fn info_object(facts: &DatabaseFacts) -> Value {
     let opening = &facts.opening;
-    let discarded = opening
-        .discarded
-        .as_ref()
-        .map(|end| json!({ "file": end.file, "offset": end.offset, "bytes": end.bytes, "durable": end.was_durable }));
+    let discarded = opening.discarded.as_ref().map(|end| {
+        json!({ "file": end.file, "offset": end.offset, "bytes": end.bytes, "durable": end.was_durable })
+    });
     json!({
         "path": facts.path,
         "uuid": facts.uuid,

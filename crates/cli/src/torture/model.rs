@@ -90,8 +90,8 @@ impl Model {
     }
 
     /// Goes on to the state that was found after a crash, and returns how many operations are in it that were
-    /// not acknowledged. Of each writer that is the state after its first `acknowledged` operations (or as many
-    /// as were in already), or after the one that was under way as well.
+    /// not acknowledged. Of each writer that is the state after its first `acknowledged` operations (or as
+    /// many as were in already), or after the one that was under way as well.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
-//! What the writers of the torture do. An operation follows from the seed, the writer and its number alone, so
-//! that whoever knows how many were acknowledged knows what must be in the database, without a record of it.
+//! What the writers of the torture do. An operation follows from the seed, the writer and its number alone,
+//! so that whoever knows how many were acknowledged knows what must be in the database, without a record of
+//! it.
 //!
 //! Each writer has keys of its own in every shared keyspace, and now and then a keyspace of its own.
 
@@ -150,8 +151,8 @@ pub(super) fn split_key(key: &[u8]) -> Option<(usize, u16)> {
     Some((usize::from(writer), u16::from_be_bytes([high, low])))
 }
 
-/// What the operation of this number puts at a place: 12 to some thousand bytes, which name the number and the
-/// place, so that a value from elsewhere or of another time is told.
+/// What the operation of this number puts at a place: 12 to some thousand bytes, which name the number and
+/// the place, so that a value from elsewhere or of another time is told.
 pub(super) fn value(seed: u64, writer: usize, number: u64, place: Place) -> Vec<u8> {
     let [high, low] = place.key.to_be_bytes();
     let mut random =

@@ -1,8 +1,8 @@
 //! Readers beside the writers: what every view must show, whatever goes on in the background.
 //!
-//! A stamp is put in all shared keyspaces by one batch, so a view shows the same one in each, and never one that
-//! is older than the last that was acknowledged before the view was taken. Every value names the operation that
-//! put it and the place it was put to. A scan is the same in both directions.
+//! A stamp is put in all shared keyspaces by one batch, so a view shows the same one in each, and never one
+//! that is older than the last that was acknowledged before the view was taken. Every value names the
+//! operation that put it and the place it was put to. A scan is the same in both directions.
 
 use super::{
     child::Stage,

@@ -101,7 +101,8 @@ impl Word {
         })
     }
 
-    /// Says it to whoever reads standard output. If nobody does the parent is gone, and the child goes as well.
+    /// Says it to whoever reads standard output. If nobody does the parent is gone, and the child goes as
+    /// well.
     pub(super) fn say(&self) {
         let mut out = io::stdout().lock();
         if writeln!(out, "{self}").and_then(|()| out.flush()).is_err() {

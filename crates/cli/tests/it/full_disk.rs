@@ -1,10 +1,11 @@
-//! A file system that is really full: a small one in memory, in a mount namespace of the test's own. Where the system
-//! refuses one to this user, the test says so and ends.
+//! A file system that is really full: a small one in memory, in a mount namespace of the test's own. Where
+//! the system refuses one to this user, the test says so and ends.
 
 use crate::support::Scene;
 use std::process::Command;
 
-/// Fills the disk, looks what works, frees space, and looks again. `$0` is the program, `$1` an empty directory.
+/// Fills the disk, looks what works, frees space, and looks again. `$0` is the program, `$1` an empty
+/// directory.
 const SCRIPT: &str = r#"
 set -u
 mount -t tmpfs -o size=28m none "$1" || exit 99

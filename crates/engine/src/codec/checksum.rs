@@ -21,8 +21,8 @@ impl Salt {
         z ^ (z >> 31)
     }
 
-    /// The salt under which `bytes` at `offset` have this checksum: there is exactly one. It tells nothing by itself, but
-    /// under the right salt other checksums hold too.
+    /// The salt under which `bytes` at `offset` have this checksum: there is exactly one. It tells nothing by
+    /// itself, but under the right salt other checksums hold too.
     pub(super) fn under_which(bytes: &[u8], checksum: Checksum, offset: u64) -> Salt {
         // `mix`, backwards; the factors are inverse to those above modulo 2^64.
         let mut z = digest(bytes) ^ checksum.0;

@@ -1,8 +1,8 @@
 //! Framing: bytes in memory to bytes on disk and back. Layouts: `docs/format.md`.
 //!
-//! Owns the primitives that every file shares: the 64-byte file header, position-bound checksums, block frames
-//! with their section directory, log records, compression, and the places where sealing and parity will act.
-//! Knows nothing of what the bytes mean: each record's own codec sits with its owner.
+//! Owns the primitives that every file shares: the 64-byte file header, position-bound checksums, block
+//! frames with their section directory, log records, compression, and the places where sealing and parity
+//! will act. Knows nothing of what the bytes mean: each record's own codec sits with its owner.
 
 mod block;
 mod checksum;

@@ -245,8 +245,8 @@ pub fn greatest_synced_upto(
     Ok(greatest)
 }
 
-/// The salt of a file whose header is lost, if any whole record lies in `from..end`: a record's payload has a checksum
-/// under any salt, but its header's check holds under the file's own only.
+/// The salt of a file whose header is lost, if any whole record lies in `from..end`: a record's payload has a
+/// checksum under any salt, but its header's check holds under the file's own only.
 ///
 /// Costs one pass over the bytes, and as much again of what looks like payloads, three times at most.
 ///

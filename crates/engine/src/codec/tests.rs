@@ -192,7 +192,8 @@ fn records_are_read_in_the_order_they_were_written() {
 fn a_damaged_record_is_invalid() {
     let record = recorded(b"payload", 0);
 
-    // Its padding counts too: no checksum covers it, and a check of the database was to find every flipped bit.
+    // Its padding counts too: no checksum covers it, and a check of the database was to find every flipped
+    // bit.
     for damaged in each_flipped_bit(&record) {
         let mut reader = RecordReader::new(file_of(&damaged), HEADER.codec().salt, 0, damaged.len() as u64);
         assert!(matches!(reader.step(), Ok(Step::Invalid { offset: 0, .. })), "{damaged:02x?}");

@@ -121,8 +121,8 @@ impl Views {
     /// The read floor of a job that drops something and whose newest version is `last`.
     ///
     /// What is dropped was hidden by a version of the job, so a view at or above the newest of them sees no
-    /// difference. It matters after a crash that loses commits which were visible at the start of the job: what
-    /// is left to read at lies below `visible` then.
+    /// difference. It matters after a crash that loses commits which were visible at the start of the job:
+    /// what is left to read at lies below `visible` then.
     pub fn read_floor(&self, last: Seqno) -> Seqno {
         self.visible.min(last)
     }

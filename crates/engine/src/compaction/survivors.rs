@@ -74,8 +74,8 @@ impl<C: Cursor> Survivors<C> {
     ///
     /// # Errors
     ///
-    /// Those of the cursor, and `Corruption` if it yields a version twice. The stream is then over: what follows is
-    /// unknown, so the job must be given up.
+    /// Those of the cursor, and `Corruption` if it yields a version twice. The stream is then over: what
+    /// follows is unknown, so the job must be given up.
     pub fn advance(&mut self) -> Result<bool> {
         let moved = match self.position {
             Position::Before => self.cursor.seek_first(),

@@ -176,8 +176,8 @@ impl Store {
         self.0.context.manifest()?.commit(&changes)
     }
 
-    /// Writes down how far the manifest is durable, if it does not say so yet. For when nothing was committed for
-    /// a while, and before the end.
+    /// Writes down how far the manifest is durable, if it does not say so yet. For when nothing was committed
+    /// for a while, and before the end.
     ///
     /// # Errors
     ///
@@ -232,17 +232,17 @@ impl Store {
 
     // ----- damage -----
 
-    /// Tables of present states that are known to be damaged: of each the first error that named file and place, in
-    /// the order of trees. What was found is forgotten with the table, at the end, and when [`Store::verify`] reads
-    /// the table in whole without a finding.
+    /// Tables of present states that are known to be damaged: of each the first error that named file and
+    /// place, in the order of trees. What was found is forgotten with the table, at the end, and when
+    /// [`Store::verify`] reads the table in whole without a finding.
     pub fn damaged_tables(&self) -> Vec<Error> {
         let trees: Vec<Tree> =
             self.0.trees.read().values().filter_map(|slot| slot.tree.clone().ok()).collect();
         trees.iter().flat_map(Tree::damaged_tables).collect()
     }
 
-    /// From now on `watch` hears of each table that is found damaged, once, on the thread that met it. It holds no
-    /// lock of the store, and must not own the store.
+    /// From now on `watch` hears of each table that is found damaged, once, on the thread that met it. It
+    /// holds no lock of the store, and must not own the store.
     pub fn watch_damage(&self, watch: Arc<Watch>) {
         self.0.context.tables.damage.set(watch);
     }

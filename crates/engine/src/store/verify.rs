@@ -72,9 +72,9 @@ impl Finding {
 }
 
 impl Store {
-    /// Checks every table. Those with findings are damaged from then on; one that is read in whole without any is
-    /// not any more, whatever reading it met before. `progress` is called with bytes done and bytes in all after each; its error ends
-    /// the check.
+    /// Checks every table. Those with findings are damaged from then on; one that is read in whole without
+    /// any is not any more, whatever reading it met before. `progress` is called with bytes done and bytes in
+    /// all after each; its error ends the check.
     ///
     /// # Errors
     ///

@@ -113,8 +113,8 @@ impl Cursor for TableCursor {
     }
 
     fn seek_back(&mut self, target: InternalKey<'_>) -> Result<()> {
-        // Before the first entry nothing is read: so a scan that goes on before a damaged first block does not
-        // meet it again.
+        // Before the first entry nothing is read: so a scan that goes on before a damaged first block does
+        // not meet it again.
         let meta = self.table.meta();
         if target < (InternalKey { key: &meta.first_key, seqno: meta.last_seqno }) {
             self.position = None;

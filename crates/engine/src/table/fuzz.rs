@@ -1,10 +1,10 @@
 //! Decoders of the parts of a table, for tests that give them hostile bytes.
 //!
-//! The parts are private: users meet them through [`Table`](super::Table) only, behind checksums that keep most
-//! hostile bytes away. These functions go straight to them. Not part of the API.
+//! The parts are private: users meet them through [`Table`](super::Table) only, behind checksums that keep
+//! most hostile bytes away. These functions go straight to them. Not part of the API.
 //!
-//! A decoder answers or refuses; it never panics. What it takes is asked every question, and encoded again where
-//! there is an inverse.
+//! A decoder answers or refuses; it never panics. What it takes is asked every question, and encoded again
+//! where there is an inverse.
 
 use super::{block::DataBlock, filter::Filter, footer::Footer, index::Index, properties::Properties};
 use crate::{
@@ -30,7 +30,8 @@ pub fn footer(data: &[u8]) {
 pub fn index(data: &[u8]) {
     const FILE_BYTES: u64 = 1 << 40;
     let Ok(index) = Index::decode(data.into(), FILE_BYTES) else { return };
-    // Each looks at a key of up to 64 KiB: some are enough, so that the work stays in proportion to the input.
+    // Each looks at a key of up to 64 KiB: some are enough, so that the work stays in proportion to the
+    // input.
     for block in (0..index.len()).take(64).chain([index.len() - 1]) {
         assert!(index.handle(block).end() <= FILE_BYTES, "a block ends inside its file");
         let (key, seqno) = index.separator(block);

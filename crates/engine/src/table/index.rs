@@ -131,8 +131,8 @@ impl Index {
     ///
     /// # Errors
     ///
-    /// The columns do not fit their block, separators are out of order, or the data blocks do not follow each other
-    /// inside the file.
+    /// The columns do not fit their block, separators are out of order, or the data blocks do not follow each
+    /// other inside the file.
     pub(super) fn decode(bytes: Vec<u8>, limit: u64) -> Result<Index, Corruption> {
         const DOES_NOT_FIT: Corruption = Corruption("the columns of an index do not fit it");
         let mut fields = Reader::new(&bytes);

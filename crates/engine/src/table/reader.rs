@@ -154,8 +154,8 @@ impl Table {
         }
     }
 
-    /// The entries of a block lie between the separators around it, and inside of the table's range: so the blocks of
-    /// a table, and the tables of a run, are in order as a whole.
+    /// The entries of a block lie between the separators around it, and inside of the table's range: so the
+    /// blocks of a table, and the tables of a run, are in order as a whole.
     fn check_place(&self, block: &DataBlock, index: usize) -> core::result::Result<(), Corruption> {
         let first = [block.prefix(), block.rest(0)].concat();
         let is_behind = match index.checked_sub(1).map(|before| self.index.separator(before)) {

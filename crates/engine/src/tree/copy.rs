@@ -1,4 +1,5 @@
-//! Copying what is in memory only into a checkpoint: tables of level 0 in another place. This tree is not changed.
+//! Copying what is in memory only into a checkpoint: tables of level 0 in another place. This tree is not
+//! changed.
 
 use super::{Tree, outputs::Target, state::TreeState};
 use crate::{
@@ -31,8 +32,8 @@ impl MemtablePin {
         &self.tree
     }
 
-    /// Writes the operations above `after` and up to `upto` as tables in `fs`, all versions of them. Durable on
-    /// return but for their entries in the directory.
+    /// Writes the operations above `after` and up to `upto` as tables in `fs`, all versions of them. Durable
+    /// on return but for their entries in the directory.
     ///
     /// # Errors
     ///

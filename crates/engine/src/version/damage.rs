@@ -1,5 +1,5 @@
-//! Damaged tables: what reading met is noted once for each table, and stays with it until the table goes or is
-//! read in whole without a finding.
+//! Damaged tables: what reading met is noted once for each table, and stays with it until the table goes or
+//! is read in whole without a finding.
 //!
 //! Jobs that nobody asked for leave such tables alone; reads try them each time. Never mends.
 
@@ -16,8 +16,8 @@ const DAMAGE: Rank = Rank::new(58, "table.damage");
 /// Of who is told. Held for moments.
 const WATCH: Rank = Rank::new(59, "damage.watch");
 
-/// Whether an error of reading a table says that its bytes are not what was written, or cannot be had: the table
-/// is damaged. What a process lacks (handles, permission) says nothing of the table.
+/// Whether an error of reading a table says that its bytes are not what was written, or cannot be had: the
+/// table is damaged. What a process lacks (handles, permission) says nothing of the table.
 fn is_damage(error: &Error) -> bool {
     match (error.kind(), error.io_error()) {
         (ErrorKind::Corruption | ErrorKind::MixedStore | ErrorKind::UnsupportedFormat, _) => true,

@@ -34,7 +34,8 @@ const POISON: Rank = Rank { level: 41, name: "manifest.poison" };
 /// space is reserved when it is started, so that an append on a full disk does not fail.
 const ROTATE_BYTES: u64 = 1 << 20;
 
-/// Reserved beyond that, for edits while there is no space to rotate; and more in such steps, before it is used up.
+/// Reserved beyond that, for edits while there is no space to rotate; and more in such steps, before it is
+/// used up.
 const EXTRA_BYTES: u64 = 256 << 10;
 
 /// What the names of manifests begin with; their number follows.
@@ -263,9 +264,9 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// `OutOfSpace`: no space could be prepared for the record; nothing changed. `Poisoned` after a failed sync, or
-    /// if neither the record nor a new manifest could be written: whether the edit survived is known after
-    /// reopening.
+    /// `OutOfSpace`: no space could be prepared for the record; nothing changed. `Poisoned` after a failed
+    /// sync, or if neither the record nor a new manifest could be written: whether the edit survived is known
+    /// after reopening.
     ///
     /// # Panics
     ///
@@ -299,8 +300,8 @@ impl Manifest {
         Ok(log.position())
     }
 
-    /// Writes down how far the manifest is durable, if no record says it yet: an edit without changes, unsynced.
-    /// Damage to the last edit is then told from an edit that a crash cut off.
+    /// Writes down how far the manifest is durable, if no record says it yet: an edit without changes,
+    /// unsynced. Damage to the last edit is then told from an edit that a crash cut off.
     ///
     /// # Errors
     ///

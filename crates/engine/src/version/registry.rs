@@ -3,8 +3,8 @@
 //! The only place that removes, cuts or (later) renames a file that was once registered. A file goes when it
 //! is *obsolete* (nothing current names it), its last [`Hold`] was dropped and no [`DeletionPause`] is on.
 //! The drop itself only queues it; [`FileRegistry::run_deletions`] removes, on a thread of the layer above,
-//! under no lock but one of its own. Which files are obsolete is decided elsewhere, after the edit that says so is
-//! durable.
+//! under no lock but one of its own. Which files are obsolete is decided elsewhere, after the edit that says
+//! so is durable.
 //!
 //! Invariant: no held file is removed or cut (INV-FIL-1).
 

@@ -171,11 +171,11 @@ impl Fault {
 
 /// When something goes wrong, and what.
 ///
-/// As text one line of words, all but the last of which may be missing:
-/// `call=write,sync name=wal/* at=0..4096 skip=2 times=1 chance=50 seed=7 fault=fail:ENOSPC`. Faults are
-/// `fail:<errno>`, `fail_late:<errno>`, `cut:<bytes>:<errno>`, `flip:<bit>`, `elsewhere:<offset>`,
-/// `delay:<microseconds>`, `lie`, `fail_then_lie` and `power_off`. In a name white space and `%` are written as
-/// `%<code point in hex>;`.
+/// As text one line of words, all but the last of which may be missing: `call=write,sync name=wal/*
+/// at=0..4096 skip=2 times=1 chance=50 seed=7 fault=fail:ENOSPC`. Faults are `fail:<errno>`,
+/// `fail_late:<errno>`, `cut:<bytes>:<errno>`, `flip:<bit>`, `elsewhere:<offset>`, `delay:<microseconds>`,
+/// `lie`, `fail_then_lie` and `power_off`. In a name white space and `%` are written as `%<code point in
+/// hex>;`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rule {
     /// Any that suits the fault, if empty.

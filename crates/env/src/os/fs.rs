@@ -50,8 +50,8 @@ impl OsFs {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the parent
-    /// is missing.
+    /// `AlreadyExists` if anything of that name is there: of two callers one gets it. `NotFound` if the
+    /// parent is missing.
     pub fn create(root: impl AsRef<Path>) -> IoResult<OsFs> {
         let root = root.as_ref();
         make_dir(root)?;

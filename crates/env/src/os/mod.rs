@@ -1,5 +1,5 @@
-//! The operating system's files, clock, random source and threads. The only module that needs `std` beside the
-//! locks, and the one place that turns names into paths.
+//! The operating system's files, clock, random source and threads. The only module that needs `std` beside
+//! the locks, and the one place that turns names into paths.
 
 mod calls;
 mod clock;

@@ -1,5 +1,5 @@
-//! The locks of `std`, without poisoning. `spin` has the same items for targets without `std`, but for the condition
-//! variable, and `scheduled` those that belong to a scheduler.
+//! The locks of `std`, without poisoning. `spin` has the same items for targets without `std`, but for the
+//! condition variable, and `scheduled` those that belong to a scheduler.
 
 use core::time::Duration;
 use std::sync::{PoisonError, TryLockError};

@@ -12,10 +12,10 @@
 //!
 //! # Schedules
 //!
-//! With the feature `schedules` the same items belong to a scheduler (`shuttle`) that runs one thread at a time
-//! and chooses at each of their operations which: a seed stands for one interleaving, and a deadlock is seen.
-//! Code that is to run under it takes locks, atomics and threads from here, and waits by nothing else. The
-//! feature is for the workspace `schedules`; outside of a run of the scheduler these items panic.
+//! With the feature `schedules` the same items belong to a scheduler (`shuttle`) that runs one thread at a
+//! time and chooses at each of their operations which: a seed stands for one interleaving, and a deadlock is
+//! seen. Code that is to run under it takes locks, atomics and threads from here, and waits by nothing else.
+//! The feature is for the workspace `schedules`; outside of a run of the scheduler these items panic.
 //!
 //! # Order of locks
 //!
@@ -26,8 +26,8 @@
 //!
 //! # Panics
 //!
-//! Locks are not poisoned: a panic under a lock releases it. What a half-done change means is for the owner of
-//! the state to say, who keeps a state of its own for it.
+//! Locks are not poisoned: a panic under a lock releases it. What a half-done change means is for the owner
+//! of the state to say, who keeps a state of its own for it.
 
 #[cfg(all(feature = "std", not(feature = "schedules")))]
 mod blocking;

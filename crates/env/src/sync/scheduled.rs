@@ -1,7 +1,7 @@
 //! The primitives of a deterministic scheduler: every operation is a point where it may run another thread.
 //!
-//! `blocking` has the same items for every other build. Time here is what waits say it is: nothing takes any, and
-//! no wait for it depends on the machine.
+//! `blocking` has the same items for every other build. Time here is what waits say it is: nothing takes any,
+//! and no wait for it depends on the machine.
 
 use core::{
     cell::Cell,
@@ -88,8 +88,9 @@ impl<T> RwLock<T> {
     }
 }
 
-/// A wait of less than this ends because its time has passed; one of this or more never does. The long ones only
-/// guard against a notification that was lost: where nothing else ends one, the scheduler shall see a deadlock.
+/// A wait of less than this ends because its time has passed; one of this or more never does. The long ones
+/// only guard against a notification that was lost: where nothing else ends one, the scheduler shall see a
+/// deadlock.
 const NEVER: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Default)]

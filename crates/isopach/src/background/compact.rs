@@ -35,8 +35,8 @@ pub(crate) fn note_shape(space: &Space) {
     space.debt_bytes.store(debt, Ordering::Relaxed);
 }
 
-/// The most useful compaction of a keyspace, if it needs any; then asks for the next. If it meets a damaged table,
-/// the next one leaves that alone.
+/// The most useful compaction of a keyspace, if it needs any; then asks for the next. If it meets a damaged
+/// table, the next one leaves that alone.
 ///
 /// # Errors
 ///

@@ -7,12 +7,13 @@ use std::time::Duration;
 /// An idle log is told this long after its last sync how far it is durable.
 const IDLE_NOTE: Duration = Duration::from_millis(100);
 
-/// What failed is tried again after this, and after twice as long each time it fails again, up to [`MAX_RETRY`].
+/// What failed is tried again after this, and after twice as long each time it fails again, up to
+/// [`MAX_RETRY`].
 const RETRY: Duration = Duration::from_millis(500);
 const MAX_RETRY: Duration = Duration::from_secs(4);
 
-/// Syncs every so often if that was asked, notes syncs in an idle log, has failed jobs tried again, and sees whether
-/// there is space again when there was none.
+/// Syncs every so often if that was asked, notes syncs in an idle log, has failed jobs tried again, and sees
+/// whether there is space again when there was none.
 pub(super) fn keep(state: &State) {
     let tick = state.options.sync_every.map_or(IDLE_NOTE, |every| every.min(IDLE_NOTE));
     while state.jobs.wait_wanted() {

@@ -20,8 +20,9 @@ use std::{
 
 /// How a database is opened.
 ///
-/// An option set here wins and is stored; else the stored one counts, else the default. Threads, cache, budget and
-/// open files are stored only if set: a directory that moves to another machine then takes that one's defaults.
+/// An option set here wins and is stored; else the stored one counts, else the default. Threads, cache,
+/// budget and open files are stored only if set: a directory that moves to another machine then takes that
+/// one's defaults.
 #[must_use]
 pub struct Builder {
     path: PathBuf,
@@ -91,7 +92,8 @@ impl Builder {
         self
     }
 
-    /// Syncs what is unsynced this often, so that a power loss costs no more; zero: never by itself, the default.
+    /// Syncs what is unsynced this often, so that a power loss costs no more; zero: never by itself, the
+    /// default.
     pub fn sync_every(mut self, time: Duration) -> Builder {
         self.set.sync_every = Some(time);
         self
@@ -99,7 +101,8 @@ impl Builder {
 
     // ----- surroundings -----
 
-    /// Other files, clock and randomness than the operating system's. The path is then only a name for messages.
+    /// Other files, clock and randomness than the operating system's. The path is then only a name for
+    /// messages.
     pub fn env(mut self, env: Env) -> Builder {
         self.env = Some(env);
         self
@@ -125,7 +128,8 @@ impl Builder {
         self
     }
 
-    /// What may be left out of a log that is not whole. Default [`LogRecovery::TornEnd`]; holds for this opening only.
+    /// What may be left out of a log that is not whole. Default [`LogRecovery::TornEnd`]; holds for this
+    /// opening only.
     pub fn log_recovery(mut self, mode: LogRecovery) -> Builder {
         self.log_recovery = mode;
         self
@@ -146,8 +150,8 @@ impl Builder {
         Ok(Db::new(Handle::start(state, recovery)?))
     }
 
-    /// Opens what is there now and writes nothing; the log is replayed in memory. Takes the lock shared where it
-    /// can, so that readers do not shut each other out.
+    /// Opens what is there now and writes nothing; the log is replayed in memory. Takes the lock shared where
+    /// it can, so that readers do not shut each other out.
     ///
     /// # Errors
     ///
@@ -157,8 +161,8 @@ impl Builder {
         Ok(ReadDb::new(open_read_only(opening)?))
     }
 
-    /// Checks a database that is not open for writing. Writes nothing. Damage is in the report, not an error. The log
-    /// is held against [`LogRecovery::TornEnd`], whatever [`Builder::log_recovery`] says.
+    /// Checks a database that is not open for writing. Writes nothing. Damage is in the report, not an error.
+    /// The log is held against [`LogRecovery::TornEnd`], whatever [`Builder::log_recovery`] says.
     ///
     /// # Errors
     ///

@@ -169,8 +169,8 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     finish(state, replay.trees, &recovered, facts.is_clean())
 }
 
-/// No tree holds a number, or claims to have flushed one, that was never given out: it would be given out again, to a
-/// commit that nobody sees.
+/// No tree holds a number, or claims to have flushed one, that was never given out: it would be given out
+/// again, to a commit that nobody sees.
 fn check_numbers(store: &Store, last_used: Seqno) -> Result<()> {
     let trees = store.trees().into_iter().filter_map(|tree| store.tree_by_id(tree.id).ok());
     let in_trees = trees.map(|tree| tree.highest_seqno().max(tree.replay_point())).max();
@@ -184,7 +184,8 @@ fn check_numbers(store: &Store, last_used: Seqno) -> Result<()> {
     Ok(())
 }
 
-/// A number for the history that begins here: the copy and its source go on apart, and two openings of one copy too.
+/// A number for the history that begins here: the copy and its source go on apart, and two openings of one
+/// copy too.
 fn new_timeline(store: &Store) -> Result<u64> {
     let mut bytes = [0; 8];
     store.env().entropy.fill(&mut bytes).map_err(|error| {
@@ -297,8 +298,8 @@ fn segment_bytes(options: &DbOptions) -> u64 {
     (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20)
 }
 
-/// The newest commit: of the log, or of the tables where the log is shorter. Never below a read floor, which may
-/// lie above what survived of the log: nothing between was.
+/// The newest commit: of the log, or of the tables where the log is shorter. Never below a read floor, which
+/// may lie above what survived of the log: nothing between was.
 fn last_visible(store: &Store, recovered: &Recovered) -> Seqno {
     let trees = store.trees().into_iter().filter_map(|tree| store.tree_by_id(tree.id).ok());
     let flushed = trees.map(|tree| tree.highest_seqno()).max();
@@ -312,8 +313,8 @@ fn space_of(store: &Store, tree: Tree) -> Result<Arc<Space>> {
     Ok(Space::new(tree, options))
 }
 
-/// Keeps memory within its bounds while a long log is replayed. The log is durable, so what was applied may be
-/// flushed.
+/// Keeps memory within its bounds while a long log is replayed. The log is durable, so what was applied may
+/// be flushed.
 fn flush_if_large(state: &State, replay: &mut Replay<'_>) -> Result<()> {
     // Looking at all trees behind every record would cost more than the replay.
     let step = state.options.write_buffer_bytes.min(state.commits.memtable_limit()) / 8;

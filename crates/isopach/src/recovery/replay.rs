@@ -42,8 +42,8 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Trees that can be used. One that cannot stays closed; a log that holds its operations keeps the database
-    /// from opening.
+    /// Trees that can be used. One that cannot stays closed; a log that holds its operations keeps the
+    /// database from opening.
     pub(super) fn open_trees(&mut self) -> Result<()> {
         for info in self.store.trees() {
             if let Ok(tree) = self.store.tree_by_id(info.id) {
@@ -132,8 +132,9 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         let tree = match change.redo(&self.store, at, &[]) {
-            // The edit of an earlier creation of that name, or of an earlier drop, failed when it was made, and was
-            // made just now: its caller was told of the failure, and nothing was written under this id.
+            // The edit of an earlier creation of that name, or of an earlier drop, failed when it was made,
+            // and was made just now: its caller was told of the failure, and nothing was written under this
+            // id.
             Err(error)
                 if matches!(error.kind(), EngineErrorKind::AlreadyExists | EngineErrorKind::NotFound) =>
             {

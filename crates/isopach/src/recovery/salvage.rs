@@ -1,5 +1,5 @@
-//! Whether what is left of a database whose log was cut below its durable end is a state that it once was in. Decides,
-//! changes nothing.
+//! Whether what is left of a database whose log was cut below its durable end is a state that it once was in.
+//! Decides, changes nothing.
 
 use isopach_engine::{
     error::{Error, ErrorKind, Result},
@@ -9,13 +9,14 @@ use isopach_engine::{
 
 /// Checks that tables and the log up to `cut` are together one prefix of the order of commits.
 ///
-/// Let `ahead` be the greatest number that tables, or edits of keyspaces, hold. If it is not above `cut`, the prefix
-/// ends at `cut`. If it is, the log is no help with what lies between; but if each tree has everything up to `ahead` in
-/// its tables, the prefix ends there.
+/// Let `ahead` be the greatest number that tables, or edits of keyspaces, hold. If it is not above `cut`, the
+/// prefix ends at `cut`. If it is, the log is no help with what lies between; but if each tree has everything
+/// up to `ahead` in its tables, the prefix ends there.
 ///
 /// # Errors
 ///
-/// `Corruption` where the log is damaged: some trees hold operations from behind the cut that others may lack.
+/// `Corruption` where the log is damaged: some trees hold operations from behind the cut that others may
+/// lack.
 pub(super) fn check_prefix(store: &Store, cut: Seqno, damage: &Error) -> Result<()> {
     let points: Vec<(String, Option<Seqno>)> = store
         .trees()

@@ -80,11 +80,11 @@ impl Wal {
     /// # Errors
     ///
     /// None of the group is in the log. `OutOfSpace`: the next append tries again. `InvalidArgument`: a body
-    /// or the group is too large. `Poisoned`, for good: an earlier sync failed, or two writes in a row did for
-    /// another reason than lack of space. `Closed`.
+    /// or the group is too large. `Poisoned`, for good: an earlier sync failed, or two writes in a row did
+    /// for another reason than lack of space. `Closed`.
     ///
-    /// After `OutOfSpace` and `Poisoned` a crash may bring the group back, as the last of the log, if no later
-    /// one was appended: its bytes may be there, and what would hide them is not.
+    /// After `OutOfSpace` and `Poisoned` a crash may bring the group back, as the last of the log, if no
+    /// later one was appended: its bytes may be there, and what would hide them is not.
     ///
     /// # Panics
     ///

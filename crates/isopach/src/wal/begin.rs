@@ -68,8 +68,8 @@ pub(super) fn allocate(file: &dyn File, number: u32, bytes: u64) -> Result<u64> 
     }
 }
 
-/// Reserves space for a segment: all that is wanted, or as large a part of it as there is room for, but never less
-/// than the group at hand needs.
+/// Reserves space for a segment: all that is wanted, or as large a part of it as there is room for, but never
+/// less than the group at hand needs.
 fn allocate_segment(file: &dyn File, number: u32, wanted: u64, least: u64) -> Result<u64> {
     let mut bytes = wanted;
     loop {

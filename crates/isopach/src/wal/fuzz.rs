@@ -29,8 +29,8 @@ pub(crate) fn record(data: &[u8]) {
     }
 }
 
-/// A log of one segment: its end is found in each mode, and its records go to `each`. One byte says what the manifest has to say
-/// about it.
+/// A log of one segment: its end is found in each mode, and its records go to `each`. One byte says what the
+/// manifest has to say about it.
 pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord)) {
     let Some((&manifest, file)) = data.split_first() else { return };
     let fs = MemFs::new();

@@ -34,8 +34,8 @@ pub(crate) struct LogFacts {
     pub history: Option<History>,
 }
 
-/// A database and what was made of its copies share its uuid and the numbers of files; their logs are told apart by
-/// the timeline that segments name.
+/// A database and what was made of its copies share its uuid and the numbers of files; their logs are told
+/// apart by the timeline that segments name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct History {
     /// What segments name.
@@ -134,8 +134,9 @@ impl RecoveredSegment {
 /// # Errors
 ///
 /// `Corruption`: an invalid record, or a missing segment, below the durable position; names file and offset.
-/// With a clean end: anything but valid records up to exactly there. With [`LogRecovery::Absolute`] anything behind the
-/// end. `MixedStore`: a segment of another database, or of another history of this one. Nothing is written in any case.
+/// With a clean end: anything but valid records up to exactly there. With [`LogRecovery::Absolute`] anything
+/// behind the end. `MixedStore`: a segment of another database, or of another history of this one. Nothing is
+/// written in any case.
 pub(crate) fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts, mode: LogRecovery) -> Result<Recovered> {
     let numbers = list(fs)?;
     let live = numbers.iter().copied().filter(|&number| number >= facts.first_live);
@@ -481,7 +482,8 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// Counts what lies behind the end and is not zero. Something lies there if the log was cut because of `damage`.
+    /// Counts what lies behind the end and is not zero. Something lies there if the log was cut because of
+    /// `damage`.
     fn discarded(&self, damage: Option<&Error>) -> Result<Option<Discarded>> {
         if self.facts.clean_end.is_some() && damage.is_none() && self.mode != LogRecovery::Absolute {
             return Ok(None);

@@ -162,8 +162,8 @@ fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, number: u32) -> IoRe
     Ok(Opening::NotStarted { salt, why })
 }
 
-/// The salt of records that lie in the file, whatever its header says: how far the log was durable is to be learnt from
-/// them.
+/// The salt of records that lie in the file, whatever its header says: how far the log was durable is to be
+/// learnt from them.
 fn find_salt(file: &Arc<dyn File>, bytes: u64) -> IoResult<Option<Salt>> {
     match used_bytes(&**file, START_AT.min(bytes), bytes)? {
         None => Ok(None),

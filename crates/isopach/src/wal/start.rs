@@ -55,9 +55,9 @@ impl Wal {
     /// Continues a recovered log. When this returns, everything up to its end is durable; segments that it
     /// does not need are given up to `registry`.
     ///
-    /// The manifest must not say any more that the log was closed cleanly. Replay before the
-    /// registry removes files: those that held the tail are given up here. If nothing has to be copied or hidden, the first segment begins with the
-    /// first append.
+    /// The manifest must not say any more that the log was closed cleanly. Replay before the registry removes
+    /// files: those that held the tail are given up here. If nothing has to be copied or hidden, the first
+    /// segment begins with the first append.
     ///
     /// # Errors
     ///

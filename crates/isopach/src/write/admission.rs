@@ -1,5 +1,5 @@
-//! Admission: writers are slowed by what is owed to the background, and wait while memtables fill their part of
-//! the memory.
+//! Admission: writers are slowed by what is owed to the background, and wait while memtables fill their part
+//! of the memory.
 
 use super::{
     commit::Commits,

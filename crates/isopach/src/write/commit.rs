@@ -1,7 +1,7 @@
 //! Commit: requests are put in order, logged with one write a group, applied, published, and synced if asked.
 //!
-//! One writer at a time leads: it takes everybody who waits as its group. The order of commits is the order in
-//! which leaders take them. Reads top-down: [`Commits::commit`] is the whole story.
+//! One writer at a time leads: it takes everybody who waits as its group. The order of commits is the order
+//! in which leaders take them. Reads top-down: [`Commits::commit`] is the whole story.
 
 use super::{Order, Throttle};
 use crate::{
@@ -172,15 +172,15 @@ impl Commits {
         }
     }
 
-    /// Carries a request out and returns the number of its last operation: logged, applied, visible, and durable
-    /// if that was asked.
+    /// Carries a request out and returns the number of its last operation: logged, applied, visible, and
+    /// durable if that was asked.
     ///
     /// `after_group` runs in the order of commits, behind each group that this thread led.
     ///
     /// # Errors
     ///
-    /// `KeyspaceDropped`, `OutOfSpace`, `Io`: nothing happened. `Poisoned`: a sync failed; whether this commit
-    /// survives is known after reopening.
+    /// `KeyspaceDropped`, `OutOfSpace`, `Io`: nothing happened. `Poisoned`: a sync failed; whether this
+    /// commit survives is known after reopening.
     pub(crate) fn commit(
         &self,
         request: Request,
@@ -317,7 +317,8 @@ impl Commits {
     ///
     /// `Poisoned`.
     pub(crate) fn sync(&self) -> Result<Seqno> {
-        // Whatever poisoned: the log might be synced all the same, but its keyspaces could not be found again.
+        // Whatever poisoned: the log might be synced all the same, but its keyspaces could not be found
+        // again.
         self.check()?;
         let (position, seqno) = *self.tail.lock();
         self.wal.sync_through(position)?;

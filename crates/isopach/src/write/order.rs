@@ -52,8 +52,8 @@ impl Order<'_> {
         (numbering.next.before(), numbering.last_time)
     }
 
-    /// Ends the numbering: who comes later gets `Closed`, also with writes that no log would refuse. Returns the last
-    /// number given out, and the time of its commit.
+    /// Ends the numbering: who comes later gets `Closed`, also with writes that no log would refuse. Returns
+    /// the last number given out, and the time of its commit.
     pub(crate) fn end(&self) -> (Seqno, UnixUs) {
         let mut numbering = self.commits.numbering.lock();
         numbering.has_ended = true;

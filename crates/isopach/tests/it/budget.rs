@@ -1,6 +1,7 @@
 //! Memory of a process that writes and reads more than its budget, watched from outside.
 //!
-//! `ISOPACH_RECORDS=1000000 cargo test --release -p isopach --test it budget -- --nocapture` is the long version.
+//! `ISOPACH_RECORDS=1000000 cargo test --release -p isopach --test it budget -- --nocapture` is the long
+//! version.
 
 use isopach::Db;
 use std::{

@@ -199,8 +199,9 @@ fn each_opening_for_writing_begins_a_history_of_its_own() {
     assert_eq!(timeline("one").unwrap(), one, "it goes on with the next opening");
 }
 
-/// Two copies of one checkpoint share the database's uuid and the numbers of files. A segment of one that came into the
-/// directory of the other fitted in everything that was looked at, and its commits showed in place of the own ones.
+/// Two copies of one checkpoint share the database's uuid and the numbers of files. A segment of one that
+/// came into the directory of the other fitted in everything that was looked at, and its commits showed in
+/// place of the own ones.
 #[test]
 fn the_log_of_a_sibling_is_told_from_the_own_one() {
     let files = MemFs::new();

@@ -191,7 +191,8 @@ fn volatile_writes_survive_a_clean_close_and_not_a_crash() {
     assert_eq!(db.keyspace("b").unwrap().get("buffered").unwrap().unwrap(), b"1");
 }
 
-/// Every write that was acknowledged is there, and no number is given out twice, whatever ran beside the close.
+/// Every write that was acknowledged is there, and no number is given out twice, whatever ran beside the
+/// close.
 #[test]
 fn writes_beside_a_close_are_kept_or_refused() {
     for _ in 0..30 {

@@ -71,8 +71,8 @@ fn sum(ks: impl Iterator<Item = isopach::Result<isopach::Slice>>) -> i64 {
     ks.map(|value| balance(&value.unwrap())).sum()
 }
 
-/// Each batch moves an amount from an account of one keyspace to one of the other: whoever sees half of a batch sees
-/// another sum.
+/// Each batch moves an amount from an account of one keyspace to one of the other: whoever sees half of a
+/// batch sees another sum.
 #[test]
 fn no_torn_batch_is_ever_seen_over_two_keyspaces() {
     let db = small(MemFs::new()).threads(3).open().unwrap();

@@ -97,9 +97,9 @@ fn a_crash_at_any_step_of_recovery_keeps_every_acknowledged_commit() {
     }
 }
 
-/// A compaction dropped what nobody saw any more, and stored what was visible then as the least that could still be
-/// read; the crash lost the last of the visible commits, and everything that was left lay below that: no read
-/// worked until the next write.
+/// A compaction dropped what nobody saw any more, and stored what was visible then as the least that could
+/// still be read; the crash lost the last of the visible commits, and everything that was left lay below
+/// that: no read worked until the next write.
 #[test]
 fn what_a_crash_leaves_can_be_read_though_commits_seen_by_a_compaction_are_lost() {
     let files = MemFs::new();

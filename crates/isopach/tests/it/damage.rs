@@ -1,4 +1,5 @@
-//! Bytes change on the disk: an error that names file and place, never a wrong value and never an empty database.
+//! Bytes change on the disk: an error that names file and place, never a wrong value and never an empty
+//! database.
 
 use isopach::{
     ErrorKind, Event, EventListener, Seqno, VerifyOptions, WriteState,
@@ -341,8 +342,8 @@ fn damage_is_found_again_after_reopening_and_goes_with_its_table() {
     assert!(db.health().damaged_tables.is_empty(), "its table has gone");
 }
 
-/// A table of numbers that no note reserved, as only a program other than ours leaves it: what was committed next got
-/// numbers that the tree took for flushed, which failed an assertion.
+/// A table of numbers that no note reserved, as only a program other than ours leaves it: what was committed
+/// next got numbers that the tree took for flushed, which failed an assertion.
 #[test]
 fn tables_of_numbers_that_were_never_given_out_are_corruption() {
     let files = MemFs::new();

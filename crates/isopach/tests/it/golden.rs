@@ -1,8 +1,8 @@
-//! Formats are stable: a database that an earlier build of this format version wrote is read in whole, and one of
-//! a later version is refused by name.
+//! Formats are stable: a database that an earlier build of this format version wrote is read in whole, and
+//! one of a later version is refused by name.
 //!
-//! `testdata/golden-<version>.hex` is the whole directory of a small database. It is made once for each version,
-//! by `ISOPACH_REWRITE=1` where it is missing, and never again.
+//! `testdata/golden-<version>.hex` is the whole directory of a small database. It is made once for each
+//! version, by `ISOPACH_REWRITE=1` where it is missing, and never again.
 
 use isopach::{
     Builder, Compression, Db, ErrorKind, FilterPolicy, VerifyOptions,

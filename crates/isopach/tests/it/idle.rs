@@ -1,6 +1,7 @@
 //! Many keyspaces, of which one is busy.
 //!
-//! `ISOPACH_KEYSPACES=1000 cargo test --release -p isopach --test it idle -- --nocapture` is the long version.
+//! `ISOPACH_KEYSPACES=1000 cargo test --release -p isopach --test it idle -- --nocapture` is the long
+//! version.
 
 use isopach::Db;
 use std::{env, time::Instant};
@@ -57,8 +58,8 @@ fn idle_keyspaces_keep_neither_the_log_nor_the_opening() {
     db.close().unwrap();
 }
 
-/// A database that was loaded by one process and flushed by the next kept the whole log: its last segment counted
-/// as the one that is written, though a log that goes on begins a new one.
+/// A database that was loaded by one process and flushed by the next kept the whole log: its last segment
+/// counted as the one that is written, though a log that goes on begins a new one.
 #[test]
 fn flushed_log_of_an_earlier_run_is_not_read_again() {
     let dir = TempDir::new();

@@ -1,7 +1,7 @@
 //! A writer is killed with SIGKILL again and again; what it had acknowledged is there, in whole batches.
 //!
-//! The ledger of acknowledgements is kept by the parent. The long version:
-//! `ISOPACH_KILLS=50 ISOPACH_KILL_RECORDS=2000000 cargo test --release -p isopach --test it kill -- --nocapture`
+//! The ledger of acknowledgements is kept by the parent. The long version: `ISOPACH_KILLS=50
+//! ISOPACH_KILL_RECORDS=2000000 cargo test --release -p isopach --test it kill -- --nocapture`
 
 use isopach::{Db, Event, EventListener, Keyspace};
 use std::{

@@ -1,4 +1,5 @@
-//! Random operations on a database and on the oracle: every answer must be the same, under every set of options.
+//! Random operations on a database and on the oracle: every answer must be the same, under every set of
+//! options.
 
 mod option_set;
 mod scans;

@@ -1,5 +1,5 @@
-//! One writer: whoever comes second is told that the database is open, by whatever path and from whatever process
-//! it comes; and when the writer is gone, however it went, the next one gets in at once.
+//! One writer: whoever comes second is told that the database is open, by whatever path and from whatever
+//! process it comes; and when the writer is gone, however it went, the next one gets in at once.
 
 use isopach::{Db, ErrorKind};
 use std::{

@@ -154,7 +154,8 @@ fn a_failed_sync_of_a_table_fails_its_job_and_nothing_else() {
     });
 }
 
-/// Writers who share a sync that fails all hear of it, and none who comes later is told that his write is durable.
+/// Writers who share a sync that fails all hear of it, and none who comes later is told that his write is
+/// durable.
 #[test]
 fn of_a_sync_that_fails_all_who_wait_get_the_error_and_nobody_later_is_acknowledged() {
     for skip in 0..6 {
@@ -220,7 +221,8 @@ fn once_the_manifest_has_poisoned_no_sync_of_the_log_is_acknowledged() {
     assert_eq!(ks.compact_range(..).unwrap_err().kind(), ErrorKind::Poisoned);
 }
 
-/// A drop whose edit found no room was refused to its caller, yet the name could not be used again until reopening.
+/// A drop whose edit found no room was refused to its caller, yet the name could not be used again until
+/// reopening.
 #[test]
 fn a_keyspace_whose_drop_failed_half_way_can_be_dropped_and_made_again() {
     let fs = FaultFs::new(Arc::new(MemFs::new()));

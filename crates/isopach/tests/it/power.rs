@@ -93,8 +93,9 @@ fn every_step_of_a_creation_can_be_the_last() {
     }
 }
 
-/// The process died between the birth of the database and the sync of its parent directory. Who found the database
-/// wrote to it, was told that the write is durable, and a power loss took all of it with the directory's name.
+/// The process died between the birth of the database and the sync of its parent directory. Who found the
+/// database wrote to it, was told that the write is durable, and a power loss took all of it with the
+/// directory's name.
 #[test]
 fn a_database_whose_creation_was_killed_is_durable_once_it_was_reopened() {
     for seed in seeds(1) {
@@ -123,8 +124,8 @@ fn what_was_found_in_the_log_is_durable_once_the_database_is_open() {
     }
 }
 
-/// The table of one keyspace is durable, the log that has the other half of the same batch is not: without a sync
-/// of the log before the table's edit, half of the batch would be left.
+/// The table of one keyspace is durable, the log that has the other half of the same batch is not: without a
+/// sync of the log before the table's edit, half of the batch would be left.
 #[test]
 fn two_keyspaces_one_flushed_the_unsynced_log_lost_no_half_batch() {
     for seed in 0..60 {
@@ -184,8 +185,8 @@ fn damage_below_what_was_synced_is_told_from_the_end_of_the_log() {
     assert!(report.found.iter().any(|finding| finding.file == name), "{report:?}");
 }
 
-/// A sync fails, the system forgets what it could not write, and later syncs report success (Rebello and others, "Can
-/// applications recover from fsync failures?", 2020).
+/// A sync fails, the system forgets what it could not write, and later syncs report success (Rebello and
+/// others, "Can applications recover from fsync failures?", 2020).
 #[test]
 fn a_sync_that_failed_and_lies_from_then_on_takes_nothing_that_was_acknowledged() {
     let mut fired = 0;
@@ -211,8 +212,8 @@ fn a_sync_that_failed_and_lies_from_then_on_takes_nothing_that_was_acknowledged(
     assert!(fired > 20, "{fired} syncs failed");
 }
 
-/// After the failed sync the process goes on as it should: it opens the database anew. What it is told to be durable
-/// then is so, though what the system forgot can still be read.
+/// After the failed sync the process goes on as it should: it opens the database anew. What it is told to be
+/// durable then is so, though what the system forgot can still be read.
 #[test]
 fn what_was_acknowledged_after_a_failed_sync_and_a_reopening_is_durable() {
     let mut reopened = 0;

@@ -1,4 +1,5 @@
-//! The disk is full: writes fail or wait a bounded time, reads go on, and everything comes back with the space.
+//! The disk is full: writes fail or wait a bounded time, reads go on, and everything comes back with the
+//! space.
 
 use isopach::{
     Db, ErrorKind, Event, EventListener, Keyspace, WriteState,

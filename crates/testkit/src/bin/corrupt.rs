@@ -1,9 +1,11 @@
 //! The corruption sweep for as long as one likes.
 //!
-//! `cargo run --release -p testkit --bin corrupt -- [--all] [--each N] [--seed S] [--threads N] [--write-every N]`
+//! `cargo run --release -p testkit --bin corrupt -- [--all] [--each N] [--seed S] [--threads N]
+//! [--write-every N]`
 //!
-//! `--all` tries every bit, every length and every pair; `--each N` at most N of each kind of damage to each file (200).
-//! Prints what came of them by kind of file and of damage, then violations, and ends with 1 if there are any.
+//! `--all` tries every bit, every length and every pair; `--each N` at most N of each kind of damage to each
+//! file (200). Prints what came of them by kind of file and of damage, then violations, and ends with 1 if
+//! there are any.
 
 use std::{env, process::ExitCode};
 use testkit::{

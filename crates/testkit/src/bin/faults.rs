@@ -1,7 +1,7 @@
 //! Explores what happens when calls fail: every fault at every call of a script, then pairs of faults.
 //!
-//! `faults [--pairs N] [--seed S]` runs all, with `--sample N` that many faults at each site; `faults --replay RULE...` runs one case that was printed. Ends with 1 if
-//! anything did not hold.
+//! `faults [--pairs N] [--seed S]` runs all, with `--sample N` only that many faults at each site; `faults
+//! --replay RULE` one case that was printed, a rule for each fault. Ends with 1 if anything did not hold.
 
 use isopach::env::{Rule, Rules};
 use std::{

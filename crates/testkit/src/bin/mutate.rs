@@ -1,5 +1,5 @@
-//! `cargo run --release -p testkit --bin mutate -- [--seed S] [--only NAME]`: mutes every sync and reverses every order,
-//! in turn, and fails if nobody notices. With a name that sync or order alone.
+//! `cargo run --release -p testkit --bin mutate -- [--seed S] [--only NAME]`: mutes every sync and reverses
+//! every order, in turn, and fails if nobody notices. With a name that sync or order alone.
 
 use std::{env, panic, process::ExitCode, time::Instant};
 use testkit::mutate::{Caught, EDGES, SITES, check_without_mutation, mute, reverse};

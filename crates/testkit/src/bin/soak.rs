@@ -1,8 +1,8 @@
-//! `cargo run --release -p testkit --bin soak -- [--minutes N | --rounds N] [--seed S]`: crashes databases at every step
-//! of random work, round after round, until the time is over or a promise is broken.
+//! `cargo run --release -p testkit --bin soak -- [--minutes N | --rounds N] [--seed S]`: crashes databases at
+//! every step of random work, round after round, until the time is over or a promise is broken.
 //!
-//! Each round has a seed of its own; a failure prints the command that repeats its round. The last line says how many
-//! crashes came in the middle of what; if one kind never did, that is a failure.
+//! Each round has a seed of its own; a failure prints the command that repeats its round. The last line says
+//! how many crashes came in the middle of what; if one kind never did, that is a failure.
 
 use isopach::env::CrashFs;
 use std::{

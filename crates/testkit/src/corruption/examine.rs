@@ -24,8 +24,8 @@ pub enum Outcome {
     Unused,
     /// All as if nothing had happened, but the check of the database tells of it.
     Verified,
-    /// All as if nothing had happened, and nobody can tell: the end of the manifest that was not known to be durable is
-    /// gone, and what it said follows from the log; or a file is that of a copy of this database.
+    /// All as if nothing had happened, and nobody can tell: the end of the manifest that was not known to be
+    /// durable is gone, and what it said follows from the log; or a file is that of a copy of this database.
     Equivalent,
     /// The log ends early, where its rule allows it.
     Prefix,

@@ -1,5 +1,5 @@
-//! What may become of a damaged log: the rule of its end (`docs/format.md` 3.1), applied to what is known of the sound
-//! one. Knows which bytes were changed, which no program that opens the database does.
+//! What may become of a damaged log: the rule of its end (`docs/format.md` 3.1), applied to what is known of
+//! the sound one. Knows which bytes were changed, which no program that opens the database does.
 
 use super::{
     image::Image,
@@ -54,8 +54,8 @@ impl Fate {
     }
 }
 
-/// Whether every byte that differs is one that nothing stands in: reserved space behind the end of a log or manifest,
-/// the lock, or a file that was no part of the database.
+/// Whether every byte that differs is one that nothing stands in: reserved space behind the end of a log or
+/// manifest, the lock, or a file that was no part of the database.
 pub(super) fn is_in_dead_bytes(subject: &Subject, damaged: &Image) -> bool {
     changed_files(subject, damaged).all(|(name, sound, found)| match (FileClass::of(name), sound, found) {
         (FileClass::Lock, ..) | (_, None, _) => true,
@@ -67,8 +67,8 @@ pub(super) fn is_in_dead_bytes(subject: &Subject, damaged: &Image) -> bool {
     })
 }
 
-/// Whether what differs may be so without anybody knowing: the manifest ends early, where the rule of its end allows
-/// it; or certificate or manifest are those of a copy of this database, whole.
+/// Whether what differs may be so without anybody knowing: the manifest ends early, where the rule of its end
+/// allows it; or certificate or manifest are those of a copy of this database, whole.
 pub(super) fn is_legal(subject: &Subject, damaged: &Image) -> bool {
     changed_files(subject, damaged).all(|(name, sound, found)| {
         let (Some(sound), Some(found)) = (sound, found) else {

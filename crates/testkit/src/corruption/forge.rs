@@ -1,5 +1,5 @@
-//! Damage that no checksum shows: values are changed and checksums are made to fit, as a bug in the database would have
-//! it. The sweep must call it what it is.
+//! Damage that no checksum shows: values are changed and checksums are made to fit, as a bug in the database
+//! would have it. The sweep must call it what it is.
 
 use super::{
     image::Image,
@@ -9,8 +9,8 @@ use isopach::engine::codec::{
     BlockKind, Compression, FileHeader, Record, Salt, Section, decode_block, encode_block, encode_record,
 };
 
-/// Changes the last byte of the last value of the first data block of a table whose values are not compressed.
-/// Returns whether there is one.
+/// Changes the last byte of the last value of the first data block of a table whose values are not
+/// compressed. Returns whether there is one.
 pub fn forge_table(image: &mut Image, name: &str) -> bool {
     let bytes = image.edit(name);
     let header = FileHeader::decode(bytes.first_chunk().expect("a sound table")).expect("a sound table");

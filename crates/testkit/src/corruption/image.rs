@@ -3,8 +3,8 @@
 use isopach::env::{CreateOptions, Fs, MemFs, WriteOrigin};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Zeros that are kept of the space reserved behind the end of a log or manifest: enough to be damaged, and an image
-/// stays small.
+/// Zeros that are kept of the space reserved behind the end of a log or manifest: enough to be damaged, and
+/// an image stays small.
 const RESERVE_BYTES: usize = 256;
 
 /// Directories of a database.

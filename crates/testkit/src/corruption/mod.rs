@@ -1,9 +1,10 @@
-//! The corruption sweep: a database is damaged in one way after another, and every answer that it then gives must be
-//! the right value or an error that names the place.
+//! The corruption sweep: a database is damaged in one way after another, and every answer that it then gives
+//! must be the right value or an error that names the place.
 //!
 //! `subject` makes the databases and knows what is in them; `damage` lists what can happen to their files;
-//! `examine` asks everything of a damaged one; [`sweep()`] does so for all, and counts. What may become of a log is in
-//! `fate`: the rule of its end, with knowledge that recovery does not have. The program `corrupt` sweeps for long.
+//! `examine` asks everything of a damaged one; [`sweep()`] does so for all, and counts. What may become of a
+//! log is in `fate`: the rule of its end, with knowledge that recovery does not have. The program `corrupt`
+//! sweeps for long.
 
 mod image;
 mod layout;

@@ -1,4 +1,5 @@
-//! The databases that are damaged: small, with every kind of file in them, and what is known of what they hold.
+//! The databases that are damaged: small, with every kind of file in them, and what is known of what they
+//! hold.
 
 use super::{
     image::Image,
@@ -31,7 +32,8 @@ pub struct Subject {
     pub name: &'static str,
     /// Its files.
     pub image: Image,
-    /// Files of other times and of other databases, with what they are: none of them may pass for a file of this one.
+    /// Files of other times and of other databases, with what they are: none of them may pass for a file of
+    /// this one.
     pub strangers: Vec<(&'static str, Image)>,
     /// What was committed.
     pub(super) oracle: Arc<Oracle>,
@@ -80,8 +82,8 @@ pub(super) fn builder(fs: impl Fs, seed: u64) -> Builder {
     crate::db::tiny(Db::builder("db").env(env)).threads(1)
 }
 
-/// The databases of a seed: one as a crash left it, one that was closed, a checkpoint, and a checkpoint that went on by
-/// itself.
+/// The databases of a seed: one as a crash left it, one that was closed, a checkpoint, and a checkpoint that
+/// went on by itself.
 pub fn subjects(seed: u64) -> Vec<Subject> {
     let ours = History::run(seed);
     let other = History::run(seed ^ 0x5EED);
@@ -126,7 +128,8 @@ impl History {
         life.end(&fs, [first, second, third], crashed, copy)
     }
 
-    /// What becomes of the checkpoint when it is opened and written to. Of two branches files have the same names.
+    /// What becomes of the checkpoint when it is opened and written to. Of two branches files have the same
+    /// names.
     fn branch(&self, seed: u64) -> History {
         let fs = self.copy.to_fs();
         let mut life = Life::resume(&fs, seed, self);

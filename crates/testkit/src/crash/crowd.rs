@@ -1,7 +1,7 @@
 //! Several writers at once: a crash leaves one prefix of the order in which their commits got their numbers.
 //!
-//! Each writer commits 1, 2, 3 ... and every commit is a batch over two keyspaces that says which it is. So what is
-//! left of a writer can be read off, and what is left of all must be a prefix by number.
+//! Each writer commits 1, 2, 3 ... and every commit is a batch over two keyspaces that says which it is. So
+//! what is left of a writer can be read off, and what is left of all must be a prefix by number.
 
 use super::{
     activity::UnderWay,
@@ -151,7 +151,8 @@ impl Books {
     }
 }
 
-/// Checks what a crash left: `promised` was known before it, `later` knows the numbers of commits that were under way.
+/// Checks what a crash left: `promised` was known before it, `later` knows the numbers of commits that were
+/// under way.
 fn check_crowd(image: &CrashFs, promised: &Book, later: &Books, crash: Crash) {
     let db = small(database(image)).open().expect("a database opens after any crash");
     let open = |name| db.get_keyspace(name).expect("a sound database").expect("it was made durable");

@@ -1,7 +1,7 @@
 //! Work that is cut at every step, and what is left checked.
 //!
-//! The files tell of each step before it is taken; at that instant images are made of what a crash would leave
-//! behind, and checked on another thread while the work goes on.
+//! The files tell of each step before it is taken; at that instant images are made of what a crash would
+//! leave behind, and checked on another thread while the work goes on.
 
 use super::{
     activity::{Activity, UnderWay},
@@ -101,8 +101,8 @@ impl fmt::Display for Explored {
     }
 }
 
-/// Does `work`, whose every step on `files` may be the last. What was done with the run before is not looked at.
-/// Its files are these, or lie over them.
+/// Does `work`, whose every step on `files` may be the last. What was done with the run before is not looked
+/// at. Its files are these, or lie over them.
 ///
 /// # Errors
 ///

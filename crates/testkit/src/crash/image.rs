@@ -116,8 +116,8 @@ pub struct Promised {
     pub floors: Floors,
 }
 
-/// Checks everything that a crash left behind: the database and the copies that were made of it. Returns where
-/// the prefix ends that survived.
+/// Checks everything that a crash left behind: the database and the copies that were made of it. Returns
+/// where the prefix ends that survived.
 ///
 /// # Panics
 ///
@@ -135,7 +135,8 @@ pub(super) fn database(files: &CrashFs) -> SubDir {
     SubDir::open(Arc::new(files.clone()), DATABASE).expect("there is a directory")
 }
 
-/// A copy that was finished is whole; one that was not is whole, refused, or nothing; one that failed is nothing.
+/// A copy that was finished is whole; one that was not is whole, refused, or nothing; one that failed is
+/// nothing.
 fn check_checkpoint(files: &CrashFs, ledger: &Ledger, copy: &Checkpoint, has_ended: bool) {
     let (name, is_finished) = (&copy.name, has_ended && !copy.has_failed);
     let Ok(place) = SubDir::open(Arc::new(files.clone()), name) else {

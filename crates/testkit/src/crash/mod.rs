@@ -1,7 +1,7 @@
 //! Databases that crash: what is done to them, what they promised, and what a crash left behind.
 //!
-//! [`explore`] is the whole of it: it runs [`Act`]s on files that tell of every step, makes images of what a crash
-//! before that step would leave, opens them, and compares with the [`Ledger`].
+//! [`explore`] is the whole of it: it runs [`Act`]s on files that tell of every step, makes images of what a
+//! crash before that step would leave, opens them, and compares with the [`Ledger`].
 
 mod activity;
 mod ledger;

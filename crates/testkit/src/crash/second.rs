@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// One step of recovery in so many is the last.
 const ONE_IN: usize = 4;
 
-/// Opens an image on files that may crash themselves, and checks what is left of some of its steps, both by the
-/// end of the process and by that of the power; then what a power loss leaves once a durable write was
+/// Opens an image on files that may crash themselves, and checks what is left of some of its steps, both by
+/// the end of the process and by that of the power; then what a power loss leaves once a durable write was
 /// acknowledged.
 ///
 /// # Panics

@@ -26,8 +26,8 @@ pub const ALPHABET: [Act; 11] = [
     Act::Reopen,
 ];
 
-/// A database with two keyspaces, which have tables of two levels, and writes in the log only. It is closed, and
-/// all of it is durable.
+/// A database with two keyspaces, which have tables of two levels, and writes in the log only. It is closed,
+/// and all of it is durable.
 #[derive(Clone, Debug)]
 pub struct Past {
     files: CrashFs,

@@ -1,8 +1,9 @@
-//! What a database was told to do and what it said to that: which contents it may have now, and after a crash.
+//! What a database was told to do and what it said to that: which contents it may have now, and after a
+//! crash.
 //!
-//! A commit that was acknowledged is there; a prefix of them survives a power loss. One that failed is there only as
-//! the end of the log, while no later one was acknowledged. One whose sync failed, and a change of keyspaces that
-//! failed, may be there or not: nobody was promised either.
+//! A commit that was acknowledged is there; a prefix of them survives a power loss. One that failed is there
+//! only as the end of the log, while no later one was acknowledged. One whose sync failed, and a change of
+//! keyspaces that failed, may be there or not: nobody was promised either.
 
 use crate::{Contents, Entries};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,8 +36,8 @@ enum Fate {
     Failed,
 }
 
-/// Commits in order, with their fate. What is written to the keyspace [`Book::VOLATILE`] is in no log: of its entries it
-/// is known only that they were written.
+/// Commits in order, with their fate. What is written to the keyspace [`Book::VOLATILE`] is in no log: of its
+/// entries it is known only that they were written.
 #[derive(Clone, Default, Debug)]
 pub struct Book {
     commits: Vec<Commit>,

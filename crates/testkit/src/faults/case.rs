@@ -1,9 +1,9 @@
 //! One case: rules, the script under them, and everything that must hold then and afterwards.
 //!
-//! Every call returns; nothing panics; an error says what failed, where, and has the kind that fits; the state that
-//! `health()` tells is the one that the fault leads to; what was acknowledged is there, in the database that goes on,
-//! in a killed one and after a power loss; and when the fault is gone everything works again: by itself, or after
-//! reopening if writing was poisoned.
+//! Every call returns; nothing panics; an error says what failed, where, and has the kind that fits; the
+//! state that `health()` tells is the one that the fault leads to; what was acknowledged is there, in the
+//! database that goes on, in a killed one and after a power loss; and when the fault is gone everything works
+//! again: by itself, or after reopening if writing was poisoned.
 
 use super::{
     book::Book,
@@ -20,7 +20,8 @@ use isopach::{
 };
 use std::{fmt, path::Path, sync::Arc};
 
-/// What goes wrong. Its text, given to [`Explorer::replay`](super::Explorer::replay), makes the same go wrong.
+/// What goes wrong. Its text, given to [`Explorer::replay`](super::Explorer::replay), makes the same go
+/// wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Case(pub Rules);
 
@@ -120,8 +121,8 @@ fn is_own(fired: &Fired) -> bool {
     !fired.name.starts_with("copy")
 }
 
-/// Whether faults like these may poison: one of a sync of log, manifest or directory, or of the name of the manifest;
-/// or several, of which the second hits what makes up for the first.
+/// Whether faults like these may poison: one of a sync of log, manifest or directory, or of the name of the
+/// manifest; or several, of which the second hits what makes up for the first.
 fn may_poison(fired: &[Fired]) -> bool {
     let is_named_manifest = |name: &str| name.contains("MANIFEST") && !name.ends_with(".tmp");
     let is_grave = |fired: &Fired| match fired.call {

@@ -1,4 +1,5 @@
-//! The explorer: cases made of a clean run, run side by side, each with a limit of time; and what came of them.
+//! The explorer: cases made of a clean run, run side by side, each with a limit of time; and what came of
+//! them.
 
 use super::{
     book::Book,
@@ -231,8 +232,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on panics of threads of databases are noted. Cases run side by side: a panic is told of one that ended soon
-/// behind it.
+/// From now on panics of threads of databases are noted. Cases run side by side: a panic is told of one that
+/// ended soon behind it.
 fn note_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

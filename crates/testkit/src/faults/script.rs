@@ -1,5 +1,5 @@
-//! The script: everything that a database does, one step after the other, with its background work brought to an end
-//! behind each, so that calls come in the same order in every run.
+//! The script: everything that a database does, one step after the other, with its background work brought to
+//! an end behind each, so that calls come in the same order in every run.
 
 use super::book::{Book, Change};
 use crate::{
@@ -246,8 +246,9 @@ impl Run {
         }
     }
 
-    /// A directory whose sync failed and then lied tells the truth to the next opening: one that lied for good would
-    /// break the contract of the device. Files go on lying: recovery trusts none of an earlier run.
+    /// A directory whose sync failed and then lied tells the truth to the next opening: one that lied for
+    /// good would break the contract of the device. Files go on lying: recovery trusts none of an earlier
+    /// run.
     fn end_lies_of_directories(&mut self) {
         let lies = |fired: &Fired| fired.call == Call::SyncDir && fired.fault == Fault::FailThenLie;
         if self.fs.fired().iter().any(lies) {

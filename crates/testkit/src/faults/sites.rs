@@ -27,7 +27,8 @@ pub struct Pick {
     pub site: Site,
     /// How many of this call, of files that its pattern matches, came before it.
     nth: u64,
-    /// How many of these calls, of any file, came before it: of all that write, and of all that take a handle.
+    /// How many of these calls, of any file, came before it: of all that write, and of all that take a
+    /// handle.
     writes_before: u64,
     handles_before: u64,
     /// Bytes, of a write.

@@ -1,4 +1,5 @@
-//! Drives a target without libFuzzer: damaged copies of sound inputs, by a seed, within bounds of memory and time.
+//! Drives a target without libFuzzer: damaged copies of sound inputs, by a seed, within bounds of memory and
+//! time.
 
 use super::{Counted, Memory, Target, mutate::mutate};
 use crate::{
@@ -44,8 +45,8 @@ pub struct Driven {
 ///
 /// # Panics
 ///
-/// If the target panics, on whatever thread, or takes more memory than it may. The input is in a file that the message
-/// names. A case that hangs ends the process with such a message.
+/// If the target panics, on whatever thread, or takes more memory than it may. The input is in a file that
+/// the message names. A case that hangs ends the process with such a message.
 pub fn drive(target: &Target, seed: u64, budget: Budget) -> Driven {
     let seeds = (target.seeds)();
     assert!(!seeds.is_empty(), "target {} has sound inputs", target.name);

@@ -1,4 +1,5 @@
-//! Targets for what all files share: headers, frames, records, fields, compression; and for the text of fault rules.
+//! Targets for what all files share: headers, frames, records, fields, compression; and for the text of fault
+//! rules.
 
 use super::{place_of, repair, with_checksums};
 use isopach::{

@@ -1,8 +1,8 @@
 //! Targets for whole directories: files of any names and bytes, opened as a database.
 //!
-//! Wrong values cannot be told here. What can: opening ends, in a database or in an error; what opens can be read,
-//! checked, written to and closed without a panic; and what was written to it and acknowledged is there when it is
-//! opened again.
+//! Wrong values cannot be told here. What can: opening ends, in a database or in an error; what opens can be
+//! read, checked, written to and closed without a panic; and what was written to it and acknowledged is there
+//! when it is opened again.
 //!
 //! An image is files one behind the other:
 //!
@@ -196,7 +196,8 @@ fn exercise(files: &Files, image_bytes: usize) {
         let _ = db.flush();
         let _ = db.close();
     }
-    // As its own options say, and then within small bounds. Space that is reserved for the log is memory here.
+    // As its own options say, and then within small bounds. Space that is reserved for the log is memory
+    // here.
     if let Ok(db) = builder(&fs).max_wal_bytes(1 << 20).open() {
         let _ = db.close();
     }

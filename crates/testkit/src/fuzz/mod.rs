@@ -1,9 +1,9 @@
 //! Fuzz targets: hostile bytes for every decoder, for whole files and directories, and for operations.
 //!
-//! A target is a function of bytes that panics if something is wrong. Whatever the bytes are, it returns, in time and
-//! memory in proportion to them. `fuzz/` hands each to libFuzzer; [`drive`](drive()) hands it damaged copies of sound
-//! inputs in `cargo test`. Where checksums stand before a decoder, a target tries the bytes as they are and once
-//! more with the checksums made right ([`repair_file`]).
+//! A target is a function of bytes that panics if something is wrong. Whatever the bytes are, it returns, in
+//! time and memory in proportion to them. `fuzz/` hands each to libFuzzer; [`drive`](drive()) hands it
+//! damaged copies of sound inputs in `cargo test`. Where checksums stand before a decoder, a target tries the
+//! bytes as they are and once more with the checksums made right ([`repair_file`]).
 
 mod drive;
 mod framing;
@@ -63,7 +63,8 @@ const COPIES: Memory = Memory { per_byte: 16, constant: 64 << 10, counted: Count
 const FILES: Memory = Memory { per_byte: 16, constant: 1 << 20, counted: Counted::Thread };
 /// Where sections are decompressed: LZ4 makes at most 255 bytes out of one, and a copy of them is compared.
 const UNPACKED: Memory = Memory { per_byte: 16 + 3 * 255, constant: 1 << 20, counted: Counted::Thread };
-/// Of whole databases: beside the blocks that are decompressed, their memtables and caches within the options.
+/// Of whole databases: beside the blocks that are decompressed, their memtables and caches within the
+/// options.
 const DATABASES: Memory = Memory { per_byte: 16 + 3 * 255, constant: 16 << 20, counted: Counted::Process };
 
 macro_rules! targets {

@@ -1,5 +1,5 @@
-//! Changes to bytes that decoders have reason to fear: flipped bits, hostile lengths, cuts, splices, swaps, and offsets
-//! that lead back to themselves. The same choices make the same changes.
+//! Changes to bytes that decoders have reason to fear: flipped bits, hostile lengths, cuts, splices, swaps,
+//! and offsets that lead back to themselves. The same choices make the same changes.
 
 use crate::Rng;
 
@@ -44,8 +44,8 @@ fn change(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// Somewhere; half of the time where a field of eight bytes may begin, and now and then near an end, where headers and
-/// footers are.
+/// Somewhere; half of the time where a field of eight bytes may begin, and now and then near an end, where
+/// headers and footers are.
 fn place(rng: &mut Rng, len: usize) -> usize {
     let at = match rng.below(4) {
         0 => rng.below(len.min(96)),

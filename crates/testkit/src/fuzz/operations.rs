@@ -1,7 +1,9 @@
-//! Target of operations: bytes say what is done to a database, and every answer is compared with the oracle's.
+//! Target of operations: bytes say what is done to a database, and every answer is compared with the
+//! oracle's.
 //!
-//! Keys have up to four letters out of four, so that operations meet. The database lies on files that can lose power;
-//! what survives a crash is one prefix of the commits, at least what was promised, and the run goes on with it.
+//! Keys have up to four letters out of four, so that operations meet. The database lies on files that can
+//! lose power; what survives a crash is one prefix of the commits, at least what was promised, and the run
+//! goes on with it.
 
 use crate::{
     Entries, Op, Oracle, SpaceId,

@@ -1,7 +1,8 @@
-//! Makes checksums right again, so that hostile bytes reach the decoders behind them. Layouts: `docs/format.md`.
+//! Makes checksums right again, so that hostile bytes reach the decoders behind them. Layouts:
+//! `docs/format.md`.
 //!
-//! Follows lengths and counts as far as they lead through the bytes, and leaves everything but checksums as it is: a
-//! hostile length stays one, in a header that passes its check.
+//! Follows lengths and counts as far as they lead through the bytes, and leaves everything but checksums as
+//! it is: a hostile length stays one, in a header that passes its check.
 
 use isopach::engine::codec::{Checksum, HEADER_BYTES, RECORD_HEADER_BYTES, Salt, digest, record_bytes};
 use isopach::engine::types::Uuid;
@@ -38,8 +39,8 @@ pub(super) fn salt_of(file: &[u8]) -> Option<Salt> {
     Some(Salt::of(Uuid(header[8..24].try_into().expect("16 bytes"))))
 }
 
-/// Of records, one behind the other from `at` on (section 3). A payload that would end behind the file gets a header
-/// that passes its check, and is the last.
+/// Of records, one behind the other from `at` on (section 3). A payload that would end behind the file gets a
+/// header that passes its check, and is the last.
 pub(super) fn records(file: &mut [u8], salt: Salt, mut at: usize) {
     while let Some(header) = file.get(at..at + RECORD_HEADER_BYTES) {
         let payload_bytes = u32::from_le_bytes(header[..4].try_into().expect("four bytes"));
@@ -81,8 +82,8 @@ fn table(file: &mut [u8], salt: Salt) {
     checksum.copy_from_slice(&Checksum::of(covered, salt, footer_at as u64).0.to_le_bytes());
 }
 
-/// Of the block frame that `bytes` begin with, which lies at `offset` of its file (section 2). Returns how long it is,
-/// if it ends within the bytes; the checksums of a longer one are of what is there.
+/// Of the block frame that `bytes` begin with, which lies at `offset` of its file (section 2). Returns how
+/// long it is, if it ends within the bytes; the checksums of a longer one are of what is there.
 pub(super) fn frame(bytes: &mut [u8], salt: Salt, offset: u64) -> Option<usize> {
     let header = bytes.get(..BLOCK_HEADER_BYTES)?;
     let sections = usize::from(header[5]);

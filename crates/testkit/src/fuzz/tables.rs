@@ -35,8 +35,8 @@ pub(super) fn table_footer(data: &[u8]) {
     with_checksums(data, bind, fuzz::footer);
 }
 
-/// A whole table: opened, every entry read both ways, looked for, and checked. What the manifest says of it is read out
-/// of the table itself.
+/// A whole table: opened, every entry read both ways, looked for, and checked. What the manifest says of it
+/// is read out of the table itself.
 pub(super) fn table_file(data: &[u8]) {
     with_checksums(data, repair::file, |data| {
         let id = TableId(1);

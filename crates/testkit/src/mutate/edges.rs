@@ -1,5 +1,5 @@
-//! Orders that the documents promise: this is durable before that is done. Each is reversed: an image keeps what was
-//! done later and loses what should have been durable before it.
+//! Orders that the documents promise: this is durable before that is done. Each is reversed: an image keeps
+//! what was done later and loses what should have been durable before it.
 
 use super::{
     Scenario::{self, *},
@@ -144,8 +144,8 @@ fn syncs(step: Step<'_>, site: &str) -> bool {
     step.site().is_some_and(|found| found.0 == site)
 }
 
-/// Runs a scenario in which the earlier of an edge is not durable, and looks at images that lack it and have the
-/// later. Returns what breaks.
+/// Runs a scenario in which the earlier of an edge is not durable, and looks at images that lack it and have
+/// the later. Returns what breaks.
 pub(super) fn reverse_once(edge: &Edge, scenario: Scenario, seed: u64) -> Option<Violation> {
     let Stage { files, faults, mut run } = scenario.begin(Some(SyncSite(edge.earlier)), seed);
     let checker = Checker::start();

@@ -1,9 +1,9 @@
 //! Proof that the crash tests can fail: each sync is muted, and each order of two writes reversed, in turn; a
 //! promise must break every time.
 //!
-//! A mutation is of the *files*, not of the program: [`CrashFs::mute`](isopach::env::CrashFs::mute) makes the syncs of one place in the code
-//! succeed without an effect. What the program then promises is not so, and [`explore`](crate::crash::explore)'s
-//! checks have to see it.
+//! A mutation is of the *files*, not of the program: [`CrashFs::mute`](isopach::env::CrashFs::mute) makes the
+//! syncs of one place in the code succeed without an effect. What the program then promises is not so, and
+//! [`explore`](crate::crash::explore)'s checks have to see it.
 
 mod edges;
 mod scenarios;

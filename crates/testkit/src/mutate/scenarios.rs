@@ -114,7 +114,8 @@ impl Scenario {
     }
 }
 
-/// What a process leaves that died: what it last acknowledged as durable is not known to be so from any record.
+/// What a process leaves that died: what it last acknowledged as durable is not known to be so from any
+/// record.
 fn killed(seed: u64) -> (CrashFs, Ledger) {
     let (files, ledger) = (CrashFs::new(), Ledger::default());
     let mut run = Run::new(&files, &ledger, Pace::Free, Rng::new(seed));

@@ -1,5 +1,5 @@
-//! The corruption sweep as far as it fits into every run of the tests: a program of its own, because its allocator
-//! counts. `cargo run --release -p testkit --bin corrupt` is the long version.
+//! The corruption sweep as far as it fits into every run of the tests: a program of its own, because its
+//! allocator counts. `cargo run --release -p testkit --bin corrupt` is the long version.
 
 use testkit::{
     allocations::Counting,
@@ -71,7 +71,8 @@ fn a_value_that_was_forged_with_its_checksums_is_called_wrong() {
 
                 let examined = examine(&subject, &image, Passes::Read);
 
-                // A value that a newer one hides is not wrong; what the whole file should be is known all the same.
+                // A value that a newer one hides is not wrong; what the whole file should be is known all the
+                // same.
                 match examined {
                     Err(why) => {
                         forged += usize::from(why.contains(" is Some(") || why.contains("and it opens"))

@@ -1,11 +1,12 @@
-//! The part of the fault explorer that runs with all tests; `cargo run --release -p testkit --bin faults` runs all.
+//! The part of the fault explorer that runs with all tests; `cargo run --release -p testkit --bin faults`
+//! runs all.
 
 use std::collections::BTreeSet;
 use testkit::faults::{Explorer, Outcome};
 use testkit::seeds;
 
-/// Every place where the script makes a call has one fault or more, of any kind that suits it; then pairs. Which, the
-/// seed decides.
+/// Every place where the script makes a call has one fault or more, of any kind that suits it; then pairs.
+/// Which, the seed decides.
 #[test]
 fn a_call_that_fails_anywhere_gives_an_error_with_its_place_and_loses_nothing() {
     let explorer = Explorer::new();

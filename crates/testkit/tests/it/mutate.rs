@@ -1,5 +1,5 @@
-//! Every sync is needed, and every order: without it the crash tests find a broken promise. `cargo run --release -p
-//! testkit --bin mutate` does the same and tells what it found.
+//! Every sync is needed, and every order: without it the crash tests find a broken promise. `cargo run
+//! --release -p testkit --bin mutate` does the same and tells what it found.
 
 use std::{collections::BTreeSet, fs};
 use testkit::{

@@ -186,8 +186,8 @@ impl Cursor for VecCursor {
     }
 }
 
-/// The same table twice in one tree, as a manifest that was never written by us may have it: the table that the merge
-/// was written to failed an assertion.
+/// The same table twice in one tree, as a manifest that was never written by us may have it: the table that
+/// the merge was written to failed an assertion.
 #[test]
 fn a_version_that_comes_twice_ends_the_stream() {
     let twice = || entry("k", 5, ValueKind::Put, "v");

@@ -12,8 +12,8 @@ use heads::HEAD_BYTES;
 
 /// A decoded data block. An entry is named by its place, from 0.
 ///
-/// Every offset, kind and number in it was checked, so that no accessor can leave the block; and so was the order of
-/// its entries, which searches, merges and the writer of the next table rely on to end.
+/// Every offset, kind and number in it was checked, so that no accessor can leave the block; and so was the
+/// order of its entries, which searches, merges and the writer of the next table rely on to end.
 pub struct DataBlock {
     /// The key section.
     keys: Vec<u8>,

@@ -155,8 +155,8 @@ fn hostile_sections_are_refused_or_harmless() {
     assert!(!read_all(vec![], vec![]));
 }
 
-/// Blocks were taken in whatever order their entries were: a scan over one could go round for ever, and the merge of one
-/// failed an assertion of the table that it was written to.
+/// Blocks were taken in whatever order their entries were: a scan over one could go round for ever, and the
+/// merge of one failed an assertion of the table that it was written to.
 #[test]
 fn entries_out_of_order_are_no_block() {
     let put = |key, number| (key, number, ValueKind::Put, &b""[..]);

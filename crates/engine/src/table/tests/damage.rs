@@ -347,8 +347,8 @@ fn a_hostile_index_is_refused_or_harmless() {
     assert!(refused > 5_000, "{refused} were refused");
 }
 
-/// The manifest says in which order the tables of a run are. Entries outside of what it says came out of order with those
-/// of the next table, and a merge of both failed an assertion.
+/// The manifest says in which order the tables of a run are. Entries outside of what it says came out of
+/// order with those of the next table, and a merge of both failed an assertion.
 #[test]
 fn entries_outside_of_their_separators_are_refused() {
     let fs = memory();

@@ -112,7 +112,8 @@ fn a_link_is_durable_with_its_directory_and_its_content_with_the_file() {
     assert_eq!(contents(&fs, "copy/a"), [Some(b"2".into())].into(), "its first name is not needed");
 }
 
-/// A clone shares blocks with its source and nothing else: not even what of the source is durable is durable of it.
+/// A clone shares blocks with its source and nothing else: not even what of the source is durable is durable
+/// of it.
 #[test]
 fn a_clone_is_a_file_of_its_own_whose_content_is_durable_with_its_own_sync() {
     let fs = CrashFs::new();

@@ -1,5 +1,5 @@
-//! What [`OsFs`] adds to the contract: paths, permissions, links, the ledger. The contract itself is tested by
-//! `testkit::fs_conformance`.
+//! What [`OsFs`] adds to the contract: paths, permissions, links, the ledger. The contract itself is tested
+//! by `testkit::fs_conformance`.
 
 use super::*;
 use crate::{error::IoError, file::SyncMode, os::calls::interruptions};
@@ -176,8 +176,8 @@ fn a_name_too_long_for_the_system_is_an_invalid_name() {
     assert_eq!(kind_of(files.create(&"x".repeat(5_000), &LOG)), Some(IoErrorKind::InvalidName));
 }
 
-/// Runs `call` again and again, on an empty directory each time, with each of its system calls interrupted once.
-/// Returns how many there are.
+/// Runs `call` again and again, on an empty directory each time, with each of its system calls interrupted
+/// once. Returns how many there are.
 fn interrupt_each_system_call<T>(
     prepare: impl Fn(&OsFs),
     call: impl Fn(&OsFs) -> IoResult<T>,

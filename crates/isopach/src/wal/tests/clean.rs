@@ -144,7 +144,8 @@ fn after_a_clean_end_the_log_goes_on_in_a_new_segment_that_begins_with_the_first
     assert_eq!(bench.killed().replayed(), (1..12).collect::<Vec<_>>());
 }
 
-/// A note with such an end failed an assertion: it was taken for granted that none names a place before the records.
+/// A note with such an end failed an assertion: it was taken for granted that none names a place before the
+/// records.
 #[test]
 fn a_clean_end_where_no_log_ends_is_corruption() {
     for offset in [0, 64, 112, 128, 1712, 1728] {

@@ -1,4 +1,5 @@
-//! Scans against a sorted list: both ends, seeks of both ends, and scans that are held while the database goes on.
+//! Scans against a sorted list: both ends, seeks of both ends, and scans that are held while the database
+//! goes on.
 
 use isopach::{Iter, Readable, Slice};
 use std::ops::Bound;

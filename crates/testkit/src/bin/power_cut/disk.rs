@@ -1,8 +1,8 @@
 //! A disk that can lose power: an image of a file system on another one that can clone files.
 //!
-//! A clone of the image while it is in use holds what the file system has given to its device, all of it and nothing
-//! later: what a cut at that moment leaves. The other way to cut is to have the file system go down without writing
-//! its journal. Both need root.
+//! A clone of the image while it is in use holds what the file system has given to its device, all of it and
+//! nothing later: what a cut at that moment leaves. The other way to cut is to have the file system go down
+//! without writing its journal. Both need root.
 
 use std::{
     ffi::OsStr,
@@ -39,8 +39,8 @@ impl Kind {
 pub(crate) enum Cut {
     /// The image is cloned while it is in use.
     Clone,
-    /// The file system goes down without writing its journal. An fsync that returns meanwhile may be lost all the
-    /// same; what returned before may not.
+    /// The file system goes down without writing its journal. An fsync that returns meanwhile may be lost all
+    /// the same; what returned before may not.
     Shutdown,
 }
 

@@ -1,7 +1,8 @@
 //! What the writers write, and what must be there after some of it. Pure; no file.
 //!
-//! An operation follows from the seed, its writer and its number. Each puts the number of operations so far under
-//! one key of both keyspaces, so that the state itself says how many of a writer's operations are in it.
+//! An operation follows from the seed, its writer and its number. Each puts the number of operations so far
+//! under one key of both keyspaces, so that the state itself says how many of a writer's operations are in
+//! it.
 
 use std::collections::BTreeMap;
 use testkit::Rng;
@@ -98,8 +99,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// How many operations it says are in it, apart from changes of keyspaces behind the last write. The shared
-    /// keyspaces must say the same.
+    /// How many operations it says are in it, apart from changes of keyspaces behind the last write. The
+    /// shared keyspaces must say the same.
     fn counted(&self) -> Result<u64, String> {
         let counts: Vec<u64> = (0..SHARED.len())
             .map(|space| self.entries.get(&(space, COUNT)).map_or(0, |number| number + 1))

@@ -154,8 +154,8 @@ impl Ledger {
         Ok(survived)
     }
 
-    /// Checks a finished checkpoint: it holds the commits up to `seqno` and no other. The models are those from
-    /// before the life.
+    /// Checks a finished checkpoint: it holds the commits up to `seqno` and no other. The models are those
+    /// from before the life.
     pub(crate) fn check_copy(
         &self,
         mut models: Vec<Model>,
@@ -168,8 +168,8 @@ impl Ledger {
         self.exactly(&models, "the checkpoint", |at| at <= seqno, |at| at > seqno)
     }
 
-    /// How many operations of a writer must be there: up to the last that was synced, and up to the last commit
-    /// that lies before any that was synced.
+    /// How many operations of a writer must be there: up to the last that was synced, and up to the last
+    /// commit that lies before any that was synced.
     fn durable(&self, writer: usize) -> u64 {
         let synced =
             |writer: usize, at: usize| match operation(self.seed, writer, self.from[writer] + at as u64) {

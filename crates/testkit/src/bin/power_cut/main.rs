@@ -4,13 +4,14 @@
 //! cargo run --release -p testkit --bin power_cut -- [--fs ext4|xfs] [--cuts N] [--seed S] [--dir DIR] [--lies]
 //! ```
 //!
-//! Each cut: a process writes to a database on the disk until at least [`LEAST`] writes are acknowledged, the power
-//! goes, the kernel mounts what is left, and the database there is checked against what was acknowledged before the
-//! cut; the next life goes on with it. Three of four cuts clone the image of the disk in use, the others have the
-//! file system go down without its journal. With `--lies` nothing is synced that is said to be: that must be noticed.
+//! Each cut: a process writes to a database on the disk until at least [`LEAST`] writes are acknowledged, the
+//! power goes, the kernel mounts what is left, and the database there is checked against what was
+//! acknowledged before the cut; the next life goes on with it. Three of four cuts clone the image of the disk
+//! in use, the others have the file system go down without its journal. With `--lies` nothing is synced that
+//! is said to be: that must be noticed.
 //!
-//! The last line of each file system says what was tried and lost. Ends with 0 if nothing was lost, 1 if something
-//! was, 77 if a file system could not be tried, which is said on a line that begins with `SKIPPED`.
+//! The last line of each file system says what was tried and lost. Ends with 0 if nothing was lost, 1 if
+//! something was, 77 if a file system could not be tried, which is said on a line that begins with `SKIPPED`.
 
 mod disk;
 mod history;

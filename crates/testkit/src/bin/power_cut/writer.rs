@@ -1,5 +1,5 @@
-//! The process whose machine loses power: writers, flushes, compactions and checkpoints on one database, until it
-//! is killed. It says on standard output what was acknowledged, and nothing before it was.
+//! The process whose machine loses power: writers, flushes, compactions and checkpoints on one database,
+//! until it is killed. It says on standard output what was acknowledged, and nothing before it was.
 
 use crate::history::{Change, Operation, SHARED, has_own, key_of, name_of, operation, value_of};
 use isopach::{
