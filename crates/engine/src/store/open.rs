@@ -90,9 +90,10 @@ fn create(
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let draw = uuid_source(&env);
     let fs = Arc::clone(&env.fs);
-    // Of a creation that was interrupted a manifest may be there: another database's, which nothing belongs
-    // to.
-    let number = next_number(survey.manifests.last().copied().unwrap_or(0))?;
+    // Of creations that were interrupted manifests may be there, whole or begun: of other databases, which
+    // nothing belongs to. The number is above theirs, so that all of them go.
+    let temporary = survey.temporaries.iter().map(|(number, _)| *number).max();
+    let number = next_number(survey.manifests.last().copied().max(temporary).unwrap_or(0))?;
     let manifest = Manifest::start(fs, registry.clone(), database, draw, number, Catalog::default())?;
     // Before the store exists: whoever finds it, after a crash here, takes its directory for durable.
     env.fs.sync_parent(SyncSite("create.parent")).map_err(io("its parent directory"))?;

@@ -125,6 +125,20 @@ fn a_manifest_without_anything_it_could_name_is_unborn() {
     open(&Faults::new(&files));
 }
 
+/// A creation was killed before its manifest's name was durable, the next one while it wrote a second manifest,
+/// and then power was lost: of the first there is nothing, of the second a temporary file.
+#[test]
+fn nothing_is_left_of_creations_that_were_interrupted() {
+    let files = MemFs::new();
+    write(&files, "MANIFEST-000002.tmp", b"of the second");
+    write(&files, "MANIFEST-000001", b"of the first, whose name came back");
+
+    let store = open(&Faults::new(&files));
+    store.files().run_deletions(u64::MAX);
+
+    assert_eq!(names(&files), ["IDENTITY", "LOCK", "MANIFEST-000003", "tables/", "wal/"]);
+}
+
 // ----- refusing -----
 
 #[test]
