@@ -24,6 +24,7 @@ extern crate alloc;
 extern crate std;
 
 mod error;
+pub mod memory;
 mod name;
 pub mod sync;
 

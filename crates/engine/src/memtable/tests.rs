@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::iter::simulated::{Version, with_seeds};
+use alloc::{collections::BTreeMap, vec::Vec};
 use core::cmp::Reverse;
 
 extern crate std;
@@ -95,7 +96,7 @@ fn memory_is_accounted_for() {
     assert_eq!(memtable.apply([]), 0);
     let bytes = memtable.apply([operation(1), operation(2)]);
 
-    assert_eq!(bytes, 2 * (ENTRY_OVERHEAD_BYTES + 10));
+    assert_eq!(bytes, 2 * (16 + 16), "a record has a head of 16 bytes, and its bytes are filled up to eight");
     assert_eq!(memtable.bytes(), bytes);
 }
 

@@ -50,6 +50,7 @@ mod condvar;
 mod lock;
 mod panics;
 mod point;
+mod relax;
 
 pub use cell::StateCell;
 #[cfg(feature = "std")]
@@ -60,6 +61,7 @@ pub use point::point;
 #[cfg(feature = "points")]
 pub use point::{PointGuard, set_point};
 pub use rank::Rank;
+pub use relax::relax;
 
 #[cfg(not(feature = "schedules"))]
 pub use core::sync::atomic;
