@@ -72,10 +72,10 @@ fn shuffled(count: usize, stream: u64) -> Vec<usize> {
     order
 }
 
-/// Entry `index` as an operation numbered by it.
-pub fn operation(index: usize) -> Operation {
-    let (key, value) = (Slice::from(&key(index)[..]), Slice::from(&value(index)[..]));
-    Operation { seqno: seqno(index), kind: ValueKind::Put, key, value }
+/// Applies entry `index` as an operation numbered by it.
+pub fn apply(memtable: &Memtable, index: usize) {
+    let (key, value) = (key(index), value(index));
+    memtable.apply([Operation { seqno: seqno(index), kind: ValueKind::Put, key: &key, value: &value }]);
 }
 
 /// The number of entry `index`.
@@ -95,7 +95,7 @@ pub fn batch(indexes: impl IntoIterator<Item = usize>) -> WriteBatch {
 /// A memtable of these entries, applied in this order.
 pub fn memtable(indexes: impl IntoIterator<Item = usize>) -> Arc<Memtable> {
     let memtable = Memtable::default();
-    memtable.apply(indexes.into_iter().map(operation));
+    indexes.into_iter().for_each(|index| apply(&memtable, index));
     Arc::new(memtable)
 }
 

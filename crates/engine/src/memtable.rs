@@ -16,16 +16,16 @@ use blink::{Blink, BlinkCursor};
 use isopach_env::sync::atomic::{AtomicU64, Ordering};
 
 /// One operation, numbered.
-#[derive(Clone, Debug)]
-pub struct Operation {
+#[derive(Clone, Copy, Debug)]
+pub struct Operation<'a> {
     /// Its number.
     pub seqno: Seqno,
     /// What it does.
     pub kind: ValueKind,
     /// To which key.
-    pub key: Slice,
+    pub key: &'a [u8],
     /// With which bytes.
-    pub value: Slice,
+    pub value: &'a [u8],
 }
 
 /// A memtable. Shared by threads.
@@ -52,10 +52,10 @@ impl Default for Memtable {
 impl Memtable {
     /// Adds operations, each with a number of its own. A reader may see some of them before the call returns.
     /// Returns the bytes they take.
-    pub fn apply(&self, operations: impl IntoIterator<Item = Operation>) -> u64 {
+    pub fn apply<'a>(&self, operations: impl IntoIterator<Item = Operation<'a>>) -> u64 {
         let (mut bytes, mut first, mut last) = (0, u64::MAX, 0);
         for Operation { seqno, kind, key, value } in operations {
-            bytes += self.operations.insert(InternalKey { key: &key, seqno }, kind, &value);
+            bytes += self.operations.insert(InternalKey { key, seqno }, kind, value);
             first = first.min(seqno.raw());
             last = last.max(seqno.raw());
         }

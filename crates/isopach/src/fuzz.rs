@@ -17,9 +17,8 @@ use isopach_engine::{
     key::ValueKind,
     memtable::Operation,
     tree::TreeOptions,
-    types::{Seqno, SharedBytes, TreeId},
+    types::{Seqno, TreeId},
 };
-use std::sync::Arc;
 
 /// The payload of a log record, behind a byte that says its kind.
 pub fn log_record(data: &[u8]) {
@@ -30,8 +29,7 @@ pub fn log_record(data: &[u8]) {
 pub fn log_segment(data: &[u8]) {
     wal::fuzz::segment(data, |record| match record.kind {
         RecordKind::Batch => {
-            let body = record.body.clone();
-            let _ = decode_operations(&record.payload, body, record.first_seqno, record.count, |_, _| {});
+            let _ = decode_operations(record.body(), record.first_seqno, record.count, |_, _| {});
         }
         RecordKind::Keyspace => keyspace_change(record.body()),
     });
@@ -45,25 +43,24 @@ pub fn batch(data: &[u8]) {
     let mut encoded = Operations::default();
     for (tree, operation) in &operations {
         match operation.kind {
-            ValueKind::Put => encoded.put(*tree, &operation.key, &operation.value),
-            _ => encoded.delete(*tree, &operation.key),
+            ValueKind::Put => encoded.put(*tree, operation.key, operation.value),
+            _ => encoded.delete(*tree, operation.key),
         }
     }
     let (bytes, encoded_count) = encoded.finish().expect("what was decoded is within its bounds");
     assert_eq!(encoded_count, u32::from(count));
     // Numbers may have been written longer than need be, so it is the meaning that is the same.
     let again = decode_batch(&bytes, encoded_count).expect("our own encoding");
-    let meaning = |(tree, operation): &(TreeId, Operation)| {
+    let meaning = |(tree, operation): &(TreeId, Operation<'_>)| {
         (*tree, operation.seqno, operation.kind, operation.key.to_vec(), operation.value.to_vec())
     };
     assert!(operations.iter().map(meaning).eq(again.iter().map(meaning)));
 }
 
-fn decode_batch(body: &[u8], count: u32) -> Option<Vec<(TreeId, Operation)>> {
-    let shared: SharedBytes = Arc::new(body.into());
+fn decode_batch(body: &[u8], count: u32) -> Option<Vec<(TreeId, Operation<'_>)>> {
     let mut operations = Vec::new();
     let each = |tree, operation| operations.push((tree, operation));
-    decode_operations(&shared, 0..body.len(), Seqno::ZERO, count, each).ok()?;
+    decode_operations(body, Seqno::ZERO, count, each).ok()?;
     Some(operations)
 }
 

@@ -2,12 +2,16 @@
 
 use super::Case;
 use crate::{
-    inputs::{key, memtable, operation, read_order, write_order},
+    inputs::{key, memtable, read_order, seqno, value, write_order},
     meter::Meter,
 };
 use isopach::{
     Seqno,
-    engine::{iter::Cursor, memtable::Memtable},
+    engine::{
+        iter::Cursor,
+        key::ValueKind,
+        memtable::{Memtable, Operation},
+    },
 };
 use std::hint::black_box;
 
@@ -27,13 +31,10 @@ pub const CASES: &[Case] = &[
 
 /// One operation at a time, as single writes do.
 fn insert(meter: &mut Meter, order: &[usize]) {
-    let prepare = || {
-        let operations: Vec<_> = order.iter().map(|&index| operation(index)).collect();
-        (Memtable::default(), operations)
-    };
-    meter.measure(order.len(), prepare, |(memtable, operations)| {
-        for operation in operations.drain(..) {
-            memtable.apply([operation]);
+    let entries: Vec<_> = order.iter().map(|&index| (seqno(index), key(index), value(index))).collect();
+    meter.measure(order.len(), Memtable::default, |memtable| {
+        for (seqno, key, value) in &entries {
+            memtable.apply([Operation { seqno: *seqno, kind: ValueKind::Put, key, value }]);
         }
     });
 }

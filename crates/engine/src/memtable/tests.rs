@@ -9,7 +9,6 @@ extern crate std;
 
 fn apply(memtable: &Memtable, version: &Version) {
     let Version { key, seqno, kind, value } = version;
-    let (key, value) = (Slice::from(&key[..]), Slice::from(&value[..]));
     memtable.apply([Operation { seqno: *seqno, kind: *kind, key, value }]);
 }
 
@@ -89,8 +88,8 @@ fn memory_is_accounted_for() {
     let operation = |seqno| Operation {
         seqno: Seqno::from_raw(seqno).unwrap(),
         kind: ValueKind::Put,
-        key: "key".into(),
-        value: "a value".into(),
+        key: b"key",
+        value: b"a value",
     };
 
     assert_eq!(memtable.apply([]), 0);

@@ -73,18 +73,17 @@ impl Tree {
             let seqno = first.checked_add(index as u64);
             let seqno = seqno
                 .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up"))?;
-            operations.push(Operation { seqno, kind: *kind, key: key.clone(), value: value.clone() });
+            operations.push(Operation { seqno, kind: *kind, key, value });
         }
-        self.apply_operations(operations)
+        self.apply_operations(&operations)
     }
 
-    /// As [`Tree::apply`], of operations that are numbered and within bounds. Slices are kept as they are, so
-    /// operations of one batch may share its bytes.
+    /// As [`Tree::apply`], of operations that are numbered and within bounds.
     ///
     /// # Errors
     ///
     /// `InvalidArgument` for numbers at or below a flushed boundary: nothing is applied.
-    pub fn apply_operations(&self, operations: Vec<Operation>) -> Result<Applied> {
+    pub fn apply_operations(&self, operations: &[Operation<'_>]) -> Result<Applied> {
         let _gate = self.0.gate.read();
         let state = self.0.state.load();
         let (Some(first), Some(last)) = (
@@ -99,15 +98,15 @@ impl Tree {
         };
         let target = state.memtable_for(first).ok_or_else(flushed)?;
         let bytes = if state.memtable_for(last).is_some_and(|other| alloc::sync::Arc::ptr_eq(other, target)) {
-            target.apply(operations)
+            target.apply(operations.iter().copied())
         } else {
             // A boundary lies between them: each goes to its own side.
-            let one = |operation: Operation| {
+            let one = |operation: &Operation<'_>| {
                 let memtable =
                     state.memtable_for(operation.seqno).expect("above the first, which is not flushed");
-                memtable.apply([operation])
+                memtable.apply([*operation])
             };
-            operations.into_iter().map(one).sum()
+            operations.iter().map(one).sum()
         };
         Ok(Applied { bytes, memtable_bytes: state.active.bytes() })
     }

@@ -99,16 +99,16 @@ impl<'a> Replay<'a> {
 
     /// Each operation goes to its tree, unless its tables hold it already.
     fn apply_batch(&mut self, record: &LogRecord) -> EngineResult<()> {
-        let mut operations: BTreeMap<TreeId, Vec<Operation>> = BTreeMap::new();
+        let mut operations: BTreeMap<TreeId, Vec<Operation<'_>>> = BTreeMap::new();
         let each = |id, operation| operations.entry(id).or_default().push(operation);
-        decode_operations(&record.payload, record.body.clone(), record.first_seqno, record.count, each)
+        decode_operations(record.body(), record.first_seqno, record.count, each)
             .map_err(|why| corrupt(record, why))?;
         for (id, mut operations) in operations {
             match self.trees.get(&id) {
                 Some(tree) => {
                     let replay_point = tree.replay_point();
                     operations.retain(|operation| operation.seqno > replay_point);
-                    self.unchecked_bytes += tree.apply_operations(operations)?.bytes;
+                    self.unchecked_bytes += tree.apply_operations(&operations)?.bytes;
                 }
                 None => match self.store.tree_by_id(id) {
                     // Of a tree that was dropped later, in an edit that is there already.

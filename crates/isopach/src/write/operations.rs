@@ -16,9 +16,8 @@ use isopach_engine::{
     codec::{Corruption, Reader},
     key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ValueKind},
     memtable::Operation,
-    types::{Seqno, SharedBytes, Slice, TreeId},
+    types::{Seqno, TreeId},
 };
-use std::ops::Range;
 
 /// Most bytes of an encoded batch: with the prefix of its record 2^32 - 1.
 pub(crate) const MAX_BATCH_BYTES: usize = u32::MAX as usize - ENTRY_PREFIX_BYTES;
@@ -116,21 +115,18 @@ fn check_bounds(
     Ok(())
 }
 
-/// Decodes `body`, which lies in `shared`: each operation with its tree and number. Keys and values share the
-/// bytes.
+/// Decodes `body`: each operation with its tree and number.
 ///
 /// # Errors
 ///
 /// The bytes are no batch, or not of `count` operations.
-pub(crate) fn decode_operations(
-    shared: &SharedBytes,
-    body: Range<usize>,
+pub(crate) fn decode_operations<'a>(
+    body: &'a [u8],
     first: Seqno,
     count: u32,
-    mut each: impl FnMut(TreeId, Operation),
+    mut each: impl FnMut(TreeId, Operation<'a>),
 ) -> std::result::Result<(), Corruption> {
-    let end = body.end;
-    let mut fields = Reader::new(&shared[body]);
+    let mut fields = Reader::new(body);
     for index in 0..u64::from(count) {
         let seqno = first.checked_add(index).ok_or(Corruption("a batch runs out of sequence numbers"))?;
         let kind = ValueKind::from_raw(fields.u8()?).ok_or(Corruption("unknown kind of operation"))?;
@@ -145,14 +141,12 @@ pub(crate) fn decode_operations(
         if key_bytes > MAX_KEY_BYTES as u64 {
             return Err(Corruption("a key exceeds its bound"));
         }
-        let mut window = |bytes: u64| {
+        let mut take = |bytes: u64| {
             let bytes =
                 usize::try_from(bytes).map_err(|_| Corruption("a length exceeds the address space"))?;
-            let start = end - fields.remaining();
-            fields.bytes(bytes)?;
-            Ok(Slice::window(shared, start, bytes))
+            fields.bytes(bytes)
         };
-        let (key, value) = (window(key_bytes)?, window(value_bytes)?);
+        let (key, value) = (take(key_bytes)?, take(value_bytes)?);
         each(TreeId(tree), Operation { seqno, kind, key, value });
     }
     fields.finish()
@@ -186,11 +180,10 @@ mod tests {
     /// The worked example of `docs/format.md` §6: change both or neither.
     const GOLDEN: [u8; 11] = [1, 7, 1, 2, b'k', b'v', b'w', 2, 0x80, 0x01, 0];
 
-    fn decode(bytes: &[u8], count: u32) -> std::result::Result<Vec<(TreeId, Operation)>, Corruption> {
-        let shared: SharedBytes = Arc::new(bytes.into());
+    fn decode(bytes: &[u8], count: u32) -> std::result::Result<Vec<(TreeId, Operation<'_>)>, Corruption> {
         let mut found = Vec::new();
         let first = Seqno::from_raw(10).unwrap();
-        decode_operations(&shared, 0..bytes.len(), first, count, |tree, operation| {
+        decode_operations(bytes, first, count, |tree, operation| {
             found.push((tree, operation))
         })?;
         Ok(found)
