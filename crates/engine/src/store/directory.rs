@@ -81,6 +81,22 @@ impl Survey {
         Ok(survey)
     }
 
+    /// The number of a manifest above all that are there, whole or begun: of several that were interrupted, and of
+    /// which a power loss took some names, none is the file that the next one makes.
+    ///
+    /// # Errors
+    ///
+    /// `Corruption`: there is no greater number.
+    pub(super) fn next_manifest(&self) -> Result<u32> {
+        let begun = self.temporaries.iter().map(|(number, _)| *number);
+        let greatest = begun.chain(self.manifests.iter().copied()).max().unwrap_or(0);
+        greatest.checked_add(1).ok_or_else(|| {
+            let message =
+                format!("a manifest, whole or begun, is numbered {greatest}, and there is no number above");
+            Error::new(ErrorKind::Corruption, message)
+        })
+    }
+
     /// What the directory is. Pure.
     ///
     /// # Errors

@@ -91,14 +91,13 @@ fn create(
     let draw = uuid_source(&env);
     let fs = Arc::clone(&env.fs);
     // Of creations that were interrupted manifests may be there, whole or begun: of other databases, which
-    // nothing belongs to. The number is above theirs, so that all of them go.
-    let temporary = survey.temporaries.iter().map(|(number, _)| *number).max();
-    let number = next_number(survey.manifests.last().copied().max(temporary).unwrap_or(0))?;
+    // nothing belongs to.
+    let number = survey.next_manifest()?;
     let manifest = Manifest::start(fs, registry.clone(), database, draw, number, Catalog::default())?;
     // Before the store exists: whoever finds it, after a crash here, takes its directory for durable.
     env.fs.sync_parent(SyncSite("create.parent")).map_err(io("its parent directory"))?;
     write_identity(&*env.fs, new_uuid(&*env.entropy)?, database)?;
-    discard_old_manifests(&registry, survey, number);
+    discard_old_manifests(&registry, survey);
     assemble(env, options, database, registry, Catalog::default(), Some(manifest), lock)
 }
 
@@ -117,25 +116,18 @@ fn open_to_write(
         env.fs.create_dir(directory).map_err(|error| Error::io(error, "create the directory", directory))?;
     }
     let registry = FileRegistry::new(Arc::clone(&env.fs));
-    let next = next_number(number)?;
+    let next = survey.next_manifest()?;
     let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));
     let manifest = Manifest::start(fs, registry.clone(), database, draw, next, catalog.clone())?;
-    discard_old_manifests(&registry, survey, next);
+    discard_old_manifests(&registry, survey);
     assemble(env, options, database, registry, catalog, Some(manifest), lock)
 }
 
-fn next_number(manifest: u32) -> Result<u32> {
-    manifest.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Corruption, "manifests are used up"))
-}
-
-/// Gives everything that `current` has replaced to the deleter. Temporary names of later manifests stay:
-/// those are written anew when it is their turn.
-fn discard_old_manifests(registry: &FileRegistry, survey: &Survey, current: u32) {
-    for &old in &survey.manifests {
-        registry.register(FileKind::Manifest, &manifest_name(old), 0, None).remove();
-    }
-    for (_, temporary) in survey.temporaries.iter().filter(|(number, _)| *number < current) {
-        registry.register(FileKind::Manifest, temporary, 0, None).remove();
+/// Gives everything that a new manifest has replaced to the deleter, and what remains of those that were begun.
+fn discard_old_manifests(registry: &FileRegistry, survey: &Survey) {
+    let names = survey.manifests.iter().map(|&number| manifest_name(number));
+    for name in names.chain(survey.temporaries.iter().map(|(_, name)| name.clone())) {
+        registry.register(FileKind::Manifest, &name, 0, None).remove();
     }
 }
 

@@ -139,6 +139,22 @@ fn nothing_is_left_of_creations_that_were_interrupted() {
     assert_eq!(names(&files), ["IDENTITY", "LOCK", "MANIFEST-000003", "tables/", "wal/"]);
 }
 
+/// The next manifest was in place, but its name not durable, when the process died; the next opening had begun one
+/// more, and then power was lost. The file it had begun stayed for good.
+#[test]
+fn nothing_is_left_of_openings_that_were_interrupted() {
+    let files = a_whole_store();
+    let current = names(&files).into_iter().find(|name| name.starts_with("MANIFEST-")).unwrap();
+    let number = manifest_number(&current).unwrap();
+    write(&files, &format!("{}.tmp", manifest_name(number + 2)), b"begun");
+
+    let store = open(&Faults::new(&files));
+    store.files().run_deletions(u64::MAX);
+
+    let left: Vec<String> = names(&files).into_iter().filter(|name| name.starts_with("MANIFEST-")).collect();
+    assert_eq!(left, [manifest_name(number + 3)]);
+}
+
 // ----- refusing -----
 
 #[test]
