@@ -59,7 +59,10 @@ impl Memtable {
             first = first.min(seqno.raw());
             last = last.max(seqno.raw());
         }
-        self.first_seqno.fetch_min(first, Ordering::Release);
+        // Most of the time the least number is there already, and is only read.
+        if first < self.first_seqno.load(Ordering::Relaxed) {
+            self.first_seqno.fetch_min(first, Ordering::Release);
+        }
         self.last_seqno.fetch_max(last, Ordering::Release);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         bytes

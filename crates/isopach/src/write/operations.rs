@@ -183,9 +183,7 @@ mod tests {
     fn decode(bytes: &[u8], count: u32) -> std::result::Result<Vec<(TreeId, Operation<'_>)>, Corruption> {
         let mut found = Vec::new();
         let first = Seqno::from_raw(10).unwrap();
-        decode_operations(bytes, first, count, |tree, operation| {
-            found.push((tree, operation))
-        })?;
+        decode_operations(bytes, first, count, |tree, operation| found.push((tree, operation)))?;
         Ok(found)
     }
 

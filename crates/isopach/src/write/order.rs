@@ -160,13 +160,13 @@ impl Order<'_> {
             Change::Batch => {
                 let first =
                     Seqno::from_raw(last.raw() + 1 - u64::from(request.count)).expect("below the last");
-                let mut per_tree: Vec<Vec<Operation<'_>>> = request.spaces.iter().map(|_| Vec::new()).collect();
+                let mut per_tree: Vec<Vec<Operation<'_>>> =
+                    request.spaces.iter().map(|_| Vec::new()).collect();
                 let place = |tree: TreeId, operation| {
                     let at = request.spaces.iter().position(|space| space.id == tree);
                     per_tree[at.expect("a batch names its keyspaces")].push(operation);
                 };
-                decode_operations(&request.body, first, request.count, place)
-                    .expect("our own encoding");
+                decode_operations(&request.body, first, request.count, place).expect("our own encoding");
                 for (space, operations) in request.spaces.iter().zip(per_tree) {
                     if request.durability == Durability::Volatile {
                         space.last_volatile.store(last.raw(), Ordering::Relaxed);

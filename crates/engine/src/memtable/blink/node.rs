@@ -242,13 +242,16 @@ impl<'a, const N: usize> NodeRef<'a, N> {
             Order::Equal => {}
         }
         let head = head_of(place.key, prefix_len);
-        let first = partition(len, |at| node.heads[at].load(Ordering::Relaxed) < head);
-        if first == len || node.heads[first].load(Ordering::Relaxed) != head {
+        let heads = &node.heads[..len];
+        let first = heads.partition_point(|other| other.load(Ordering::Relaxed) < head);
+        let rest = &heads[first..];
+        if rest.first().is_none_or(|other| other.load(Ordering::Relaxed) != head) {
             return first;
         }
-        let equal = partition(len - first, |at| node.heads[first + at].load(Ordering::Relaxed) == head);
-        first
-            + partition(equal, |at| self.record(first + at).is_some_and(|record| before.holds(record, place)))
+        let equal = rest.partition_point(|other| other.load(Ordering::Relaxed) == head);
+        let comes_before =
+            |record: &AtomicPtr<Record>| self.found(record).is_some_and(|record| before.holds(record, place));
+        first + node.records[first..first + equal].partition_point(comes_before)
     }
 
     /// Whether a key is less or greater than all that have the node's prefix, or has it.
@@ -271,17 +274,6 @@ impl Before {
             Before::LessOrEqual => record.place() <= place,
         }
     }
-}
-
-/// How many of the first `len` hold what those from some one on do not. No branch depends on what is found.
-fn partition(len: usize, holds: impl Fn(usize) -> bool) -> usize {
-    let (mut start, mut left) = (0, len);
-    while left > 1 {
-        let half = left / 2;
-        start += if holds(start + half - 1) { half } else { 0 };
-        left -= half;
-    }
-    start + usize::from(left == 1 && holds(start))
 }
 
 /// The first eight bytes of a key behind a prefix, zeros behind its end, as a number that is ordered as they are.
@@ -319,13 +311,20 @@ impl<'a, const N: usize> Taken<'a, N> {
             self.set_prefix(len, &own[..common_prefix_len(own, record.key()).min(prefix_len)]);
         }
         let prefix_len = node.prefix_len.load(Ordering::Relaxed) as usize;
-        for at in (rank..len).rev() {
-            self.copy(at, self.node, at + 1);
+        for pair in node.heads[rank..=len].windows(2).rev() {
+            pair[1].store(pair[0].load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        for pair in node.records[rank..=len].windows(2).rev() {
+            pair[1].store(pair[0].load(Ordering::Relaxed), Ordering::Release);
         }
         node.heads[rank].store(head_of(record.key(), prefix_len), Ordering::Relaxed);
         node.records[rank].store(record.as_ptr(), Ordering::Release);
         if let Some(child) = child {
-            self.node.inner().children[rank].store(child.as_ptr(), Ordering::Release);
+            let children = &self.node.inner().children;
+            for pair in children[rank..=len].windows(2).rev() {
+                pair[1].store(pair[0].load(Ordering::Relaxed), Ordering::Release);
+            }
+            children[rank].store(child.as_ptr(), Ordering::Release);
         }
         node.len.store(len as u32 + 1, Ordering::Relaxed);
         if len + 1 == N / 4 || len + 1 == N / 2 {
@@ -383,7 +382,7 @@ impl<'a, const N: usize> Taken<'a, N> {
         node.next.store(next.map_or(ptr::null_mut(), NodeRef::as_ptr), Ordering::Release);
     }
 
-    /// Copies a record, its head and the child behind it to another place, of this node or a new one.
+    /// Copies a record, its head and the child behind it to a new node.
     fn copy(&self, from: usize, target: NodeRef<'a, N>, to: usize) {
         let (source, copy) = (self.node.get(), target.get());
         copy.heads[to].store(source.heads[from].load(Ordering::Relaxed), Ordering::Relaxed);
