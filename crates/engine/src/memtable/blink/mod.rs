@@ -15,15 +15,16 @@
 //!
 //! # Order of memory
 //!
-//! - A record is written before its pointer is stored with `Release`; pointers are loaded with `Acquire`. So
-//!   whatever pointer a reader finds, the bytes behind it are there, whether or not the node's version proves to
-//!   be the same.
-//! - A node is initialised before a pointer to it is stored with `Release`.
-//! - A writer takes a node by making its version odd (`Acquire`), passes a `Release` fence and changes it; the
-//!   next even version is stored with `Release`. A reader loads an even version (`Acquire`), then whatever it
-//!   needs, passes an `Acquire` fence and loads the version again. If both are the same, nothing was changed in
-//!   between that it saw. Until then it follows no pointer to another node: who went too far right never comes
-//!   back.
+//! - A writer takes a node by making its version odd, passes a `Release` fence and changes it; the next even
+//!   version is stored with `Release`. A reader loads an even version (`Acquire`), then whatever it needs, passes
+//!   an `Acquire` fence and loads the version again. If both are the same, nothing was changed in between that it
+//!   saw, and all that it saw was there before the version. Until then it follows no pointer to another node: who
+//!   went too far right never comes back.
+//! - Records are looked at before that, to compare keys. So a record is written before its writer takes the node,
+//!   and thus before the fence; and pointers to records are loaded with `Acquire`.
+//! - The root is stored with `Release` and loaded with `Acquire`, as no version stands before it.
+//!
+//! The workspace `models` explores what follows from this, and plants bugs in it that must be found.
 
 #![allow(unsafe_code)]
 

@@ -131,8 +131,7 @@ impl<'a, const N: usize> NodeRef<'a, N> {
 
     /// # Safety
     ///
-    /// `node` was found with `Acquire` where [`NodeRef::as_ptr`] was stored with `Release`, and its arena lives
-    /// for `'a`.
+    /// `node` was initialised before what the caller has seen with `Acquire`, and its arena lives for `'a`.
     pub(super) unsafe fn from_ptr(node: NonNull<Node<N>>) -> NodeRef<'a, N> {
         NodeRef { node, arena: PhantomData }
     }
@@ -163,7 +162,7 @@ impl<'a, const N: usize> NodeRef<'a, N> {
         let mut turns = 0;
         loop {
             let version = self.get().version.load(Ordering::Acquire);
-            if version % 2 == 0 {
+            if version.is_multiple_of(2) {
                 return Version(version);
             }
             relax(&mut turns);
@@ -179,7 +178,7 @@ impl<'a, const N: usize> NodeRef<'a, N> {
     /// Takes the node, if it has this version still.
     pub(super) fn take(self, version: Version) -> Option<Taken<'a, N>> {
         let odd = version.0 + 1;
-        self.get().version.compare_exchange(version.0, odd, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        self.get().version.compare_exchange(version.0, odd, Ordering::Relaxed, Ordering::Relaxed).ok()?;
         fence(Ordering::Release);
         Some(Taken { node: self, version })
     }
@@ -201,7 +200,8 @@ impl<'a, const N: usize> NodeRef<'a, N> {
 
     fn found(self, place: &AtomicPtr<Record>) -> Option<RecordRef<'a>> {
         let record = NonNull::new(place.load(Ordering::Acquire));
-        // SAFETY: only records of the tree's arena are stored in its nodes, with `Release`.
+        // SAFETY: only records of the tree's arena are stored in its nodes, behind a `Release` fence that came
+        // behind the writing of the record.
         record.map(|record| unsafe { RecordRef::from_ptr(record) })
     }
 
@@ -217,8 +217,9 @@ impl<'a, const N: usize> NodeRef<'a, N> {
     }
 
     fn linked(self, place: &AtomicPtr<Node<N>>) -> Option<NodeRef<'a, N>> {
-        let node = NonNull::new(place.load(Ordering::Acquire));
-        // SAFETY: only nodes of the tree's arena are stored in its nodes, with `Release`.
+        let node = NonNull::new(place.load(Ordering::Relaxed));
+        // SAFETY: only nodes of the tree's arena are stored in its nodes, and it is followed only if the version
+        // proves to be the same, behind which it was initialised.
         node.map(|node| unsafe { NodeRef::from_ptr(node) })
     }
 
@@ -315,16 +316,16 @@ impl<'a, const N: usize> Taken<'a, N> {
             pair[1].store(pair[0].load(Ordering::Relaxed), Ordering::Relaxed);
         }
         for pair in node.records[rank..=len].windows(2).rev() {
-            pair[1].store(pair[0].load(Ordering::Relaxed), Ordering::Release);
+            pair[1].store(pair[0].load(Ordering::Relaxed), Ordering::Relaxed);
         }
         node.heads[rank].store(head_of(record.key(), prefix_len), Ordering::Relaxed);
-        node.records[rank].store(record.as_ptr(), Ordering::Release);
+        node.records[rank].store(record.as_ptr(), Ordering::Relaxed);
         if let Some(child) = child {
             let children = &self.node.inner().children;
             for pair in children[rank..=len].windows(2).rev() {
-                pair[1].store(pair[0].load(Ordering::Relaxed), Ordering::Release);
+                pair[1].store(pair[0].load(Ordering::Relaxed), Ordering::Relaxed);
             }
-            children[rank].store(child.as_ptr(), Ordering::Release);
+            children[rank].store(child.as_ptr(), Ordering::Relaxed);
         }
         node.len.store(len as u32 + 1, Ordering::Relaxed);
         if len + 1 == N / 4 || len + 1 == N / 2 {
@@ -378,18 +379,18 @@ impl<'a, const N: usize> Taken<'a, N> {
 
     fn link(&self, high: Option<RecordRef<'a>>, next: Option<NodeRef<'a, N>>) {
         let node = self.node.get();
-        node.high.store(high.map_or(ptr::null_mut(), RecordRef::as_ptr), Ordering::Release);
-        node.next.store(next.map_or(ptr::null_mut(), NodeRef::as_ptr), Ordering::Release);
+        node.high.store(high.map_or(ptr::null_mut(), RecordRef::as_ptr), Ordering::Relaxed);
+        node.next.store(next.map_or(ptr::null_mut(), NodeRef::as_ptr), Ordering::Relaxed);
     }
 
     /// Copies a record, its head and the child behind it to a new node.
     fn copy(&self, from: usize, target: NodeRef<'a, N>, to: usize) {
         let (source, copy) = (self.node.get(), target.get());
         copy.heads[to].store(source.heads[from].load(Ordering::Relaxed), Ordering::Relaxed);
-        copy.records[to].store(source.records[from].load(Ordering::Relaxed), Ordering::Release);
+        copy.records[to].store(source.records[from].load(Ordering::Relaxed), Ordering::Relaxed);
         if source.level > 0 {
             let child = self.node.inner().children[from].load(Ordering::Relaxed);
-            target.inner().children[to].store(child, Ordering::Release);
+            target.inner().children[to].store(child, Ordering::Relaxed);
         }
     }
 

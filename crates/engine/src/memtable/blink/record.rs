@@ -59,8 +59,7 @@ impl<'a> RecordRef<'a> {
 
     /// # Safety
     ///
-    /// `record` was found with `Acquire` where [`RecordRef::as_ptr`] was stored with `Release`, and its arena
-    /// lives for `'a`.
+    /// `record` was written before what the caller has seen with `Acquire`, and its arena lives for `'a`.
     pub(super) unsafe fn from_ptr(record: NonNull<Record>) -> RecordRef<'a> {
         RecordRef { record, arena: PhantomData }
     }

@@ -59,7 +59,7 @@ impl<const N: usize> Blink<N> {
 
     fn root(&self) -> NodeRef<'_, N> {
         let root = NonNull::new(self.root.load(Ordering::Acquire)).expect("a tree has a root");
-        // SAFETY: it was stored with `Release`, and its arena is this tree's.
+        // SAFETY: it was initialised before it was stored with `Release`, and its arena is this tree's.
         unsafe { NodeRef::from_ptr(root) }
     }
 
