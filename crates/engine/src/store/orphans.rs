@@ -4,11 +4,15 @@ use super::Store;
 use crate::{
     codec::{FileHeader, FileKind, HEADER_BYTES},
     error::{Error, Result},
+    key::common_prefix_len,
     table,
     types::{TableId, Uuid},
 };
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use isopach_env::OpenMode;
+
+/// What the headers of all tables of a store begin with: magic bytes, kind, checksum, version.
+const OWN_START_BYTES: usize = 8;
 
 impl Store {
     /// Gives table files that are surely this store's own, and that nothing names, to the deleter. For after
@@ -78,10 +82,12 @@ impl Store {
         {
             return Ok(header.kind == FileKind::Table && header.database == self.uuid());
         }
-        // Cut inside its header, or torn there: as far as it goes it has to begin as a table of ours.
+        // Cut inside its header, or torn there, with zeros behind: as far as it goes it has to begin as a table
+        // of ours.
         let ours =
             FileHeader { kind: FileKind::Table, file: Uuid::default(), database: self.uuid() }.encode();
-        let start = read.min(8);
-        Ok(bytes[..start] == ours[..start])
+        let start = &bytes[..read.min(OWN_START_BYTES)];
+        let same = common_prefix_len(start, &ours);
+        Ok(same == start.len() || bytes[same..read].iter().all(|&byte| byte == 0))
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     harness::{BROKEN, create, flush, fresh, open, put, seqno, shown, table_files, tables_of, try_flush},
 };
 use isopach_engine::{
-    codec::{FORMAT_VERSION, FileHeader, FileKind, TlvWriter, digest},
+    codec::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, TlvWriter, digest},
     env::{Fs, MemFs},
     error::{Error, ErrorKind},
     store::{Store, StoreOptions, VerifyOptions},
@@ -499,6 +499,24 @@ fn orphans_of_this_store_go_and_everything_else_stays() {
     assert_eq!(read(&files, "tables/notes.txt"), b"");
     assert_eq!(shown(&tree, 9), "a=1 b=2");
     assert_eq!(store.remove_orphans().unwrap(), 0);
+}
+
+/// A power loss may tear the first write of a table anywhere. One that left four bytes of the header once stayed for
+/// good.
+#[test]
+fn what_is_left_of_a_torn_header_goes_with_its_file() {
+    let files = a_whole_store();
+    let store = open(&Faults::new(&files));
+    let own = read(&files, &table_files(&files)[0]);
+    let before = table_files(&files);
+    for kept in 0..HEADER_BYTES {
+        let torn = [&own[..kept], &[0; 900]].concat();
+        write(&files, "tables/000100.table", &torn);
+        write(&files, "tables/000101.table", &own[..kept]);
+        assert_eq!(store.remove_orphans().unwrap(), 2, "{kept} bytes of the header are left");
+        store.files().run_deletions(u64::MAX);
+        assert_eq!(table_files(&files), before);
+    }
 }
 
 #[test]
