@@ -113,7 +113,9 @@ fn measure<M: Map>(entries: u64) -> [f64; 4] {
         thread::scope(|scope| {
             for half in 0..2 {
                 let map = &map;
-                scope.spawn(move || (half * entries / 2..(half + 1) * entries / 2).for_each(|n| map.insert(n)));
+                scope.spawn(move || {
+                    (half * entries / 2..(half + 1) * entries / 2).for_each(|n| map.insert(n))
+                });
             }
         });
     });

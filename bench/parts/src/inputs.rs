@@ -1,7 +1,7 @@
 //! Keys, values and tables that cases work on. The same in every run.
 
 use isopach::{
-    Compression, Seqno, Slice, Uuid,
+    Compression, Seqno, Uuid,
     engine::{
         cache::BlockCache,
         key::ValueKind,

@@ -154,7 +154,7 @@ fn write_and_read_at_once<const N: usize>(keys: u64) {
     let key = |writer: u64, n: u64| {
         let spread = (n * WRITERS + writer).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         // Every fifth shares its head with many others.
-        let head = if n % 5 == 0 { u64::from(b'x') << 56 } else { spread };
+        let head = if n.is_multiple_of(5) { u64::from(b'x') << 56 } else { spread };
         [head.to_be_bytes(), spread.to_be_bytes()].concat()
     };
     std::thread::scope(|scope| {
