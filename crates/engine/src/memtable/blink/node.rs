@@ -223,10 +223,10 @@ impl<'a, const N: usize> NodeRef<'a, N> {
         node.map(|node| unsafe { NodeRef::from_ptr(node) })
     }
 
-    /// Asks for the lines that a search reads first.
+    /// Asks for all lines that a search may read, so that those of pointers do not come behind those of heads.
     pub(super) fn prefetch(self) {
         #[cfg(all(target_arch = "x86_64", not(miri)))]
-        for line in (0..size_of::<[AtomicU64; N]>() + 64).step_by(64) {
+        for line in (0..size_of::<Node<N>>()).step_by(64) {
             use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
             // SAFETY: a hint, of addresses within the node.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(self.node.as_ptr().byte_add(line).cast()) };
