@@ -16,7 +16,10 @@ use crate::{
 };
 use alloc::sync::Arc;
 use blink::{Blink, BlinkCursor};
-use isopach_env::sync::atomic::{AtomicU64, Ordering};
+use isopach_env::sync::{
+    Striped,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// One operation, numbered.
 #[derive(Clone, Copy, Debug)]
@@ -37,17 +40,26 @@ pub type MemtableCursor = BlinkCursor;
 /// A memtable. Shared by threads.
 pub struct Memtable {
     operations: Arc<Blink>,
-    counters: Counters,
+    counters: Striped<Counters>,
 }
 
-/// What every writer changes: on lines of its own, beside nothing that readers load.
-#[repr(align(128))]
+/// What writers count, each group of threads for itself.
 struct Counters {
     /// Bytes of memory; read to decide on rotation. Pairs with nothing.
     bytes: AtomicU64,
     /// Least and greatest number applied; read after the writer published.
     first_seqno: AtomicU64,
     last_seqno: AtomicU64,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            bytes: AtomicU64::new(0),
+            first_seqno: AtomicU64::new(u64::MAX),
+            last_seqno: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Default for Memtable {
@@ -61,12 +73,7 @@ impl Memtable {
     /// An empty memtable, whose memory comes from the pool and goes back there once nobody has the memtable or a
     /// cursor over it.
     pub fn new(pool: &Arc<PagePool>) -> Memtable {
-        let counters = Counters {
-            bytes: AtomicU64::new(0),
-            first_seqno: AtomicU64::new(u64::MAX),
-            last_seqno: AtomicU64::new(0),
-        };
-        Memtable { operations: Arc::new(Blink::new(Arc::clone(pool))), counters }
+        Memtable { operations: Arc::new(Blink::new(Arc::clone(pool))), counters: Striped::default() }
     }
 
     /// Adds operations, each with a number of its own. A reader may see some of them before the call returns.
@@ -78,12 +85,13 @@ impl Memtable {
             first = first.min(seqno.raw());
             last = last.max(seqno.raw());
         }
+        let counters = self.counters.own();
         // Most of the time the least number is there already, and is only read.
-        if first < self.counters.first_seqno.load(Ordering::Relaxed) {
-            self.counters.first_seqno.fetch_min(first, Ordering::Release);
+        if first < counters.first_seqno.load(Ordering::Relaxed) {
+            counters.first_seqno.fetch_min(first, Ordering::Release);
         }
-        self.counters.last_seqno.fetch_max(last, Ordering::Release);
-        self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        counters.last_seqno.fetch_max(last, Ordering::Release);
+        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         bytes
     }
 
@@ -93,9 +101,9 @@ impl Memtable {
         Some((entry.seqno, entry.kind, entry.value.into()))
     }
 
-    /// Memory in use. What is prepared beyond it is less than a chunk of 2 MiB.
+    /// Memory in use. What is prepared beyond it is less than a page of 2 MiB and some slices of 32 KiB.
     pub fn bytes(&self) -> u64 {
-        self.counters.bytes.load(Ordering::Relaxed)
+        self.counters.all().map(|counters| counters.bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// Whether nothing was applied.
@@ -105,13 +113,14 @@ impl Memtable {
 
     /// Least number applied.
     pub fn first_seqno(&self) -> Option<Seqno> {
-        Seqno::from_raw(self.counters.first_seqno.load(Ordering::Acquire))
+        let numbers = self.counters.all().map(|counters| counters.first_seqno.load(Ordering::Acquire));
+        Seqno::from_raw(numbers.min()?)
     }
 
     /// Greatest number applied, `ZERO` if none.
     pub fn last_seqno(&self) -> Seqno {
-        Seqno::from_raw(self.counters.last_seqno.load(Ordering::Acquire))
-            .expect("numbers in a memtable are valid")
+        let numbers = self.counters.all().map(|counters| counters.last_seqno.load(Ordering::Acquire));
+        numbers.max().and_then(Seqno::from_raw).expect("numbers in a memtable are valid")
     }
 
     /// A cursor over the entries. Those applied while it moves may show or not; whoever reads at a published

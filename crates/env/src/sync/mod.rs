@@ -7,6 +7,7 @@
 //! | order of locks ([`Rank`])                 | asserted in debug builds        | not checked        |
 //! | `Condvar`                                 | present                         | absent             |
 //! | `thread`, `thread_local`, `Instant`       | those of `std`                  | absent             |
+//! | [`Striped`]                               | groups of threads               | one group          |
 //! | [`catch`]                                 | catches panics                  | a plain call       |
 //! | [`point()`]                               | calls hooks, feature `points`   | nothing            |
 //!
@@ -51,6 +52,7 @@ mod lock;
 mod panics;
 mod point;
 mod relax;
+mod striped;
 
 pub use cell::StateCell;
 #[cfg(feature = "std")]
@@ -62,6 +64,7 @@ pub use point::point;
 pub use point::{PointGuard, set_point};
 pub use rank::Rank;
 pub use relax::relax;
+pub use striped::Striped;
 
 #[cfg(not(feature = "schedules"))]
 pub use core::sync::atomic;

@@ -6,7 +6,7 @@
 
 use super::{
     super::atomics::{AtomicPtr, AtomicU32, AtomicU64, fence, relax},
-    arena::{ALIGN, Arena},
+    arena::Arena,
     record::{Record, RecordRef},
 };
 use crate::key::{InternalKey, common_prefix_len};
@@ -85,10 +85,9 @@ impl<const N: usize> Drop for Taken<'_, N> {
     }
 }
 
-/// What a node and its pieces take of an arena.
+/// Size of a node.
 fn node_bytes<const N: usize>(level: u32) -> usize {
-    let bytes = if level == 0 { size_of::<Node<N>>() } else { size_of::<Inner<N>>() };
-    Arena::taken_by(bytes + align_of::<Node<N>>() - ALIGN)
+    if level == 0 { size_of::<Node<N>>() } else { size_of::<Inner<N>>() }
 }
 
 impl<'a, const N: usize> NodeRef<'a, N> {
@@ -100,10 +99,7 @@ impl<'a, const N: usize> NodeRef<'a, N> {
     ) -> (NodeRef<'a, N>, usize) {
         debug_assert_eq!(level > 0, first.is_some(), "nodes above the lowest level have children");
         let bytes = node_bytes::<N>(level);
-        let piece = arena.allocate(bytes);
-        let offset = piece.align_offset(align_of::<Node<N>>());
-        // SAFETY: the piece is larger than the node by what aligning takes.
-        let node = unsafe { piece.add(offset) }.cast::<Node<N>>();
+        let node = arena.allocate_lines(bytes).cast::<Node<N>>();
         let content = Node {
             version: AtomicU64::new(0),
             len: AtomicU32::new(0),
@@ -115,7 +111,7 @@ impl<'a, const N: usize> NodeRef<'a, N> {
             heads: array::from_fn(|_| AtomicU64::new(0)),
             records: array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
         };
-        // SAFETY: the piece is as large as the node of its level, aligned for it, and nobody else's yet.
+        // SAFETY: the memory is as large as the node of its level, aligned to a line, and nobody else's yet.
         unsafe {
             match first {
                 None => node.write(content),
@@ -126,7 +122,7 @@ impl<'a, const N: usize> NodeRef<'a, N> {
                 }),
             }
         }
-        (NodeRef { node, arena: PhantomData }, bytes)
+        (NodeRef { node, arena: PhantomData }, Arena::taken_by_lines(bytes))
     }
 
     /// # Safety
