@@ -85,9 +85,10 @@ fn exports_of(lib: &str) -> Vec<(String, String)> {
 }
 
 /// The files that hold unsafe code; ARCHITECTURE.md says why.
-const UNSAFE: [&str; 8] = [
+const UNSAFE: [&str; 9] = [
     "engine/src/memtable/blink/arena.rs",
     "engine/src/memtable/blink/cursor.rs",
+    "engine/src/memtable/blink/mod.rs",
     "engine/src/memtable/blink/node.rs",
     "engine/src/memtable/blink/record.rs",
     "engine/src/memtable/blink/tree.rs",

@@ -7,6 +7,7 @@
 use super::{
     super::atomics::{AtomicPtr, AtomicU32, AtomicU64, fence, relax},
     arena::Arena,
+    prefetch,
     record::{Record, RecordRef},
 };
 use crate::key::{InternalKey, common_prefix_len};
@@ -221,12 +222,7 @@ impl<'a, const N: usize> NodeRef<'a, N> {
 
     /// Asks for all lines that a search may read, so that those of pointers do not come behind those of heads.
     pub(super) fn prefetch(self) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        for line in (0..size_of::<Node<N>>()).step_by(64) {
-            use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a hint, of addresses within the node.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.node.as_ptr().byte_add(line).cast()) };
-        }
+        prefetch(self.node, size_of::<Node<N>>());
     }
 
     /// How many records come before a place.
@@ -244,6 +240,9 @@ impl<'a, const N: usize> NodeRef<'a, N> {
         let rest = &heads[first..];
         if rest.first().is_none_or(|other| other.load(Ordering::Relaxed) != head) {
             return first;
+        }
+        if let Some(record) = self.found(&node.records[first]) {
+            record.prefetch();
         }
         let equal = rest.partition_point(|other| other.load(Ordering::Relaxed) == head);
         let comes_before =
