@@ -1,4 +1,5 @@
-//! Operations in memory, sorted: a [tree](blink) that threads write and read at once, and what it holds in numbers.
+//! Operations in memory, sorted: a tree (`blink`) that threads write and read at once, and what it holds in
+//! numbers.
 //!
 //! Owns the memory of what was applied and not yet flushed, and accounts for it. Knows nothing of rotation or
 //! of what is visible: its tree does.
@@ -70,8 +71,8 @@ impl Default for Memtable {
 }
 
 impl Memtable {
-    /// An empty memtable, whose memory comes from the pool and goes back there once nobody has the memtable or a
-    /// cursor over it.
+    /// An empty memtable, whose memory comes from the pool and goes back there once nobody has the memtable
+    /// or a cursor over it.
     pub fn new(pool: &Arc<PagePool>) -> Memtable {
         Memtable { operations: Arc::new(Blink::new(Arc::clone(pool))), counters: Striped::default() }
     }

@@ -12,12 +12,12 @@ use allocator as source;
 #[cfg(all(feature = "std", target_os = "linux", not(miri)))]
 use system as source;
 
-/// Memory of the size of a huge page, that begins where such a page may. What its bytes are is not said: another
-/// owner may have left them. Given back when it is dropped.
+/// Memory of the size of a huge page, that begins where such a page may. What its bytes are is not said:
+/// another owner may have left them. Given back when it is dropped.
 ///
-/// The operating system is asked for a page of this size behind it, so that a hop to memory that no cache holds
-/// costs about half; where it has none, nothing else differs. Being apart from what the allocator gives, such
-/// memory is neither scattered by other allocations nor left in holes between them.
+/// The operating system is asked for a page of this size behind it, so that a hop to memory that no cache
+/// holds costs about half; where it has none, nothing else differs. Being apart from what the allocator
+/// gives, such memory is neither scattered by other allocations nor left in holes between them.
 pub struct HugePage(NonNull<u8>);
 
 // SAFETY: the memory is its owner's alone, whatever the thread.
@@ -65,8 +65,9 @@ mod system {
     use core::ptr::{self, NonNull};
     use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 
-    /// Maps twice as much, which holds a page that begins where it should, and gives back what is around it. Of
-    /// two places the upper one: there it touches what was mapped before, and both are one mapping to the system.
+    /// Maps twice as much, which holds a page that begins where it should, and gives back what is around it.
+    /// Of two places the upper one: there it touches what was mapped before, and both are one mapping to the
+    /// system.
     pub(super) fn take() -> Option<NonNull<u8>> {
         const BYTES: usize = HugePage::BYTES;
         let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);

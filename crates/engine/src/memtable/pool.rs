@@ -1,7 +1,7 @@
 //! Memory between memtables: what one leaves behind, the next begins with.
 //!
-//! New memory costs a fault of the system for each page, which clears it. Owns only what no memtable has; knows
-//! nothing of what they keep in theirs.
+//! New memory costs a fault of the system for each page, which clears it. Owns only what no memtable has;
+//! knows nothing of what they keep in theirs.
 
 use alloc::vec::Vec;
 use isopach_env::{

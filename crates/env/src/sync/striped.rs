@@ -1,5 +1,5 @@
-//! One value for each of a few groups of threads: what many change at once, without one line of memory that goes
-//! from core to core.
+//! One value for each of a few groups of threads: what many change at once, without one line of memory that
+//! goes from core to core.
 
 /// Groups of threads.
 const STRIPES: usize = if cfg!(feature = "std") { 8 } else { 1 };

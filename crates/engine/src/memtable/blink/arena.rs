@@ -1,7 +1,7 @@
 //! An arena: memory that is given out piece by piece and given back all at once.
 //!
-//! Memory is cut under a lock. What is small comes from slices of it, one for each group of threads, that need
-//! none: so threads which write at once change no line of memory together.
+//! Memory is cut under a lock. What is small comes from slices of it, one for each group of threads, that
+//! need none: so threads which write at once change no line of memory together.
 
 use super::super::pool::PagePool;
 use alloc::{
@@ -203,5 +203,50 @@ impl Drop for Memory {
         if !self.pages.is_empty() {
             self.pool.give_back(mem::take(&mut self.pages));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::iter::simulated::with_seeds;
+    use core::slice;
+
+    #[test]
+    fn pieces_of_an_arena_overlap_nowhere_whoever_takes_them() {
+        let pool = Arc::new(PagePool::new(16 << 20));
+        with_seeds(5, |dice| {
+            let arena = Arena::new(Arc::clone(&pool));
+            let sizes: Vec<Vec<usize>> = (0..12)
+                .map(|_| {
+                    let most = [100, 1 << 10, 8 << 10, 700 << 10][dice.index(4)];
+                    (0..200_000 / most + 20).map(|_| 1 + dice.index(most)).collect()
+                })
+                .collect();
+            std::thread::scope(|scope| {
+                for (fill, sizes) in (1..).zip(&sizes) {
+                    let arena = &arena;
+                    scope.spawn(move || {
+                        let piece = |(at, &size): (usize, &usize)| {
+                            let on_lines = at % 16 == 0;
+                            let piece =
+                                if on_lines { arena.allocate_lines(size) } else { arena.allocate(size) };
+                            assert_eq!(piece.addr().get() % if on_lines { 128 } else { 8 }, 0);
+                            // SAFETY: the piece is as large.
+                            unsafe { piece.write_bytes(fill, size) };
+                            (piece, size)
+                        };
+                        for (piece, size) in sizes.iter().enumerate().map(piece).collect::<Vec<_>>() {
+                            // SAFETY: it was written to, and nobody else has it.
+                            let bytes = unsafe { slice::from_raw_parts(piece.as_ptr(), size) };
+                            assert!(bytes.iter().all(|&byte| byte == fill), "somebody wrote to it");
+                        }
+                    });
+                }
+            });
+        });
+        assert!(pool.kept_bytes() > 0);
     }
 }

@@ -1,7 +1,7 @@
 //! Cursors: a leaf is copied under one version, then walked without looking at the tree.
 //!
-//! What is inserted behind a cursor's back may show or not. What was there before a leaf was copied always shows:
-//! if the leaf is split later, its right half goes to a node that the copy already covers.
+//! What is inserted behind a cursor's back may show or not. What was there before a leaf was copied always
+//! shows: if the leaf is split later, its right half goes to a node that the copy already covers.
 
 use super::{
     node::{Before, Node, NodeRef},

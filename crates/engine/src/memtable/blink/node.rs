@@ -92,7 +92,8 @@ fn node_bytes<const N: usize>(level: u32) -> usize {
 }
 
 impl<'a, const N: usize> NodeRef<'a, N> {
-    /// A new node without records, and what it takes. `first` is its only child, if it is above the lowest level.
+    /// A new node without records, and what it takes. `first` is its only child, if it is above the lowest
+    /// level.
     pub(super) fn new(
         arena: &'a Arena,
         level: u32,
@@ -197,8 +198,8 @@ impl<'a, const N: usize> NodeRef<'a, N> {
 
     fn found(self, place: &AtomicPtr<Record>) -> Option<RecordRef<'a>> {
         let record = NonNull::new(place.load(Ordering::Acquire));
-        // SAFETY: only records of the tree's arena are stored in its nodes, behind a `Release` fence that came
-        // behind the writing of the record.
+        // SAFETY: only records of the tree's arena are stored in its nodes, behind a `Release` fence that
+        // came behind the writing of the record.
         record.map(|record| unsafe { RecordRef::from_ptr(record) })
     }
 
@@ -215,12 +216,13 @@ impl<'a, const N: usize> NodeRef<'a, N> {
 
     fn linked(self, place: &AtomicPtr<Node<N>>) -> Option<NodeRef<'a, N>> {
         let node = NonNull::new(place.load(Ordering::Relaxed));
-        // SAFETY: only nodes of the tree's arena are stored in its nodes, and it is followed only if the version
-        // proves to be the same, behind which it was initialised.
+        // SAFETY: only nodes of the tree's arena are stored in its nodes, and it is followed only if the
+        // version proves to be the same, behind which it was initialised.
         node.map(|node| unsafe { NodeRef::from_ptr(node) })
     }
 
-    /// Asks for all lines that a search may read, so that those of pointers do not come behind those of heads.
+    /// Asks for all lines that a search may read, so that those of pointers do not come behind those of
+    /// heads.
     pub(super) fn prefetch(self) {
         prefetch(self.node, size_of::<Node<N>>());
     }
@@ -272,7 +274,8 @@ impl Before {
     }
 }
 
-/// The first eight bytes of a key behind a prefix, zeros behind its end, as a number that is ordered as they are.
+/// The first eight bytes of a key behind a prefix, zeros behind its end, as a number that is ordered as they
+/// are.
 fn head_of(key: &[u8], prefix_len: usize) -> u64 {
     word_at(key, prefix_len, 8)
 }
@@ -296,7 +299,8 @@ impl<'a, const N: usize> Taken<'a, N> {
         self.node.len() == N
     }
 
-    /// Puts a record behind `rank` others, and behind it `child`, if the node has children. There must be room.
+    /// Puts a record behind `rank` others, and behind it `child`, if the node has children. There must be
+    /// room.
     pub(super) fn insert(&self, rank: usize, record: RecordRef<'a>, child: Option<NodeRef<'a, N>>) {
         let (node, len) = (self.node.get(), self.node.len());
         debug_assert!(rank <= len && len < N, "room for a record");
@@ -328,8 +332,8 @@ impl<'a, const N: usize> Taken<'a, N> {
         }
     }
 
-    /// Moves what is behind `at` records to a new right neighbour, which is returned with its least record and
-    /// with what it takes. Of a node with children the record at `at` moves up: neither of both keeps it.
+    /// Moves what is behind `at` records to a new right neighbour, which is returned with its least record
+    /// and with what it takes. Of a node with children the record at `at` moves up: neither of both keeps it.
     ///
     /// # Panics
     ///
@@ -389,8 +393,8 @@ impl<'a, const N: usize> Taken<'a, N> {
         }
     }
 
-    /// Makes the prefix longer if more than one head in eight is that of its neighbour and the keys have more in
-    /// common.
+    /// Makes the prefix longer if more than one head in eight is that of its neighbour and the keys have more
+    /// in common.
     fn sharpen(&self) {
         let (node, len) = (self.node.get(), self.node.len());
         let head = |at: usize| node.heads[at].load(Ordering::Relaxed);

@@ -145,7 +145,8 @@ fn large_values_and_many_small_ones_share_an_arena() {
     }
 }
 
-/// Writers of keys of their own, over each other in the tree; readers who know what was there when they began.
+/// Writers of keys of their own, over each other in the tree; readers who know what was there when they
+/// began.
 fn write_and_read_at_once<const N: usize>(keys: u64) {
     const WRITERS: u64 = 3;
     let tree = Arc::new(Blink::<N>::default());

@@ -93,9 +93,9 @@ impl<const N: usize> Blink<N> {
         }
     }
 
-    /// The node of a level in whose range a place lies. `descend` says where a place belongs that is equal to the
-    /// border of two nodes: in the right one with `LessOrEqual`, in the left one with `Less`; `rank` how the
-    /// records of the node that is found are counted.
+    /// The node of a level in whose range a place lies. `descend` says where a place belongs that is equal to
+    /// the border of two nodes: in the right one with `LessOrEqual`, in the left one with `Less`; `rank` how
+    /// the records of the node that is found are counted.
     pub(super) fn find(
         &self,
         place: InternalKey<'_>,
@@ -158,8 +158,8 @@ impl<const N: usize> Blink<N> {
         }
     }
 
-    /// Tells the level above of a node that was split: `child` begins with `separator`. Returns the bytes of new
-    /// nodes.
+    /// Tells the level above of a node that was split: `child` begins with `separator`. Returns the bytes of
+    /// new nodes.
     fn insert_child(&self, level: u32, separator: RecordRef<'_>, child: NodeRef<'_, N>) -> usize {
         let mut bytes = 0;
         loop {
