@@ -31,6 +31,7 @@ mod error;
 mod options;
 mod events;
 mod told;
+mod turn;
 mod wal;
 mod views;
 mod space;

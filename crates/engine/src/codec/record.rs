@@ -84,19 +84,38 @@ pub const fn record_bytes(payload_bytes: usize) -> u64 {
 ///
 /// If `kind` is 0, `offset` is not aligned or the payload exceeds 2^32 - 1 bytes.
 pub fn encode_record(out: &mut Vec<u8>, salt: Salt, offset: u64, record: Record<'_>) {
+    encode_record_in_parts(out, salt, offset, Record { payload: &[], ..record }, &[record.payload]);
+}
+
+/// As [`encode_record`], of a payload that lies in parts, behind what lies in `record`.
+///
+/// # Panics
+///
+/// As [`encode_record`].
+pub fn encode_record_in_parts(
+    out: &mut Vec<u8>,
+    salt: Salt,
+    offset: u64,
+    record: Record<'_>,
+    parts: &[&[u8]],
+) {
     assert!(record.kind != 0 && offset.is_multiple_of(RECORD_ALIGN), "a record is of a kind and aligned");
-    let len = u32::try_from(record.payload.len()).expect("a record's payload is bounded by 2^32 - 1 bytes");
-    let end = out.len() + usize::try_from(record_bytes(record.payload.len())).expect("it is in memory");
+    let start = out.len();
+    out.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+    out.extend_from_slice(record.payload);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    let payload = &out[start + RECORD_HEADER_BYTES..];
+    let payload_bytes = payload.len();
+    let len = u32::try_from(payload_bytes).expect("a record's payload is bounded by 2^32 - 1 bytes");
     let mut header = [0; RECORD_HEADER_BYTES];
     header[..4].copy_from_slice(&len.to_le_bytes());
     header[4] = record.kind;
     header[8..16].copy_from_slice(&record.synced_upto.to_raw().to_le_bytes());
-    header[16..24].copy_from_slice(&Checksum::of(record.payload, salt, offset).0.to_le_bytes());
+    header[16..24].copy_from_slice(&Checksum::of(payload, salt, offset).0.to_le_bytes());
     let check = header_check(&header, salt, offset);
     header[28..].copy_from_slice(&check);
-    out.extend_from_slice(&header);
-    out.extend_from_slice(record.payload);
-    out.resize(end, 0);
+    out[start..start + RECORD_HEADER_BYTES].copy_from_slice(&header);
+    out.resize(start + usize::try_from(record_bytes(payload_bytes)).expect("it is in memory"), 0);
 }
 
 /// A header that passed its own check: it was written here, whatever became of the payload.

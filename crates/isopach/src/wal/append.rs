@@ -7,12 +7,13 @@
 
 use super::{
     Wal,
-    begin::{Blank, Place},
+    begin::{Blank, Map, Place},
     record::{AppendRecord, ENTRY_PREFIX_BYTES, KIND_VOID},
+    recover::numbers_used_up,
     segment::segment_name,
 };
 use isopach_engine::{
-    codec::{LogPosition, Record, encode_record, record_bytes},
+    codec::{LogPosition, Record, encode_record, encode_record_in_parts, record_bytes},
     error::{Error, ErrorKind, Result},
     types::Seqno,
 };
@@ -24,6 +25,10 @@ pub(super) const VOID_BYTES: u64 = record_bytes(0);
 /// Most bytes of a group. Leaves every position in a segment far below what [`LogPosition`] can express.
 const MAX_GROUP_BYTES: u64 = 16 << 30;
 
+/// After a demand for a sync segments are written for so many records: a sync of a mapped one costs many times
+/// that of a written one.
+const WRITTEN_RECORDS: u32 = 1000;
+
 /// Longest buffer that is kept for the next group.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
@@ -31,8 +36,14 @@ const KEPT_BUFFER_BYTES: usize = 1 << 20;
 pub(super) struct Appender {
     /// Where appends go; `None` before the first one and after a failure.
     pub(super) place: Option<Place>,
-    /// A file whose space could not be had yet.
+    /// The file of the next segment: prepared, or one whose space could not be had yet.
     pub(super) blank: Option<Blank>,
+    /// Maps of segments that were left. To be dropped where nobody waits: unmapping takes its time.
+    pub(super) left_maps: Vec<Map>,
+    /// Whether segments may be mapped at all.
+    maps: bool,
+    /// Segments are written, not mapped, until so many records were appended without a demand for a sync.
+    written_records: u32,
     /// Bytes of a failed group may lie behind the log's end: the segment that hides them is made durable as
     /// it begins.
     pub(super) hides_garbage: bool,
@@ -45,7 +56,6 @@ pub(super) struct Appender {
     pub(super) next_number: u32,
     pub(super) is_closed: bool,
     buffer: Vec<u8>,
-    payload: Vec<u8>,
 }
 
 /// What a group holds.
@@ -56,10 +66,13 @@ pub(super) struct Group {
 }
 
 impl Appender {
-    pub(super) fn new(last_seqno: Seqno, next_number: u32) -> Appender {
+    pub(super) fn new(last_seqno: Seqno, next_number: u32, maps: bool) -> Appender {
         Appender {
             place: None,
             blank: None,
+            left_maps: Vec::new(),
+            maps,
+            written_records: 0,
             hides_garbage: false,
             failures_in_row: 0,
             lacked_bytes: 0,
@@ -67,8 +80,29 @@ impl Appender {
             next_number,
             is_closed: false,
             buffer: Vec::new(),
-            payload: Vec::new(),
         }
+    }
+
+    /// Whether the next segment is to be mapped.
+    pub(super) fn wants_map(&self) -> bool {
+        self.maps && self.written_records == 0
+    }
+
+    /// A segment began: a backend that did not map it is not asked again.
+    pub(super) fn note_map(&mut self, is_mapped: bool) {
+        self.maps &= is_mapped || !self.wants_map();
+    }
+
+    /// Somebody wants what was appended on the medium.
+    pub(super) fn note_sync_demand(&mut self) {
+        self.written_records = WRITTEN_RECORDS;
+    }
+
+    /// The number of the next file.
+    pub(super) fn take_number(&mut self) -> Result<u32> {
+        let number = self.next_number;
+        self.next_number = number.checked_add(1).ok_or_else(numbers_used_up)?;
+        Ok(number)
     }
 }
 
@@ -101,19 +135,22 @@ impl Wal {
             previous = record.last_seqno();
         }
 
+        if self.state.lock().take_sync_demand() {
+            appender.note_sync_demand();
+        }
         let group = Group { seqnos: Some((first.first_seqno, last.last_seqno())) };
         // Whatever becomes of the group, its numbers are not used again.
         appender.last_seqno = last.last_seqno();
         appender.lacked_bytes = group_bytes;
+        appender.written_records = appender.written_records.saturating_sub(records.len() as u32);
         self.make_room(&mut appender, group_bytes)?;
         let synced_upto = self.synced_upto();
-        let Appender { place, buffer, payload, .. } = &mut *appender;
+        let Appender { place, buffer, .. } = &mut *appender;
         let place = place.as_ref().expect("room was made");
         for record in records {
-            payload.clear();
-            record.encode(payload);
             let at = place.end + buffer.len() as u64;
-            encode_record(buffer, place.salt, at, Record { kind: record.kind as u8, synced_upto, payload });
+            let framed = Record { kind: record.kind as u8, synced_upto, payload: &record.prefix() };
+            encode_record_in_parts(buffer, place.salt, at, framed, &[record.body]);
         }
         debug_assert_eq!(buffer.len() as u64, group_bytes);
         self.write_group(&mut appender, group, synced_upto)
@@ -181,13 +218,27 @@ impl Wal {
     /// Sees to it that `group_bytes` fit the current segment, in a new one if need be. A group that is larger
     /// than a segment gets one that is as large as it.
     fn make_room(&self, appender: &mut Appender, group_bytes: u64) -> Result<()> {
-        let limit = self.options.segment_bytes.saturating_sub(VOID_BYTES);
-        let fits = |place: &Place| place.is_empty() || place.end + group_bytes <= limit;
+        let wants_map = appender.wants_map();
         let result = match &mut appender.place {
-            Some(place) if fits(place) => place.reserve(place.end + group_bytes),
+            Some(place) if self.fits(place, group_bytes) => {
+                if !place.is_empty() && wants_map != place.map.is_some() {
+                    // The segment serves all the same if there is no space for another.
+                    match self.begin_segment(appender, group_bytes) {
+                        Err(error) if error.kind() == ErrorKind::OutOfSpace && appender.place.is_some() => {}
+                        begun => return begun.map_err(|error| self.count_failure(appender, error)),
+                    }
+                }
+                let place = appender.place.as_mut().expect("it serves");
+                place.reserve(place.end + group_bytes)
+            }
             _ => self.begin_segment(appender, group_bytes),
         };
         result.map_err(|error| self.count_failure(appender, error))
+    }
+
+    fn fits(&self, place: &Place, group_bytes: u64) -> bool {
+        let limit = self.options.segment_bytes.saturating_sub(VOID_BYTES);
+        place.is_empty() || place.end + group_bytes <= limit
     }
 
     /// Writes the buffer behind the log's end and makes it log.
@@ -198,12 +249,10 @@ impl Wal {
         synced_upto: LogPosition,
     ) -> Result<LogPosition> {
         let place = appender.place.as_mut().expect("room was made");
-        let written = place.file.write_at(place.end, &appender.buffer);
+        let written = place.write(&appender.buffer);
         let group_bytes = appender.buffer.len() as u64;
         appender.buffer.clear();
         appender.buffer.shrink_to(KEPT_BUFFER_BYTES);
-        appender.payload.clear();
-        appender.payload.shrink_to(KEPT_BUFFER_BYTES);
         if let Err(error) = written {
             let error = Error::io(error, "append to the log", segment_name(place.number));
             return Err(self.abandon(appender, error));
@@ -225,7 +274,8 @@ impl Wal {
 
     /// A write failed: leaves the segment and hides what may lie behind the log's end.
     fn abandon(&self, appender: &mut Appender, error: Error) -> Error {
-        let place = appender.place.take().expect("it was written to");
+        let mut place = appender.place.take().expect("it was written to");
+        drop(place.map.take()); // It is cut below.
         appender.hides_garbage = true;
         let hold = {
             let mut state = self.state.lock();
@@ -249,7 +299,7 @@ impl Wal {
     }
 
     /// Poisons the log at the second failure in a row that is not lack of space.
-    fn count_failure(&self, appender: &mut Appender, error: Error) -> Error {
+    pub(super) fn count_failure(&self, appender: &mut Appender, error: Error) -> Error {
         if matches!(error.kind(), ErrorKind::OutOfSpace | ErrorKind::Poisoned) {
             return error;
         }

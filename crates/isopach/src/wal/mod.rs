@@ -50,6 +50,7 @@ pub(crate) use replay::LogRecord;
 pub(crate) use segment::segment_name;
 pub(crate) use state::{LogCut, SegmentInfo};
 
+use crate::turn::Turn;
 use append::Appender;
 use isopach_engine::{
     codec::LogPosition,
@@ -67,6 +68,8 @@ pub(crate) struct WalOptions {
     /// A segment is left when the next group would make it longer. A group that is longer gets a segment of
     /// its size. At most [`WalOptions::MAX_SEGMENT_BYTES`].
     pub segment_bytes: u64,
+    /// Whether segments are mapped where the backend can.
+    pub maps: bool,
 }
 
 impl WalOptions {
@@ -77,7 +80,7 @@ impl WalOptions {
 
 impl Default for WalOptions {
     fn default() -> WalOptions {
-        WalOptions { segment_bytes: 16 << 20 }
+        WalOptions { segment_bytes: 16 << 20, maps: true }
     }
 }
 
@@ -92,7 +95,7 @@ pub(crate) struct Wal {
     /// Taken by who appends, for the length of a write.
     appender: Mutex<Appender>,
     /// Taken by who syncs, for the length of a sync.
-    syncing: Mutex<()>,
+    syncing: Turn,
     /// Taken by anybody, never for the length of an I/O.
     state: Mutex<State>,
 }

@@ -224,11 +224,9 @@ mod tests {
             body: b"body",
         };
         let mut bytes = encode_header(file, database).to_vec();
-        let mut payload = Vec::new();
 
         encode_start(&mut bytes, Salt::of(file), start, synced_upto);
-        batch.encode(&mut payload);
-        let record = Record { kind: RecordKind::Batch as u8, synced_upto, payload: &payload };
+        let record = Record { kind: RecordKind::Batch as u8, synced_upto, payload: &batch.encode() };
         encode_record(&mut bytes, Salt::of(file), DATA_AT, record);
 
         assert_eq!(DATA_AT, 120);

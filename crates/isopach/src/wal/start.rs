@@ -22,6 +22,7 @@ use super::{
     segment::{DATA_AT, Found, START_AT, WAL_DIR, encode_header, encode_start, segment_name},
     state::{Live, State},
 };
+use crate::turn::Turn;
 use isopach_engine::{
     codec::{FileKind, LogPosition, Record, Salt, encode_record},
     error::{Error, ErrorKind, Result},
@@ -77,8 +78,11 @@ impl Wal {
             database: after.database,
             timeline: after.timeline,
             options,
-            appender: Mutex::new(APPENDER_RANK, Appender::new(after.last_seqno, after.next_number)),
-            syncing: Mutex::new(SYNCING_RANK, ()),
+            appender: Mutex::new(
+                APPENDER_RANK,
+                Appender::new(after.last_seqno, after.next_number, options.maps),
+            ),
+            syncing: Turn::new(SYNCING_RANK),
             state: Mutex::new(STATE_RANK, State::new(after.end, VecDeque::new(), after.next_number)),
         };
         let mut given_up = after.leftovers.clone();
@@ -101,7 +105,7 @@ impl Wal {
     /// Copies what is not known durable into a new segment, and returns the segments that held nothing else.
     fn copy_tail(&self, after: &Recovered) -> Result<Vec<u32>> {
         let mut appender = self.appender.lock();
-        let mut copies = Copies::new(self.create_blank(&mut appender)?, after.durable);
+        let mut copies = Copies::new(self.create_blank(|| appender.take_number())?, after.durable);
         let old = match self.fill(&mut copies, after) {
             Ok(old) => old,
             Err(error) => {
@@ -119,6 +123,7 @@ impl Wal {
             reserved_bytes,
             has_records: seqnos.is_some(),
             previous_end: old.log_end,
+            map: None,
         });
         let live = Live { number: blank.number, hold: Arc::new(blank.hold), used_bytes: end, seqnos };
         let kept = old.kept.iter().map(|kept| self.adopt(kept)).collect();

@@ -3,11 +3,14 @@
 //! One sync runs at a time. Who comes while it runs waits, and then either finds itself covered by it or runs
 //! the next one, which covers all who wait: so a slow medium makes larger batches. A failed sync is never
 //! tried again: what the medium kept is unknown until the log is recovered.
+//!
+//! A mapped segment is left before it is synced: a sync of pages that stores go on to would take many times as
+//! long, again and again.
 
-use super::{Wal, append::Appender, segment::segment_name};
+use super::{Wal, append::Appender, begin::Place, segment::segment_name};
 use isopach_engine::{
     codec::LogPosition,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
 };
 use isopach_env::{File, SyncMode, SyncSite};
 use std::sync::Arc;
@@ -45,10 +48,17 @@ impl Wal {
         if let Some(covered) = self.covers(position)? {
             return Ok(covered);
         }
-        let _turn = self.syncing.lock();
-        if let Some(covered) = self.covers(position)? {
-            return Ok(covered);
+        if self.state.lock().note_sync_demand(position) {
+            self.leave_mapped(position)?;
         }
+        self.sync_in_turn(position)
+    }
+
+    fn sync_in_turn(&self, position: LogPosition) -> Result<LogPosition> {
+        let _turn = match self.syncing.take_unless(|| self.covers(position).transpose()) {
+            Ok(turn) => turn,
+            Err(covered) => return covered,
+        };
         let due = self.state.lock().due(position);
         for (number, file) in due.files {
             self.sync_segment(number, &file)?;
@@ -56,6 +66,21 @@ impl Wal {
         let mut state = self.state.lock();
         state.note_synced(due.upto)?;
         Ok(state.synced_upto)
+    }
+
+    /// Goes on in a segment that is written, if the one of `position` is mapped.
+    fn leave_mapped(&self, position: LogPosition) -> Result<()> {
+        let mut appender = self.appender.lock();
+        appender.note_sync_demand();
+        let is_mapped = |place: &Place| place.number == position.file && place.map.is_some();
+        if appender.is_closed || !appender.place.as_ref().is_some_and(is_mapped) {
+            return Ok(());
+        }
+        match self.begin_segment(&mut appender, 0) {
+            // A sync that takes longer is better than none.
+            Err(error) if error.kind() == ErrorKind::OutOfSpace && appender.place.is_some() => Ok(()),
+            begun => begun.map_err(|error| self.count_failure(&mut appender, error)),
+        }
     }
 
     /// The durable position, if it has reached `position`.
@@ -86,15 +111,17 @@ impl Wal {
             let state = self.state.lock();
             (state.end, state.current_hold())
         };
-        self.sync_through(end)?;
+        self.sync_in_turn(end)?; // Nobody appends any more: a mapped segment is not left.
         appender.is_closed = true;
-        let Appender { place, blank, .. } = &mut *appender;
+        let Appender { place, blank, left_maps, .. } = &mut *appender;
+        left_maps.clear();
         if let Some(blank) = blank.take() {
             blank.hold.remove();
         }
-        if let Some((place, hold)) = place.take().zip(hold)
+        if let Some((mut place, hold)) = place.take().zip(hold)
             && place.reserved_bytes > place.end
         {
+            drop(place.map.take());
             hold.trim(place.end)?;
         }
         Ok(CleanEnd { end })

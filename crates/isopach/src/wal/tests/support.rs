@@ -273,7 +273,7 @@ impl Bench {
             fs,
             env: Env::new(Arc::clone(&shared), Arc::new(TestClock::new()), entropy),
             registry: FileRegistry::new(shared),
-            options: WalOptions { segment_bytes: 4096 },
+            options: WalOptions { segment_bytes: 4096, maps: false },
             facts: LogFacts::NEW,
         }
     }
