@@ -22,6 +22,8 @@ pub(crate) enum Job {
     BoundLog,
     /// Files that nothing holds are removed.
     Delete,
+    /// What commits need next is had ahead: a segment of the log, and numbers.
+    PrepareLog,
 }
 
 /// Jobs that wait, run, and failed.
@@ -29,6 +31,8 @@ pub(crate) struct Jobs {
     queue: Mutex<Queue>,
     /// Something to take, or time to stop.
     for_workers: Condvar,
+    /// The same, of what writers would wait for.
+    for_preparer: Condvar,
     /// Something ended.
     for_waiters: Condvar,
     for_keeper: Condvar,
@@ -68,11 +72,20 @@ impl Queue {
     fn take(&mut self) -> Option<Job> {
         let compactions = self.running.iter().filter(|job| matches!(job, Job::Compact(_))).count();
         let may_run = |job: &Job| match job {
+            Job::PrepareLog => false,
             Job::Compact(_) => compactions < self.max_compactions && !self.running.contains(job),
             _ => !self.running.contains(job),
         };
         let first = self.waiting.iter().position(|job| matches!(job, Job::Flush(_)) && may_run(job));
         let at = first.or_else(|| self.waiting.iter().position(may_run))?;
+        let job = self.waiting.remove(at)?;
+        self.running.push(job);
+        Some(job)
+    }
+
+    /// What writers would wait for; a thread of its own takes it, whatever workers do.
+    fn take_preparation(&mut self) -> Option<Job> {
+        let at = self.waiting.iter().position(|job| *job == Job::PrepareLog)?;
         let job = self.waiting.remove(at)?;
         self.running.push(job);
         Some(job)
@@ -89,6 +102,7 @@ impl Jobs {
         Jobs {
             queue: Mutex::new(QUEUE, queue),
             for_workers: Condvar::new(),
+            for_preparer: Condvar::new(),
             for_waiters: Condvar::new(),
             for_keeper: Condvar::new(),
             keeper_wanted: AtomicBool::new(false),
@@ -114,10 +128,19 @@ impl Jobs {
         self.push(Job::Delete);
     }
 
+    pub(crate) fn prepare_log(&self) {
+        self.push(Job::PrepareLog);
+    }
+
     fn push(&self, job: Job) {
         if self.queue.lock().push(job) {
-            self.for_workers.notify_one();
+            self.waker(job).notify_one();
         }
+    }
+
+    /// Of whom a job waits for.
+    fn waker(&self, job: Job) -> &Condvar {
+        if job == Job::PrepareLog { &self.for_preparer } else { &self.for_workers }
     }
 
     /// Whether a flush waits or runs.
@@ -128,17 +151,26 @@ impl Jobs {
 
     // ----- workers -----
 
-    /// The next job; waits for one. `None`: stop.
+    /// The next job of a worker; waits for one. `None`: stop.
     pub(crate) fn next(&self) -> Option<Job> {
+        self.wait_for_job(&self.for_workers, Queue::take)
+    }
+
+    /// The next job of the preparer; waits for one. `None`: stop.
+    pub(crate) fn next_preparation(&self) -> Option<Job> {
+        self.wait_for_job(&self.for_preparer, Queue::take_preparation)
+    }
+
+    fn wait_for_job(&self, waker: &Condvar, take: fn(&mut Queue) -> Option<Job>) -> Option<Job> {
         let mut queue = self.queue.lock();
         loop {
             if self.is_stopping() {
                 return None;
             }
-            if let Some(job) = queue.take() {
+            if let Some(job) = take(&mut queue) {
                 return Some(job);
             }
-            queue = self.for_workers.wait(queue);
+            queue = waker.wait(queue);
         }
     }
 
@@ -163,6 +195,7 @@ impl Jobs {
             self.wake_keeper();
         }
         self.for_workers.notify_all();
+        self.for_preparer.notify_all();
         self.for_waiters.notify_all();
     }
 
@@ -175,6 +208,7 @@ impl Jobs {
         }
         drop(queue);
         self.for_workers.notify_all();
+        self.for_preparer.notify_all();
     }
 
     /// The last failure of a job that is still being tried again, or what ended all trying.
@@ -265,6 +299,7 @@ impl Jobs {
         let _queue = self.queue.lock();
         self.is_stopping.store(true, Ordering::Release);
         self.for_workers.notify_all();
+        self.for_preparer.notify_all();
         self.for_waiters.notify_all();
         self.for_keeper.notify_all();
     }

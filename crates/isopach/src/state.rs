@@ -5,11 +5,11 @@ use crate::{
     events::{DamagedTable, Event, Listeners},
     jobs::Jobs,
     notes::{LOG_SYNCED, keyspace_options},
-    options::{DbOptions, Durability, KeyspaceOptions},
+    options::{DbOptions, Durability, KeyspaceOptions, WriteOptions},
     space::{Space, Spaces, check_name},
     told::Told,
     views::LiveViews,
-    write::{Change, Commits, Operations, Order, Request},
+    write::{Body, Change, Commits, Committed, Operations, Order, Request},
 };
 use isopach_engine::{
     codec::{TlvReader, TlvWriter},
@@ -62,45 +62,68 @@ impl State {
     pub(crate) fn write(
         &self,
         operations: Operations,
-        spaces: Vec<Arc<Space>>,
-        durability: Option<Durability>,
+        spaces: &[Arc<Space>],
+        options: WriteOptions,
     ) -> Result<Seqno> {
         self.check_open()?;
-        let (body, count) = operations.finish()?;
+        let (bytes, count) = operations.finish()?;
         if count == 0 {
             return Ok(self.views.visible());
         }
-        for space in &spaces {
+        for space in spaces {
             space.check_alive()?;
         }
         let strongest = spaces.iter().map(|space| space.durability(self.options.durability)).max();
-        let durability = durability.or(strongest).unwrap_or(self.options.durability);
+        let durability = options.durability.or(strongest).unwrap_or(self.options.durability);
         let stops = || self.check_open().err().or_else(|| self.commits.poisoned());
         let gives_up = || stops().or_else(|| self.jobs.out_of_space());
-        self.commits.admit(body.len() as u64, &spaces, &gives_up).map_err(|error| self.locate(error))?;
-        let body = Arc::new(body.into_boxed_slice());
-        self.commit(Request { change: Change::Batch, spaces, count, body, durability })
+        self.commits.admit(bytes.len() as u64, spaces, &gives_up).map_err(|error| self.locate(error))?;
+        let request = |body| Request { change: Change::Batch, spaces, count, body, durability };
+        if bytes.len() >= Body::LONG_BYTES {
+            return self.commit(&request(Body::Long(Arc::new(bytes))));
+        }
+        let result = self.commit(&request(Body::Short(&bytes)));
+        Operations::keep(bytes);
+        result
     }
 
-    fn commit(&self, request: Request) -> Result<Seqno> {
-        let result = self.commit_untold(request);
+    fn commit(&self, request: &Request<'_>) -> Result<Seqno> {
+        let result = self.commits.commit(request);
+        if let Ok(committed) = result {
+            self.after_commit(request, committed);
+        }
+        let result = result.map(|committed| committed.seqno);
+        self.after_request(request, &result);
+        let result = result.map_err(|error| self.locate(error));
         self.tell_outcome(&result);
         result
     }
 
-    /// As [`State::commit`], for callers that hold a lock: who is told of its outcome may do anything.
-    fn commit_untold(&self, request: Request) -> Result<Seqno> {
+    /// Wakes who has something to do now.
+    fn after_request(&self, request: &Request<'_>, result: &Result<Seqno>) {
         let is_sync = request.durability == Durability::Sync;
-        let result = self.commits.commit(request, &|order, spaces| self.after_group(order, spaces));
-        let lacks_space = result.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::OutOfSpace);
+        let lacks_space = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutOfSpace);
         if is_sync || lacks_space || self.options.sync_every.is_some() {
             self.jobs.wake_keeper();
         }
-        result.map_err(|error| self.locate(error))
+        if self.commits.wal.takes_wish() | self.commits.takes_wish_for_numbers() {
+            self.jobs.prepare_log();
+        }
     }
 
-    /// Seals what is full. In the order of commits, so that the boundary is exact.
-    fn after_group(&self, order: &Order<'_>, spaces: &[Arc<Space>]) {
+    /// Has what is full sealed, and the log shortened if it is long.
+    fn after_commit(&self, request: &Request<'_>, committed: Committed) {
+        let is_full = committed.memtable_bytes >= self.options.write_buffer_bytes;
+        if is_full || self.lacks_room() {
+            self.seal(&self.commits.order(), request.spaces);
+        }
+        if self.commits.wal.takes_growth() || self.commits.is_log_long() {
+            self.bound_log();
+        }
+    }
+
+    /// Seals what is full. Alone in the order of commits, so that the boundary is exact.
+    fn seal(&self, order: &Order<'_>, spaces: &[Arc<Space>]) {
         let mut has_rotated = false;
         for space in spaces {
             if space.tree.active_bytes() >= self.options.write_buffer_bytes {
@@ -112,6 +135,10 @@ impl State {
             // So that the flush syncs finished segments only. For want of space the log goes on where it is.
             let _ = self.commits.wal.rotate_segment();
         }
+    }
+
+    /// Has the log shortened if it is longer than it should be.
+    pub(crate) fn bound_log(&self) {
         if self.commits.note_log(self.log_bound()) && !self.jobs.is_flushing() {
             self.jobs.bound_log();
         }
@@ -127,10 +154,10 @@ impl State {
     /// out, and as many as it takes for what is not sealed to stay below that. So whoever waits for memory
     /// gets it when the flushes end, whatever was written during them. Returns whether any was sealed.
     fn make_room(&self, order: &Order<'_>) -> bool {
-        let enough = self.commits.memtable_limit() / 4 * 3;
-        if self.commits.memtable_bytes() < enough {
+        if !self.lacks_room() {
             return false;
         }
+        let enough = self.enough_memory();
         let mut active: Vec<(u64, Arc<Space>)> =
             self.spaces.all().into_iter().map(|space| (space.tree.active_bytes(), space)).collect();
         active.sort_by_key(|(bytes, _)| *bytes);
@@ -145,6 +172,22 @@ impl State {
             is_idle = false;
         }
         has_rotated
+    }
+
+    /// Three quarters of the memory for memtables.
+    fn enough_memory(&self) -> u64 {
+        self.commits.memtable_limit() / 4 * 3
+    }
+
+    /// Whether memtables should be sealed to have memory freed: so much is in use, and none is on its way out,
+    /// or as much is not sealed.
+    fn lacks_room(&self) -> bool {
+        let enough = self.enough_memory();
+        if self.commits.memtable_bytes() < enough {
+            return false;
+        }
+        let unsealed_bytes = || self.spaces.all().iter().map(|space| space.tree.active_bytes()).sum::<u64>();
+        !self.jobs.is_flushing() || unsealed_bytes() >= enough
     }
 
     /// Seals the memtable of a keyspace at the newest commit, and has it flushed. `false` if it was empty.
@@ -304,13 +347,25 @@ impl State {
         Ok(())
     }
 
+    /// Logs a change of keyspaces, and returns when it is durable. Whoever is told of its outcome may do
+    /// anything: that is for the caller, who holds a lock.
     fn commit_change(&self, change: &KeyspaceChange, kind: Change) -> Result<Seqno> {
-        let spaces = match &kind {
-            Change::Drop(space) if !space.is_dropped() => vec![Arc::clone(space)],
-            Change::Drop(_) | Change::Batch | Change::Create => Vec::new(),
+        let dropped = match &kind {
+            Change::Drop(space) if !space.is_dropped() => Some(Arc::clone(space)),
+            Change::Drop(_) | Change::Batch | Change::Create => None,
         };
-        let body = Arc::new(change.encode().into_boxed_slice());
-        self.commit_untold(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })
+        let body = change.encode();
+        let request = Request {
+            change: kind,
+            spaces: dropped.as_slice(),
+            count: 1,
+            body: Body::Short(&body),
+            durability: Durability::Sync,
+        };
+        let result = self.commits.order().commit(&request);
+        let result = result.and_then(|seqno| self.commits.sync_through(seqno).map(|()| seqno));
+        self.after_request(&request, &result);
+        result.map_err(|error| self.locate(error))
     }
 }
 

@@ -8,6 +8,11 @@ use crate::{
 use alloc::{format, sync::Arc};
 
 impl Tree {
+    /// The newest boundary behind which memtables wait to be flushed.
+    pub fn sealed_upto(&self) -> Option<Seqno> {
+        self.0.state.load().sealed.first().map(|newest| newest.boundary)
+    }
+
     /// Seals the memtable: operations `<= boundary` belong to it, later ones to the next, whenever they
     /// arrive.
     ///

@@ -187,7 +187,7 @@ impl Db {
     /// As [`Db::write`].
     pub fn write_with(&self, batch: Batch, options: WriteOptions) -> Result<Seqno> {
         let (operations, spaces) = batch.into_parts(&self.0)?;
-        self.0.state.write(operations, spaces, options.durability)
+        self.0.state.write(operations, &spaces, options)
     }
 
     // ----- snapshots -----

@@ -17,6 +17,7 @@ use isopach_engine::{
     error::{Error, ErrorKind, Result},
     types::Seqno,
 };
+use isopach_env::sync::atomic::Ordering;
 
 /// Room at the end of a segment that groups leave to a void record, which carries `synced_upto` when the log
 /// falls idle.
@@ -28,6 +29,9 @@ const MAX_GROUP_BYTES: u64 = 16 << 30;
 /// After a demand for a sync segments are written for so many records: a sync of a mapped one costs many times
 /// that of a written one.
 const WRITTEN_RECORDS: u32 = 1000;
+
+/// The next segment is prepared once this one is filled to such a part of its size.
+const PREPARED_AT: u64 = 8;
 
 /// Longest buffer that is kept for the next group.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
@@ -42,6 +46,8 @@ pub(super) struct Appender {
     pub(super) left_maps: Vec<Map>,
     /// Whether segments may be mapped at all.
     maps: bool,
+    /// Whether a preparation of the next segment was wished for since this one began.
+    pub(super) wished_for_next: bool,
     /// Segments are written, not mapped, until so many records were appended without a demand for a sync.
     written_records: u32,
     /// Bytes of a failed group may lie behind the log's end: the segment that hides them is made durable as
@@ -72,6 +78,7 @@ impl Appender {
             blank: None,
             left_maps: Vec::new(),
             maps,
+            wished_for_next: false,
             written_records: 0,
             hides_garbage: false,
             failures_in_row: 0,
@@ -80,6 +87,21 @@ impl Appender {
             next_number,
             is_closed: false,
             buffer: Vec::new(),
+        }
+    }
+
+    /// Takes the numbers of records.
+    ///
+    /// # Panics
+    ///
+    /// If there are none, or one does not come after all before it.
+    fn number(&mut self, records: &[AppendRecord<'_>]) {
+        assert!(!records.is_empty(), "a group has records");
+        for record in records {
+            let previous = self.last_seqno;
+            assert!(record.first_seqno > previous, "seqno {} comes after {previous}", record.first_seqno);
+            // Whatever becomes of the group, its numbers are not used again.
+            self.last_seqno = record.last_seqno();
         }
     }
 
@@ -124,36 +146,74 @@ impl Wal {
     ///
     /// If the group is empty, or a record has no operations or does not come after all before it.
     pub(crate) fn append(&self, records: &[AppendRecord<'_>]) -> Result<LogPosition> {
-        let (first, last) = (records.first(), records.last());
-        let (first, last) = first.zip(last).expect("a group has records");
         let group_bytes = check_sizes(records)?;
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
-        let mut previous = appender.last_seqno;
-        for record in records {
-            assert!(record.first_seqno > previous, "seqno {} comes after {previous}", record.first_seqno);
-            previous = record.last_seqno();
-        }
-
         if self.state.lock().take_sync_demand() {
             appender.note_sync_demand();
         }
-        let group = Group { seqnos: Some((first.first_seqno, last.last_seqno())) };
-        // Whatever becomes of the group, its numbers are not used again.
-        appender.last_seqno = last.last_seqno();
+        appender.number(records);
         appender.lacked_bytes = group_bytes;
         appender.written_records = appender.written_records.saturating_sub(records.len() as u32);
         self.make_room(&mut appender, group_bytes)?;
         let synced_upto = self.synced_upto();
-        let Appender { place, buffer, .. } = &mut *appender;
+        self.write_records(&mut appender, records, synced_upto)
+    }
+
+    /// Appends one record, if that takes no more than storing it: the current segment is mapped and has room,
+    /// and nothing is to be done before. `false`: it was not appended, and [`Wal::append`] does it. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`], but want of space.
+    ///
+    /// # Panics
+    ///
+    /// As [`Wal::append`].
+    pub(crate) fn store(&self, record: &AppendRecord<'_>) -> Result<bool> {
+        let records = std::slice::from_ref(record);
+        let record_bytes = check_sizes(records)?;
+        let Some(mut appender) = self.appender.try_lock() else {
+            return Ok(false);
+        };
+        let can_store = |place: &Place| place.can_store(record_bytes) && self.fits(place, record_bytes);
+        if appender.is_closed || !appender.wants_map() || !appender.place.as_ref().is_some_and(can_store) {
+            return Ok(false);
+        }
+        let synced_upto = {
+            let state = self.state.lock();
+            state.check()?;
+            if state.has_sync_demand() {
+                return Ok(false);
+            }
+            state.synced_upto
+        };
+        appender.number(records);
+        self.write_records(&mut appender, records, synced_upto).map(|_| true)
+    }
+
+    /// Writes records behind the log's end, where room was made for them.
+    fn write_records(
+        &self,
+        appender: &mut Appender,
+        records: &[AppendRecord<'_>],
+        synced_upto: LogPosition,
+    ) -> Result<LogPosition> {
+        let Appender { place, buffer, .. } = appender;
         let place = place.as_ref().expect("room was made");
         for record in records {
             let at = place.end + buffer.len() as u64;
             let framed = Record { kind: record.kind as u8, synced_upto, payload: &record.prefix() };
             encode_record_in_parts(buffer, place.salt, at, framed, &[record.body]);
         }
-        debug_assert_eq!(buffer.len() as u64, group_bytes);
-        self.write_group(&mut appender, group, synced_upto)
+        let first = records[0].first_seqno;
+        let group = Group { seqnos: Some((first, appender.last_seqno)) };
+        let end = self.write_group(appender, group, synced_upto)?;
+        if !appender.wished_for_next && end.offset > self.options.segment_bytes / PREPARED_AT {
+            appender.wished_for_next = true;
+            self.wants_preparation.store(appender.blank.is_none(), Ordering::Relaxed);
+        }
+        Ok(end)
     }
 
     /// Writes down what is known durable, if the last record does not say it yet. For an idle log, a tenth of

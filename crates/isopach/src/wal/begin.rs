@@ -16,7 +16,10 @@ use isopach_engine::{
     types::Uuid,
     version::Hold,
 };
-use isopach_env::{CreateOptions, File, FileMap, IoErrorKind, IoResult, SyncMode, SyncSite, WriteOrigin};
+use isopach_env::{
+    CreateOptions, File, FileMap, IoErrorKind, IoResult, SyncMode, SyncSite, WriteOrigin,
+    sync::atomic::Ordering,
+};
 use std::sync::Arc;
 
 /// The entry of a new segment.
@@ -75,6 +78,11 @@ impl Map {
 impl Place {
     pub(super) fn is_empty(&self) -> bool {
         !self.has_records
+    }
+
+    /// Whether so many bytes can be stored behind the last record.
+    pub(super) fn can_store(&self, bytes: u64) -> bool {
+        self.map.as_ref().is_some_and(|map| self.end + bytes <= map.bytes)
     }
 
     /// Writes at the end.
@@ -160,6 +168,8 @@ impl Wal {
         }
 
         appender.hides_garbage = false;
+        appender.wished_for_next = false;
+        self.has_grown.store(true, Ordering::Relaxed);
         let Prepared { reserved_bytes, map } = prepared;
         let map =
             map.or_else(|| if appender.wants_map() { Map::new(&*blank.file, reserved_bytes) } else { None });

@@ -9,8 +9,9 @@
 //! # Reading order
 //!
 //! [`recover`] finds the end of the log and writes nothing; [`Recovered::replay`] gives its records out;
-//! [`Wal::start`] opens it for writing. Then one thread at a time leads a group of commits through
-//! [`Wal::append`], and any thread makes what was appended durable with [`Wal::sync_through`].
+//! [`Wal::start`] opens it for writing. Then one thread at a time appends: a record with [`Wal::store`], where
+//! the segment is mapped, or a group with [`Wal::append`]; and any thread makes what was appended durable with
+//! [`Wal::sync_through`].
 //!
 //! # Invariants
 //!
@@ -58,7 +59,13 @@ use isopach_engine::{
     types::{Seqno, Uuid},
     version::FileRegistry,
 };
-use isopach_env::{Env, sync::Mutex};
+use isopach_env::{
+    Env,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use state::{Live, State};
 use std::fmt;
 
@@ -98,6 +105,10 @@ pub(crate) struct Wal {
     syncing: Turn,
     /// Taken by anybody, never for the length of an I/O.
     state: Mutex<State>,
+    /// The next segment should be prepared.
+    wants_preparation: AtomicBool,
+    /// A segment began.
+    has_grown: AtomicBool,
 }
 
 impl Wal {
@@ -136,6 +147,23 @@ impl Wal {
     pub(crate) fn oldest(&self) -> u32 {
         let state = self.state.lock();
         state.segments.front().map_or(state.next_number, |live| live.number)
+    }
+
+    /// Where the segment ends, as of now, in which the operation `seqno` lies or the next behind it, and the last
+    /// operation in it. Behind everything that was appended: the end of the log, and `seqno` itself.
+    pub(crate) fn end_of(&self, seqno: Seqno) -> (LogPosition, Seqno) {
+        self.state.lock().end_of(seqno)
+    }
+
+    /// Whether [`Wal::prepare`] should be called; `true` once.
+    pub(crate) fn takes_wish(&self) -> bool {
+        self.wants_preparation.load(Ordering::Relaxed)
+            && self.wants_preparation.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a segment began since this was asked before.
+    pub(crate) fn takes_growth(&self) -> bool {
+        self.has_grown.load(Ordering::Relaxed) && self.has_grown.swap(false, Ordering::Relaxed)
     }
 
     /// Number of the segment in which the first operation `>= seqno` lies. If none was appended, the current

@@ -108,7 +108,7 @@ impl AppendRecord<'_> {
     /// # Panics
     ///
     /// If there are no operations, or their numbers exceed [`Seqno::MAX`]: the caller excludes both.
-    pub(super) fn last_seqno(&self) -> Seqno {
+    pub(crate) fn last_seqno(&self) -> Seqno {
         last_seqno(self.first_seqno, self.count).expect("a record has operations with numbers")
     }
 

@@ -31,7 +31,7 @@ use isopach_engine::{
 };
 use isopach_env::{
     Env, IoError, SyncMode, SyncSite,
-    sync::{Mutex, Rank},
+    sync::{Mutex, Rank, atomic::AtomicBool},
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -84,6 +84,8 @@ impl Wal {
             ),
             syncing: Turn::new(SYNCING_RANK),
             state: Mutex::new(STATE_RANK, State::new(after.end, VecDeque::new(), after.next_number)),
+            wants_preparation: AtomicBool::new(false),
+            has_grown: AtomicBool::new(false),
         };
         let mut given_up = after.leftovers.clone();
         if after.is_settled {

@@ -157,6 +157,11 @@ impl State {
         is_current && self.is_mapped
     }
 
+    /// Whether there was such a demand of which the appender does not know.
+    pub(super) fn has_sync_demand(&self) -> bool {
+        self.has_sync_demand
+    }
+
     /// Whether there was such a demand since this was asked before.
     pub(super) fn take_sync_demand(&mut self) -> bool {
         std::mem::take(&mut self.has_sync_demand)
@@ -215,6 +220,15 @@ impl State {
         let current = self.current;
         self.dirty.retain(|dirty| dirty.number > upto.file || current == Some(dirty.number));
         Ok(())
+    }
+
+    /// See [`Wal::end_of`](super::Wal::end_of).
+    pub(super) fn end_of(&self, seqno: Seqno) -> (LogPosition, Seqno) {
+        let last_in = |live: &Live| live.seqnos.map(|(_, last)| last).filter(|last| *last >= seqno);
+        let holder = self.segments.iter().find_map(|live| Some((live, last_in(live)?)));
+        holder.map_or((self.end, seqno), |(live, last)| {
+            (LogPosition { file: live.number, offset: live.used_bytes }, last)
+        })
     }
 
     /// The segment in which the first record with an operation `>= seqno` lies, or will lie.

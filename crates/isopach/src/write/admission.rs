@@ -86,6 +86,11 @@ impl Commits {
         }
     }
 
+    /// Whether the log is longer than it should be, as far as writers were told.
+    pub(crate) fn is_log_long(&self) -> bool {
+        self.log_excess.load(Ordering::Relaxed) > 0
+    }
+
     /// Tells writers how long the log is. Whether it is longer than `bound`.
     pub(crate) fn note_log(&self, bound: u64) -> bool {
         let bytes = self.wal.bytes();
@@ -95,6 +100,6 @@ impl Commits {
 
     /// Bytes that callers wrote.
     pub(crate) fn accepted_bytes(&self) -> u64 {
-        self.accepted_bytes.load(Ordering::Relaxed)
+        self.ordered.lock().accepted_bytes
     }
 }
