@@ -58,8 +58,8 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
         let order = state.commits.order();
         state.commits.check().map_err(|error| state.locate(error))?;
         if space.tree.rotate(order.visible()).map_err(|error| state.locate(error))? {
-            // So that the flush syncs finished segments only. For want of space the log goes on where it is.
-            let _ = state.commits.wal.rotate_segment();
+            // For want of space the log goes on where it is.
+            let _ = state.commits.wal.rotate_mapped_segment();
         }
     }
     let result = flush(state, space).and_then(|()| free_log(state)).map_err(|error| {

@@ -99,6 +99,15 @@ impl Builder {
         self
     }
 
+    /// Whether the log is mapped into memory where its file system keeps space that is reserved (ext4, XFS, tmpfs
+    /// on Linux): a `Buffered` write then makes no system call, and is promised the same. Default yes. Whoever
+    /// would rather have an error than a signal when such a file system breaks its word, or its medium does, says
+    /// no.
+    pub fn mapped_log(mut self, mapped: bool) -> Builder {
+        self.set.mapped_log = Some(mapped);
+        self
+    }
+
     // ----- surroundings -----
 
     /// Other files, clock and randomness than the operating system's. The path is then only a name for

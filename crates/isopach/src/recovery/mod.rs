@@ -140,7 +140,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         notes.push(Note::new(LOG_SYNCED, recovered.end.to_raw().to_le_bytes()));
     }
     store.commit(&notes).map_err(|error| locate(error.into()))?;
-    let wal_options = WalOptions { segment_bytes: segment_bytes(&options), maps: true };
+    let wal_options = WalOptions { segment_bytes: segment_bytes(&options), maps: options.mapped_log };
     let wal = Wal::start(store.env(), store.files(), wal_options, &recovered);
     let wal = wal.map_err(|error| locate(error.into()))?;
 

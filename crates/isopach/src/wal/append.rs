@@ -267,6 +267,21 @@ impl Wal {
         Ok(appender.place.as_ref().expect("a segment was begun").number)
     }
 
+    /// As [`Wal::rotate_segment`], if the current segment is mapped: what it holds is then synced apart from what
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::rotate_segment`].
+    pub(crate) fn rotate_mapped_segment(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        if appender.place.as_ref().is_some_and(|place| place.map.is_some() && !place.is_empty()) {
+            self.begin_segment(&mut appender, 0).map_err(|error| self.count_failure(&mut appender, error))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn check_open(&self, appender: &Appender) -> Result<()> {
         self.state.lock().check()?;
         if appender.is_closed {

@@ -150,7 +150,8 @@ impl Wal {
             },
         };
         // While no sync runs, so that none tells of an empty segment that is about to be passed over.
-        let no_sync = self.state.lock().may_pass_over().then(|| self.syncing.take());
+        let may_pass_over = self.state.lock().may_pass_over();
+        let no_sync = may_pass_over.then(|| self.syncing.take());
         let (previous_end, synced_upto) = {
             let mut state = self.state.lock();
             (state.end_to_name(), state.synced_upto)

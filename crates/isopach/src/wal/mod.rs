@@ -113,6 +113,7 @@ pub(crate) struct Wal {
 
 impl Wal {
     /// End of the last record: what is appended next lies at or behind it.
+    #[cfg(test)]
     pub(crate) fn end(&self) -> LogPosition {
         self.state.lock().end
     }

@@ -193,7 +193,6 @@ fn take_varint(fields: &mut Reader<'_>) -> std::result::Result<u64, Corruption> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     /// The worked example of `docs/format.md` §6: change both or neither.
     const GOLDEN: [u8; 11] = [1, 7, 1, 2, b'k', b'v', b'w', 2, 0x80, 0x01, 0];
