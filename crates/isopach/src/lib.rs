@@ -31,7 +31,7 @@ mod error;
 mod options;
 mod events;
 mod told;
-mod turn;
+mod waiting;
 mod wal;
 mod views;
 mod space;

@@ -51,7 +51,7 @@ pub(crate) use replay::LogRecord;
 pub(crate) use segment::segment_name;
 pub(crate) use state::{LogCut, SegmentInfo};
 
-use crate::turn::Turn;
+use crate::waiting::Turn;
 use append::Appender;
 use isopach_engine::{
     codec::LogPosition,

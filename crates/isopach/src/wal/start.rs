@@ -22,7 +22,7 @@ use super::{
     segment::{DATA_AT, Found, START_AT, WAL_DIR, encode_header, encode_start, segment_name},
     state::{Live, State},
 };
-use crate::turn::Turn;
+use crate::waiting::Turn;
 use isopach_engine::{
     codec::{FileKind, LogPosition, Record, Salt, encode_record},
     error::{Error, ErrorKind, Result},

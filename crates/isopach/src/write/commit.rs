@@ -16,8 +16,8 @@ use crate::{
     error::{Error, ErrorKind, Result},
     options::Durability,
     space::Space,
-    turn::Turn,
     views::LiveViews,
+    waiting::Turn,
     wal::Wal,
 };
 use isopach_engine::{
@@ -94,6 +94,8 @@ pub(crate) struct Commits {
     /// Numbers run short.
     pub(super) wants_numbers: AtomicBool,
     writing: Turn,
+    /// The last operation of the last group that was written, or failed.
+    group_ended: AtomicU64,
     /// Everything up to here is on the medium. Written under `durable_wait`, read without.
     durable: AtomicU64,
     durable_wait: Mutex<()>,
@@ -135,6 +137,7 @@ impl Commits {
             reserving: Turn::new(RESERVING),
             wants_numbers: AtomicBool::new(false),
             writing: Turn::new(WRITING),
+            group_ended: AtomicU64::new(0),
             durable_wait: Mutex::new(DURABLE, ()),
             became_durable: Condvar::new(),
             memtable_bytes: AtomicU64::new(0),
@@ -171,7 +174,7 @@ impl Commits {
         let memtable_bytes = self.apply(request, first, last);
         flight.applied = Some(last);
         drop(flight);
-        self.in_flight.wait_until(|| self.views.visible() >= last);
+        self.in_flight.waiters.wait_until(|| self.views.visible() >= last);
         Ok(Committed { seqno: last, memtable_bytes })
     }
 
@@ -182,14 +185,15 @@ impl Commits {
     /// The group failed.
     fn write_group(&self, last: Seqno) -> Result<()> {
         loop {
-            let turn = match self.writing.take_unless(|| self.ordered.lock().groups.outcome(last)) {
-                Ok(turn) => turn,
-                Err(outcome) => return outcome,
+            let has_ended = || (self.group_ended.load(Ordering::SeqCst) >= last.raw()).then_some(());
+            let Ok(turn) = self.writing.take_unless(has_ended) else {
+                return self.ordered.lock().groups.outcome(last);
             };
             let group = self.ordered.lock().groups.begin();
             let written = self.wal.append(&group.records()).map_err(Error::from);
             self.note_space(written.as_ref().err());
-            self.ordered.lock().groups.end(group, written.as_ref().err());
+            let ended = self.ordered.lock().groups.end(group, written.as_ref().err());
+            self.group_ended.store(ended.raw(), Ordering::SeqCst);
             drop(turn);
         }
     }

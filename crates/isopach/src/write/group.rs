@@ -36,8 +36,6 @@ impl Body<'_> {
 pub(super) struct Groups {
     waiting: VecDeque<Group>,
     is_writing: bool,
-    /// The last operation of the last group that was written, or failed.
-    ended: Seqno,
     /// Groups that failed and whose members were not all told.
     failed: Vec<Failed>,
     /// The memory of a group that was written.
@@ -94,21 +92,18 @@ impl Groups {
         }
     }
 
-    /// What became of the record whose last operation this is; `None`: it waits, or is being written.
-    pub(super) fn outcome(&mut self, last: Seqno) -> Option<Result<()>> {
-        if last > self.ended {
-            return None;
-        }
-        let Some(at) = self.failed.iter().position(|failed| failed.first <= last && last <= failed.last)
-        else {
-            return Some(Ok(()));
+    /// What became of the record whose last operation this is, and whose group has ended. To be asked once.
+    pub(super) fn outcome(&mut self, last: Seqno) -> Result<()> {
+        let is_in = |failed: &Failed| failed.first <= last && last <= failed.last;
+        let Some(at) = self.failed.iter().position(is_in) else {
+            return Ok(());
         };
         let error = self.failed[at].error.clone();
         self.failed[at].untold -= 1;
         if self.failed[at].untold == 0 {
             self.failed.swap_remove(at);
         }
-        Some(Err(error))
+        Err(error)
     }
 
     /// The next group, for who writes it: [`Groups::end`] follows.
@@ -117,16 +112,16 @@ impl Groups {
         self.waiting.pop_front().expect("who writes has a record in a group that waits")
     }
 
-    /// A group was written, or failed with this.
-    pub(super) fn end(&mut self, mut group: Group, error: Option<&Error>) {
+    /// A group was written, or failed with this. Returns its last operation.
+    pub(super) fn end(&mut self, mut group: Group, error: Option<&Error>) -> Seqno {
         self.is_writing = false;
         let (first, last) = (group.records[0].first, group.records[group.records.len() - 1].last);
-        self.ended = last;
         if let Some(error) = error {
             self.failed.push(Failed { first, last, untold: group.records.len(), error: error.clone() });
         }
         group.clear();
         self.spare = group;
+        last
     }
 }
 

@@ -4,11 +4,14 @@
 //! and publishes all that are noted from the first ticket on; so nobody waits for a lock, and only who comes
 //! before others that are not done waits for them.
 
-use crate::views::LiveViews;
+use crate::{
+    views::LiveViews,
+    waiting::{Padded, Waiters},
+};
 use isopach_engine::types::Seqno;
 use isopach_env::sync::{
-    Condvar, Mutex, Rank,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    Rank,
+    atomic::{AtomicU64, Ordering},
 };
 
 /// Of waiting for others. Held for moments.
@@ -16,13 +19,6 @@ const WAITING: Rank = Rank::new(13, "commit.in_flight");
 
 /// Most commits in flight.
 const TICKETS: u64 = 256;
-
-/// Turns that a waiter spins before it parks: about a microsecond.
-const SPINS: u32 = 100;
-
-/// On lines of its own: what one thread writes all the time is not beside what others read.
-#[repr(align(128))]
-struct Padded<T>(T);
 
 /// A commit that is applied.
 struct Slot {
@@ -38,10 +34,8 @@ pub(super) struct InFlight {
     slots: Box<[Padded<Slot>]>,
     /// Tickets below are published.
     published: Padded<AtomicU64>,
-    /// Threads that are parked, or about to be.
-    parked: Padded<AtomicUsize>,
-    lock: Mutex<()>,
-    changed: Condvar,
+    /// For what changes when commits are published.
+    pub(super) waiters: Waiters,
 }
 
 impl InFlight {
@@ -50,9 +44,7 @@ impl InFlight {
         InFlight {
             slots: (0..TICKETS).map(|_| slot()).collect(),
             published: Padded(AtomicU64::new(0)),
-            parked: Padded(AtomicUsize::new(0)),
-            lock: Mutex::new(WAITING, ()),
-            changed: Condvar::new(),
+            waiters: Waiters::new(WAITING),
         }
     }
 
@@ -89,27 +81,9 @@ impl InFlight {
                 has_published = true;
             }
         }
-        if has_published && self.parked.0.load(Ordering::SeqCst) > 0 {
-            let _lock = self.lock.lock();
-            self.changed.notify_all();
+        if has_published {
+            self.waiters.wake();
         }
-    }
-
-    /// Waits for what changes when commits are published.
-    pub(super) fn wait_until(&self, is_so: impl Fn() -> bool) {
-        for _ in 0..SPINS {
-            if is_so() {
-                return;
-            }
-            std::hint::spin_loop();
-        }
-        self.parked.0.fetch_add(1, Ordering::SeqCst);
-        let mut lock = self.lock.lock();
-        while !is_so() {
-            lock = self.changed.wait(lock);
-        }
-        drop(lock);
-        self.parked.0.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn slot(&self, ticket: u64) -> &Slot {

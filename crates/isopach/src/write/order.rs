@@ -89,7 +89,7 @@ impl Commits {
             } else if !self.in_flight.has_room(ordered.tickets) {
                 let ticket = ordered.tickets;
                 drop(ordered);
-                self.in_flight.wait_until(|| self.in_flight.has_room(ticket));
+                self.in_flight.waiters.wait_until(|| self.in_flight.has_room(ticket));
             } else {
                 return self.enter_as(&mut ordered, request, last);
             }
@@ -184,7 +184,7 @@ impl Commits {
         ordered.is_alone = true;
         let tickets = ordered.tickets;
         drop(ordered);
-        self.in_flight.wait_until(|| self.in_flight.is_published(tickets));
+        self.in_flight.waiters.wait_until(|| self.in_flight.is_published(tickets));
         Order { commits: self }
     }
 }
