@@ -50,6 +50,8 @@ struct Queue {
     failed: Vec<Failed>,
     /// Most compactions at a time.
     max_compactions: usize,
+    /// What writers would wait for has a thread of its own.
+    has_preparer: bool,
     /// Why nothing that writes starts any more.
     poison: Option<Error>,
 }
@@ -72,7 +74,7 @@ impl Queue {
     fn take(&mut self) -> Option<Job> {
         let compactions = self.running.iter().filter(|job| matches!(job, Job::Compact(_))).count();
         let may_run = |job: &Job| match job {
-            Job::PrepareLog => false,
+            Job::PrepareLog => !self.has_preparer,
             Job::Compact(_) => compactions < self.max_compactions && !self.running.contains(job),
             _ => !self.running.contains(job),
         };
@@ -96,9 +98,16 @@ impl Queue {
     }
 }
 
+/// Whether there is a thread beside the workers for what writers would wait for: a single worker does it itself,
+/// so that background work is one thing after the other.
+pub(crate) const fn has_preparer(workers: usize) -> bool {
+    workers > 1
+}
+
 impl Jobs {
     pub(crate) fn new(threads: usize) -> Jobs {
-        let queue = Queue { max_compactions: threads.saturating_sub(1).max(1), ..Queue::default() };
+        let max_compactions = threads.saturating_sub(1).max(1);
+        let queue = Queue { max_compactions, has_preparer: has_preparer(threads), ..Queue::default() };
         Jobs {
             queue: Mutex::new(QUEUE, queue),
             for_workers: Condvar::new(),
@@ -133,14 +142,12 @@ impl Jobs {
     }
 
     fn push(&self, job: Job) {
-        if self.queue.lock().push(job) {
-            self.waker(job).notify_one();
+        let mut queue = self.queue.lock();
+        if queue.push(job) {
+            let is_prepared = job == Job::PrepareLog && queue.has_preparer;
+            drop(queue);
+            if is_prepared { self.for_preparer.notify_one() } else { self.for_workers.notify_one() }
         }
-    }
-
-    /// Of whom a job waits for.
-    fn waker(&self, job: Job) -> &Condvar {
-        if job == Job::PrepareLog { &self.for_preparer } else { &self.for_workers }
     }
 
     /// Whether a flush waits or runs.

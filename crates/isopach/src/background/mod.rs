@@ -13,7 +13,7 @@ pub(crate) use flush::{flush_all, flush_now};
 use crate::{
     error::{Error, ErrorKind, Result},
     events::Event,
-    jobs::Job,
+    jobs::{Job, has_preparer},
     state::State,
 };
 use isopach_env::sync::{
@@ -47,7 +47,10 @@ impl Threads {
         let result = (0..state.options.threads)
             .map(|worker| (format!("isopach-worker-{worker}"), work as fn(&State)))
             .chain([("isopach-keeper".into(), keeper::keep as fn(&State))])
-            .chain([("isopach-preparer".into(), prepare as fn(&State))])
+            .chain(
+                has_preparer(state.options.threads)
+                    .then_some(("isopach-preparer".into(), prepare as fn(&State))),
+            )
             .try_for_each(|(name, body)| threads.spawn(name, body, state));
         if let Err(error) = result {
             state.jobs.stop();

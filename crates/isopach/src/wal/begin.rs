@@ -7,7 +7,7 @@ use super::{
     Wal,
     append::{Appender, VOID_BYTES},
     record::Start,
-    segment::{DATA_AT, WAL_DIR, encode_header, encode_start, segment_name},
+    segment::{DATA_AT, START_AT, WAL_DIR, encode_header, encode_start, segment_name},
     state::Live,
 };
 use isopach_engine::{
@@ -141,7 +141,7 @@ impl Wal {
             None => self.create_blank(|| appender.take_number())?,
         };
         let least = DATA_AT + group_bytes + VOID_BYTES;
-        let is_named = blank.prepared.is_some();
+        let is_prepared = blank.prepared.is_some();
         let prepared = match blank.prepared.take().filter(|prepared| prepared.reserved_bytes >= least) {
             Some(prepared) => prepared,
             None => match allocate_segment(&blank, self.options.segment_bytes.max(least), least) {
@@ -156,14 +156,14 @@ impl Wal {
             let mut state = self.state.lock();
             (state.end_to_name(), state.synced_upto)
         };
-        if let Err(error) = self.write_opening(&blank, previous_end, synced_upto) {
+        if let Err(error) = self.write_opening(&blank, is_prepared, previous_end, synced_upto) {
             // The first record may be there all the same, and says that the log before it ends here.
             if let Some(place) = appender.place.take() {
                 self.state.lock().leave_segment(place.is_empty(), place.previous_end);
             }
             return Err(keep_or_remove(appender, blank, error));
         }
-        if let Err(error) = self.sync_opening(&blank, is_named, appender.hides_garbage) {
+        if let Err(error) = self.sync_opening(&blank, is_prepared, appender.hides_garbage) {
             blank.hold.remove();
             return Err(self.state.lock().poison(&error));
         }
@@ -239,6 +239,8 @@ impl Wal {
     fn prepare_blank(&self, blank: &Blank, wants_map: bool) -> Result<Prepared> {
         let reserved_bytes = allocate(&*blank.file, blank.number, self.options.segment_bytes)?;
         blank.hold.set_bytes(reserved_bytes);
+        let written = blank.file.write_at(0, &encode_header(blank.uuid, self.database));
+        written.map_err(|error| Error::io(error, "prepare a log segment", segment_name(blank.number)))?;
         if let Err(error) = self.sync_opening(blank, false, false) {
             return Err(self.state.lock().poison(&error));
         }
@@ -284,13 +286,15 @@ impl Wal {
     fn write_opening(
         &self,
         blank: &Blank,
+        has_header: bool,
         previous_end: LogPosition,
         synced_upto: LogPosition,
     ) -> Result<()> {
         let start = Start { number: blank.number, previous_end, timeline: self.timeline };
         let mut opening = encode_header(blank.uuid, self.database).to_vec();
         encode_start(&mut opening, Salt::of(blank.uuid), start, synced_upto);
-        let written = blank.file.write_at(0, &opening);
+        let from = if has_header { START_AT } else { 0 };
+        let written = blank.file.write_at(from, &opening[from as usize..]);
         written.map_err(|error| Error::io(error, "begin a log segment", segment_name(blank.number)))
     }
 

@@ -10,7 +10,7 @@
 use super::{Wal, append::Appender, begin::Place, segment::segment_name};
 use isopach_engine::{
     codec::LogPosition,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
 };
 use isopach_env::{File, SyncMode, SyncSite};
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Wal {
             return Ok(covered);
         }
         if self.state.lock().note_sync_demand(position) {
-            self.leave_mapped(position)?;
+            self.leave_mapped(position);
         }
         self.sync_in_turn(position)
     }
@@ -68,18 +68,15 @@ impl Wal {
         Ok(state.synced_upto)
     }
 
-    /// Goes on in a segment that is written, if the one of `position` is mapped.
-    fn leave_mapped(&self, position: LogPosition) -> Result<()> {
+    /// Goes on in a segment that is written, if the one of `position` is mapped. If that cannot be, a sync that
+    /// takes longer is better than none, and appends will tell why.
+    fn leave_mapped(&self, position: LogPosition) {
         let mut appender = self.appender.lock();
         appender.note_sync_demand();
         let is_mapped = |place: &Place| place.number == position.file && place.map.is_some();
-        if appender.is_closed || !appender.place.as_ref().is_some_and(is_mapped) {
-            return Ok(());
-        }
-        match self.begin_segment(&mut appender, 0) {
-            // A sync that takes longer is better than none.
-            Err(error) if error.kind() == ErrorKind::OutOfSpace && appender.place.is_some() => Ok(()),
-            begun => begun.map_err(|error| self.count_failure(&mut appender, error)),
+        if !appender.is_closed && appender.place.as_ref().is_some_and(is_mapped) {
+            let begun = self.begin_segment(&mut appender, 0);
+            let _ = begun.map_err(|error| self.count_failure(&mut appender, error));
         }
     }
 
