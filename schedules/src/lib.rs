@@ -12,6 +12,7 @@ use isopach::{
 };
 use shuttle::{
     Config, FailurePersistence, MaxSteps, Runner,
+    rand::Rng,
     scheduler::{PctScheduler, RandomScheduler, Scheduler, UncontrolledNondeterminismCheckScheduler},
     thread,
 };
@@ -105,6 +106,7 @@ pub fn tiny(fs: Arc<dyn Fs>) -> Builder {
         .cache_bytes(64 << 10)
         .memory_budget(1 << 20)
         .threads(1)
+        .mapped_log(shuttle::rand::thread_rng().gen_bool(0.5))
         .listener(Quiet)
 }
 

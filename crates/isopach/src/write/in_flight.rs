@@ -72,14 +72,17 @@ impl InFlight {
             if slot.done.load(Ordering::SeqCst) != next + 1 {
                 break;
             }
-            // The slot is given to another ticket only behind this exchange.
-            let last = slot.last.load(Ordering::Relaxed);
-            if self.published.0.compare_exchange(next, next + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                if let Some(last) = Seqno::from_raw(last).filter(|last| *last > Seqno::ZERO) {
-                    views.publish(last);
-                }
-                has_published = true;
+            let last = slot.last.load(Ordering::SeqCst);
+            // The slot is given to another ticket only when this one is published: until then it is this one's.
+            if self.published.0.load(Ordering::SeqCst) != next {
+                continue;
             }
+            // First in sight, then published: whoever waits for all tickets sees all commits.
+            if let Some(last) = Seqno::from_raw(last).filter(|last| *last > Seqno::ZERO) {
+                views.publish(last);
+            }
+            let _ = self.published.0.compare_exchange(next, next + 1, Ordering::SeqCst, Ordering::SeqCst);
+            has_published = true;
         }
         if has_published {
             self.waiters.wake();
