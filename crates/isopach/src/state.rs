@@ -363,7 +363,7 @@ impl State {
             durability: Durability::Sync,
         };
         let result = self.commits.order().commit(&request);
-        let result = result.and_then(|seqno| self.commits.sync_through(seqno).map(|()| seqno));
+        let result = result.and_then(|seqno| self.commits.sync_once(seqno).map(|()| seqno));
         self.after_request(&request, &result);
         result.map_err(|error| self.locate(error))
     }

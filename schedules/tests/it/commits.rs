@@ -198,6 +198,35 @@ fn a_failed_group_is_no_commit_of_any_member() {
     explore("commits, failed group", 40, fail_a_group);
 }
 
+/// Records that fill the segments of a mapped log wait for the next one to begin, beside others that would have room.
+fn fill_segments() {
+    let disk = MemFs::new();
+    let db = tiny(Arc::new(disk.clone())).mapped_log(true).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let written = Written::default();
+    let writer = |name: &'static str, value_bytes: usize| {
+        let (ks, written) = (ks.clone(), Arc::clone(&written));
+        work(move || {
+            for round in 0..3 {
+                let key = format!("{name}{round}");
+                let seqno = ks.insert(&key, key.repeat(value_bytes)).unwrap();
+                written.lock().unwrap().insert(key.into(), seqno);
+            }
+        })
+    };
+    together([writer("long", 5 << 10), writer("a", 1), writer("b", 1)]);
+
+    let expected = visible_at(&written, Seqno::MAX);
+    assert_eq!(keys(&ks), expected);
+    let db = tiny(Arc::new(disk.deep_clone())).open().unwrap();
+    assert_eq!(keys(&db.keyspace("k").unwrap()), expected, "all of it is in the log");
+}
+
+#[test]
+fn a_record_that_waits_is_not_overtaken() {
+    explore("commits, full segments", 20, fill_segments);
+}
+
 /// Writers fill their part of the memory, and wait for flushes to free it. No wake-up may be lost: here no
 /// wait ends by itself.
 fn wait_for_memory() {

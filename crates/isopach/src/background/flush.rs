@@ -23,7 +23,7 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     let start = clock.monotonic();
     let result = (|| {
         // No edit makes an operation durable before the log is durable through it (INV-WAL-6).
-        state.commits.sync_through(barrier)?;
+        state.commits.sync_once(barrier)?;
         let synced = Note::new(LOG_SYNCED, state.commits.wal.synced_upto().to_raw().to_le_bytes());
         let report = space.tree.flush(barrier, &state.views.for_job(), &[synced])?;
         state.commits.free_memory(report.memtable_bytes);

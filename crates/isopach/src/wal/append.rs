@@ -26,10 +26,6 @@ pub(super) const VOID_BYTES: u64 = record_bytes(0);
 /// Most bytes of a group. Leaves every position in a segment far below what [`LogPosition`] can express.
 const MAX_GROUP_BYTES: u64 = 16 << 30;
 
-/// After a demand for a sync segments are written for so many records: a sync of a mapped one costs many times
-/// that of a written one.
-const WRITTEN_RECORDS: u32 = 1000;
-
 /// The next segment is prepared once this one is filled to such a part of its size.
 const PREPARED_AT: u64 = 8;
 
@@ -49,7 +45,7 @@ pub(super) struct Appender {
     /// Whether a preparation of the next segment was wished for since this one began.
     pub(super) wished_for_next: bool,
     /// Segments are written, not mapped, until so many records were appended without a demand for a sync.
-    written_records: u32,
+    pub(super) written_records: u32,
     /// Bytes of a failed group may lie behind the log's end: the segment that hides them is made durable as
     /// it begins.
     pub(super) hides_garbage: bool,
@@ -115,11 +111,6 @@ impl Appender {
         self.maps &= is_mapped || !self.wants_map();
     }
 
-    /// Somebody wants what was appended on the medium.
-    pub(super) fn note_sync_demand(&mut self) {
-        self.written_records = WRITTEN_RECORDS;
-    }
-
     /// The number of the next file.
     pub(super) fn take_number(&mut self) -> Result<u32> {
         let number = self.next_number;
@@ -150,7 +141,7 @@ impl Wal {
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
         if self.state.lock().take_sync_demand() {
-            appender.note_sync_demand();
+            appender.written_records = self.options.written_records();
         }
         appender.number(records);
         appender.lacked_bytes = group_bytes;

@@ -83,6 +83,12 @@ impl WalOptions {
     /// Longest segment that can be asked for: 8 GiB. With the largest group behind it, every position in a
     /// segment can still be expressed.
     pub(crate) const MAX_SEGMENT_BYTES: u64 = 8 << 30;
+
+    /// After a demand for a sync segments are written for so many records, a thousand where they are not small: a
+    /// sync of a mapped one costs many times that of a written one.
+    fn written_records(&self) -> u32 {
+        (self.segment_bytes >> 15).clamp(4, 1000) as u32
+    }
 }
 
 impl Default for WalOptions {

@@ -4,8 +4,8 @@
 //! the next one, which covers all who wait: so a slow medium makes larger batches. A failed sync is never
 //! tried again: what the medium kept is unknown until the log is recovered.
 //!
-//! A mapped segment is left before it is synced: a sync of pages that stores go on to would take many times as
-//! long, again and again.
+//! A mapped segment is left before it is synced, where syncs are wanted again and again: a sync of pages that stores
+//! go on to takes many times as long.
 
 use super::{Wal, append::Appender, begin::Place, segment::segment_name};
 use isopach_engine::{
@@ -51,10 +51,15 @@ impl Wal {
         if self.state.lock().note_sync_demand(position) {
             self.leave_mapped(position);
         }
-        self.sync_in_turn(position)
+        self.sync_once(position)
     }
 
-    fn sync_in_turn(&self, position: LogPosition) -> Result<LogPosition> {
+    /// As [`Wal::sync_through`], for who does not come often: a mapped segment goes on being one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::sync_through`].
+    pub(crate) fn sync_once(&self, position: LogPosition) -> Result<LogPosition> {
         let _turn = match self.syncing.take_unless(|| self.covers(position).transpose()) {
             Ok(turn) => turn,
             Err(covered) => return covered,
@@ -72,7 +77,7 @@ impl Wal {
     /// takes longer is better than none, and appends will tell why.
     fn leave_mapped(&self, position: LogPosition) {
         let mut appender = self.appender.lock();
-        appender.note_sync_demand();
+        appender.written_records = self.options.written_records();
         let is_mapped = |place: &Place| place.number == position.file && place.map.is_some();
         if !appender.is_closed && appender.place.as_ref().is_some_and(is_mapped) {
             let begun = self.begin_segment(&mut appender, 0);
@@ -108,7 +113,7 @@ impl Wal {
             let state = self.state.lock();
             (state.end, state.current_hold())
         };
-        self.sync_in_turn(end)?; // Nobody appends any more: a mapped segment is not left.
+        self.sync_once(end)?;
         appender.is_closed = true;
         let Appender { place, blank, left_maps, .. } = &mut *appender;
         left_maps.clear();

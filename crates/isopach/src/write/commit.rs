@@ -40,8 +40,6 @@ const RESERVING: Rank = Rank::new(8, "commit.reserving");
 const WRITING: Rank = Rank::new(9, "commit.writing");
 /// Of the order of commits. Held for moments.
 const ORDERED: Rank = Rank::new(10, "commit.ordered");
-/// Of waiting for durable commits.
-const DURABLE: Rank = Rank::new(27, "commit.durable");
 /// Of the want of space that lasts. Held for moments.
 const SPACE: Rank = Rank::new(29, "commit.space");
 /// Of waiting for memory.
@@ -96,10 +94,8 @@ pub(crate) struct Commits {
     writing: Turn,
     /// The last operation of the last group that was written, or failed.
     group_ended: AtomicU64,
-    /// Everything up to here is on the medium. Written under `durable_wait`, read without.
+    /// Everything up to here is on the medium.
     durable: AtomicU64,
-    durable_wait: Mutex<()>,
-    became_durable: Condvar,
     /// Bytes of all memtables.
     pub(super) memtable_bytes: AtomicU64,
     pub(super) memtable_limit: u64,
@@ -138,8 +134,6 @@ impl Commits {
             wants_numbers: AtomicBool::new(false),
             writing: Turn::new(WRITING),
             group_ended: AtomicU64::new(0),
-            durable_wait: Mutex::new(DURABLE, ()),
-            became_durable: Condvar::new(),
             memtable_bytes: AtomicU64::new(0),
             memtable_limit: start.memtable_limit,
             memory_wait: Mutex::new(MEMORY, ()),
@@ -296,7 +290,10 @@ impl Commits {
         // Whatever poisoned: the log might be synced all the same, but its keyspaces could not be found
         // again.
         self.check()?;
-        self.sync_log(self.views.visible())
+        let (position, upto) = self.wal.end_of(self.views.visible());
+        self.wal.sync_through(position)?;
+        self.note_durable(upto);
+        Ok(upto)
     }
 
     /// Returns when `seqno`, which is visible, is durable.
@@ -307,19 +304,30 @@ impl Commits {
     pub(crate) fn sync_through(&self, seqno: Seqno) -> Result<()> {
         if self.durable() < seqno {
             self.check()?;
-            self.sync_log(seqno)?;
+            let (position, upto) = self.wal.end_of(seqno);
+            self.wal.sync_through(position)?;
+            self.note_durable(upto);
         }
         Ok(())
     }
 
-    /// Syncs the log up to the end of the segment in which `seqno` lies.
-    fn sync_log(&self, seqno: Seqno) -> Result<Seqno> {
-        let (position, upto) = self.wal.end_of(seqno);
-        self.wal.sync_through(position)?;
-        let _wait = self.durable_wait.lock();
+    /// As [`Commits::sync_through`], for what is done now and then: not for writes.
+    ///
+    /// # Errors
+    ///
+    /// `Poisoned`.
+    pub(crate) fn sync_once(&self, seqno: Seqno) -> Result<()> {
+        if self.durable() < seqno {
+            self.check()?;
+            let (position, upto) = self.wal.end_of(seqno);
+            self.wal.sync_once(position)?;
+            self.note_durable(upto);
+        }
+        Ok(())
+    }
+
+    fn note_durable(&self, upto: Seqno) {
         self.durable.fetch_max(upto.raw(), Ordering::AcqRel);
-        self.became_durable.notify_all();
-        Ok(upto)
     }
 }
 
