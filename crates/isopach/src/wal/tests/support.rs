@@ -9,8 +9,8 @@ use isopach_engine::{
     version::FileRegistry,
 };
 use isopach_env::{
-    CreateOptions, DirEntry, Entropy, Env, File, Fs, IoErrorKind, IoResult, MemFs, OpenMode, SeededEntropy,
-    SyncMode, SyncSite, TestClock, WriteOrigin,
+    CreateOptions, DirEntry, Entropy, Env, File, FileMap, Fs, IoErrorKind, IoResult, MemFs, OpenMode,
+    SeededEntropy, SyncMode, SyncSite, TestClock, WriteOrigin,
 };
 use std::{
     collections::BTreeMap,
@@ -38,6 +38,7 @@ pub(super) enum Call {
     Write,
     Sync,
     SyncDir,
+    Map,
 }
 
 /// A failure to come.
@@ -75,6 +76,8 @@ struct Memory {
     inodes_count: usize,
     faults: Vec<Fault>,
     sync_sites: Vec<&'static str>,
+    /// Stores to maps so far.
+    stores: usize,
 }
 
 impl TestFs {
@@ -117,6 +120,11 @@ impl TestFs {
     /// Changes so far: a point at which power can fail.
     pub(super) fn step(&self) -> usize {
         self.memory().changes.len()
+    }
+
+    /// Stores to maps so far.
+    pub(super) fn stores(&self) -> usize {
+        self.memory().stores
     }
 
     /// Where syncs were asked for since the last call, oldest first.
@@ -249,6 +257,27 @@ impl File for TestFile {
         self.file.allocate(bytes)?;
         memory.changes.push(Change::SetLen { inode: self.inode, bytes: bytes.max(before) });
         Ok(())
+    }
+
+    fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
+        self.fs.memory().check(Call::Map)?;
+        let map = self.file.map(bytes)?;
+        Ok(Box::new(TestMap { fs: self.fs.clone(), map, inode: self.inode }))
+    }
+}
+
+struct TestMap {
+    fs: TestFs,
+    map: Box<dyn FileMap>,
+    inode: usize,
+}
+
+impl FileMap for TestMap {
+    fn store(&self, offset: u64, data: &[u8]) {
+        let mut memory = self.fs.memory();
+        self.map.store(offset, data);
+        memory.stores += 1;
+        memory.changes.push(Change::Write { inode: self.inode, offset, data: data.into() });
     }
 }
 
