@@ -72,6 +72,8 @@ pub enum LogRecovery {
 pub struct WriteOptions {
     /// What has happened when the call returns.
     pub durability: Option<Durability>,
+    /// Fail with `Stalled` rather than be slowed by what the background owes, or wait for memory.
+    pub no_slowdown: bool,
 }
 
 impl WriteOptions {
@@ -83,7 +85,13 @@ impl WriteOptions {
     /// Sets [`WriteOptions::durability`].
     #[must_use]
     pub fn durability(self, durability: Durability) -> WriteOptions {
-        WriteOptions { durability: Some(durability) }
+        WriteOptions { durability: Some(durability), ..self }
+    }
+
+    /// Sets [`WriteOptions::no_slowdown`].
+    #[must_use]
+    pub fn no_slowdown(self, no_slowdown: bool) -> WriteOptions {
+        WriteOptions { no_slowdown, ..self }
     }
 }
 

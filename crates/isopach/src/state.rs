@@ -77,7 +77,8 @@ impl State {
         let durability = options.durability.or(strongest).unwrap_or(self.options.durability);
         let stops = || self.check_open().err().or_else(|| self.commits.poisoned());
         let gives_up = || stops().or_else(|| self.jobs.out_of_space());
-        self.commits.admit(bytes.len() as u64, spaces, &gives_up).map_err(|error| self.locate(error))?;
+        let admitted = self.commits.admit(bytes.len() as u64, spaces, options.no_slowdown, &gives_up);
+        admitted.map_err(|error| self.locate(error))?;
         let request = |body| Request { change: Change::Batch, spaces, count, body, durability };
         if bytes.len() >= Body::LONG_BYTES {
             return self.commit(&request(Body::Long(Arc::new(bytes))));

@@ -96,6 +96,11 @@ impl Throttle {
         }
     }
 
+    /// Whether the next writer would wait for its share.
+    pub(crate) fn is_behind(&self, clock: &dyn Clock) -> bool {
+        u128::from(self.paid_at_ns.load(Ordering::Relaxed)) > clock.monotonic().as_nanos()
+    }
+
     /// Counts time that writers waited.
     pub(crate) fn note_wait(&self, time: Duration) {
         let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
