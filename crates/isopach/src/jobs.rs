@@ -24,6 +24,16 @@ pub(crate) enum Job {
     Delete,
     /// What commits need next is had ahead: a segment of the log, and numbers.
     PrepareLog,
+    /// The log is synced for those who want to hear of it.
+    Sync,
+}
+
+impl Job {
+    /// Whether somebody may wait for it who should not wait for flushes and compactions: it has a thread of its own,
+    /// if there is more than one worker.
+    fn is_urgent(self) -> bool {
+        matches!(self, Job::PrepareLog | Job::Sync)
+    }
 }
 
 /// Jobs that wait, run, and failed.
@@ -74,7 +84,7 @@ impl Queue {
     fn take(&mut self) -> Option<Job> {
         let compactions = self.running.iter().filter(|job| matches!(job, Job::Compact(_))).count();
         let may_run = |job: &Job| match job {
-            Job::PrepareLog => !self.has_preparer,
+            job if job.is_urgent() => !self.has_preparer,
             Job::Compact(_) => compactions < self.max_compactions && !self.running.contains(job),
             _ => !self.running.contains(job),
         };
@@ -85,9 +95,9 @@ impl Queue {
         Some(job)
     }
 
-    /// What writers would wait for; a thread of its own takes it, whatever workers do.
-    fn take_preparation(&mut self) -> Option<Job> {
-        let at = self.waiting.iter().position(|job| *job == Job::PrepareLog)?;
+    /// The next job that is urgent.
+    fn take_urgent(&mut self) -> Option<Job> {
+        let at = self.waiting.iter().position(|job| job.is_urgent())?;
         let job = self.waiting.remove(at)?;
         self.running.push(job);
         Some(job)
@@ -141,12 +151,16 @@ impl Jobs {
         self.push(Job::PrepareLog);
     }
 
+    pub(crate) fn sync(&self) {
+        self.push(Job::Sync);
+    }
+
     fn push(&self, job: Job) {
         let mut queue = self.queue.lock();
         if queue.push(job) {
-            let is_prepared = job == Job::PrepareLog && queue.has_preparer;
+            let is_urgent = job.is_urgent() && queue.has_preparer;
             drop(queue);
-            if is_prepared { self.for_preparer.notify_one() } else { self.for_workers.notify_one() }
+            if is_urgent { self.for_preparer.notify_one() } else { self.for_workers.notify_one() }
         }
     }
 
@@ -165,7 +179,7 @@ impl Jobs {
 
     /// The next job of the preparer; waits for one. `None`: stop.
     pub(crate) fn next_preparation(&self) -> Option<Job> {
-        self.wait_for_job(&self.for_preparer, Queue::take_preparation)
+        self.wait_for_job(&self.for_preparer, Queue::take_urgent)
     }
 
     fn wait_for_job(&self, waker: &Condvar, take: fn(&mut Queue) -> Option<Job>) -> Option<Job> {

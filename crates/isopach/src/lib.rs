@@ -37,6 +37,7 @@ mod views;
 mod space;
 mod notes;
 mod write;
+mod durable;
 mod jobs;
 mod state;
 mod background;

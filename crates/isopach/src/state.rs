@@ -1,6 +1,7 @@
 //! An open database inside: everything that its handles and its background share.
 
 use crate::{
+    durable::{Call, DurableCalls},
     error::{Error, ErrorKind, Result},
     events::{DamagedTable, Event, Listeners},
     jobs::Jobs,
@@ -21,7 +22,7 @@ use isopach_engine::{
 };
 use isopach_env::sync::{
     atomic::{AtomicBool, Ordering},
-    point,
+    catch, point,
 };
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -38,6 +39,7 @@ pub(crate) struct State {
     /// New calls are refused. Set once.
     pub(crate) is_closed: AtomicBool,
     pub(crate) told: Told,
+    pub(crate) durable_calls: DurableCalls,
 }
 
 impl State {
@@ -201,11 +203,62 @@ impl State {
         sealed
     }
 
+    // ----- durability -----
+
+    /// Has `call` made when `seqno` is durable, or cannot become so.
+    pub(crate) fn on_durable(&self, seqno: Seqno, call: Call) {
+        let visible = self.views.visible();
+        let is_above = || {
+            let message = format!("{seqno} is above the last commit, {visible}");
+            (seqno > visible).then(|| Error::new(ErrorKind::InvalidArgument, message))
+        };
+        if let Some(error) = self.check_open().err().or_else(is_above) {
+            return self.make_calls(vec![call], &Err(error));
+        }
+        if self.commits.durable() >= seqno {
+            return self.make_calls(vec![call], &Ok(()));
+        }
+        self.durable_calls.add(seqno, call);
+        self.jobs.sync();
+        // If the end came meanwhile, nobody else would tell.
+        if let Some(error) = self.commits.poisoned().or_else(|| self.check_open().err()) {
+            self.end_durable_calls(&Err(self.locate(error)));
+        }
+    }
+
+    /// Syncs the log, and tells those who want to hear of it.
+    pub(crate) fn sync_for_calls(&self) -> Result<()> {
+        let synced = self.commits.sync();
+        if let Err(error) = &synced {
+            self.end_durable_calls(&Err(self.locate(error.clone())));
+        }
+        self.make_calls(self.durable_calls.take_through(self.commits.durable()), &Ok(()));
+        synced.map(drop)
+    }
+
+    /// Makes all calls that wait: of commits that are durable in any case, of others with this result.
+    pub(crate) fn end_durable_calls(&self, result: &Result<()>) {
+        self.make_calls(self.durable_calls.take_through(self.commits.durable()), &Ok(()));
+        self.make_calls(self.durable_calls.take_through(Seqno::MAX), result);
+    }
+
+    /// Under no lock: they may do anything. One that panics harms nobody, and listeners are told of it.
+    fn make_calls(&self, calls: Vec<Call>, result: &Result<()>) {
+        for call in calls {
+            if catch(|| call(result.clone())).is_err() {
+                self.listeners.tell(&Event::ListenerPanicked);
+            }
+        }
+    }
+
     // ----- telling -----
 
-    /// Tells listeners once that writing stopped for good.
+    /// Tells listeners once that writing stopped for good, and those who wait to hear of durable commits.
     pub(crate) fn tell_poison(&self, error: &Error) {
         self.told.poison(&self.listeners, error);
+        if error.kind() == ErrorKind::Poisoned {
+            self.end_durable_calls(&Err(error.clone()));
+        }
     }
 
     /// The error for want of space that lasts: of commits, or of background work.

@@ -120,6 +120,7 @@ fn run(state: &State, job: Job) -> Result<()> {
         Job::Compact(id) => state.spaces.by_id(id).map_or(Ok(()), |space| compact::compact(state, &space)),
         Job::BoundLog => flush::bound_log(state),
         Job::PrepareLog => state.commits.prepare(),
+        Job::Sync => state.sync_for_calls(),
         Job::Delete => {
             state.store.files().run_deletions(u64::MAX);
             Ok(())

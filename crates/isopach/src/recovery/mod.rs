@@ -8,6 +8,7 @@ mod replay;
 mod salvage;
 
 use crate::{
+    durable::DurableCalls,
     error::{Error, ErrorKind, Result},
     events::{Event, Listeners},
     jobs::Jobs,
@@ -161,6 +162,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         listeners: opening.listeners,
         is_closed: AtomicBool::new(false),
         told: Told::default(),
+        durable_calls: DurableCalls::new(),
         options,
         store,
     };

@@ -8,6 +8,7 @@ mod closing;
 mod concurrent;
 mod crash;
 mod damage;
+mod durable;
 mod events;
 mod golden;
 mod idle;

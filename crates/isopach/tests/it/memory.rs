@@ -1,7 +1,7 @@
 //! Memory stays inside its bounds, and writers that wait for it always go on.
 
 use isopach::{
-    Db, ErrorKind, Readable, WriteOptions,
+    Db, ErrorKind, WriteOptions,
     env::{CrashFs, MemFs, Step},
 };
 use std::{
