@@ -54,7 +54,7 @@ impl DurableCalls {
 }
 
 /// The outcome of a call, for a future that waits for it.
-pub(crate) struct Outcome(Mutex<Waiting>);
+struct Outcome(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
@@ -62,14 +62,14 @@ struct Waiting {
     waker: Option<Waker>,
 }
 
-impl Outcome {
-    /// A call, and the future of its outcome.
-    pub(crate) fn new() -> (Call, Future) {
-        let outcome = Arc::new(Outcome(Mutex::new(OUTCOME, Waiting::default())));
-        let future = Future(Arc::clone(&outcome));
-        (Box::new(move |result| outcome.set(result)), future)
-    }
+/// A call, and the future of its outcome.
+pub(crate) fn call_and_future() -> (Call, Future) {
+    let outcome = Arc::new(Outcome(Mutex::new(OUTCOME, Waiting::default())));
+    let future = Future(Arc::clone(&outcome));
+    (Box::new(move |result| outcome.set(result)), future)
+}
 
+impl Outcome {
     fn set(&self, result: Result<()>) {
         let waker = {
             let mut waiting = self.0.lock();
@@ -82,7 +82,7 @@ impl Outcome {
     }
 }
 
-/// See [`Outcome::new`].
+/// See [`call_and_future`].
 pub(crate) struct Future(Arc<Outcome>);
 
 impl std::future::Future for Future {

@@ -11,7 +11,7 @@ use crate::{
     batch::Batch,
     checkpoint::{checkpoint, refused},
     close::Handle,
-    durable::Outcome,
+    durable::call_and_future,
     error::{Error, ErrorKind, Result},
     health::{Health, Stats},
     keyspace::Keyspace,
@@ -246,7 +246,7 @@ impl Db {
     pub fn durable(&self, seqno: Seqno) -> impl Future<Output = Result<()>> + Send + use<> {
         let handle = Arc::clone(&self.0);
         async move {
-            let (call, outcome) = Outcome::new();
+            let (call, outcome) = call_and_future();
             handle.state.on_durable(seqno, call);
             drop(handle);
             outcome.await
