@@ -214,10 +214,7 @@ mod tests {
 
         assert_eq!((&bytes[..], count), (&GOLDEN[..], 2));
         let found = decode(&bytes, 2).unwrap();
-        assert_eq!(
-            (found[0].0, &found[0].1.key[..], &found[0].1.value[..]),
-            (TreeId(7), &b"k"[..], &b"vw"[..])
-        );
+        assert_eq!((found[0].0, found[0].1.key, found[0].1.value), (TreeId(7), &b"k"[..], &b"vw"[..]));
         assert_eq!(
             (found[1].0, found[1].1.kind, found[1].1.seqno.raw()),
             (TreeId(128), ValueKind::Delete, 11)
