@@ -1,4 +1,4 @@
-//! Operations in memory, sorted: a [tree](blink) that threads write and read at once, and what it holds in numbers.
+//! Operations in memory, sorted: a B-link tree that threads write and read at once, and what it holds in numbers.
 //!
 //! Owns the memory of what was applied and not yet flushed, and accounts for it. Knows nothing of rotation or
 //! of what is visible: its tree does.

@@ -1,6 +1,7 @@
 //! Waiting for what another thread does at any moment.
 
 /// Turns that a waiter spins before it gives its core away.
+#[cfg(feature = "std")]
 const SPINS: u32 = 64;
 
 /// One turn of waiting for another thread that needs no more than moments: a hint to the core, and from some
