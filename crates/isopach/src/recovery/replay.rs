@@ -61,7 +61,7 @@ impl<'a> Replay<'a> {
         let result = recovered.replay(&*fs, &mut |record| {
             let outcome = self.apply(&record).map_err(Error::from).and_then(|()| {
                 self.applied = record.last_seqno();
-                self.report(record.payload.len() as u64)?;
+                self.report(record.body().len() as u64)?;
                 after(self)
             });
             outcome.map_err(|error| {
@@ -90,7 +90,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn apply(&mut self, record: &LogRecord) -> EngineResult<()> {
+    fn apply(&mut self, record: &LogRecord<'_>) -> EngineResult<()> {
         match record.kind {
             RecordKind::Batch => self.apply_batch(record),
             RecordKind::Keyspace => self.redo(record),
@@ -98,7 +98,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Each operation goes to its tree, unless its tables hold it already.
-    fn apply_batch(&mut self, record: &LogRecord) -> EngineResult<()> {
+    fn apply_batch(&mut self, record: &LogRecord<'_>) -> EngineResult<()> {
         let mut operations: BTreeMap<TreeId, Vec<Operation<'_>>> = BTreeMap::new();
         let each = |id, operation| operations.entry(id).or_default().push(operation);
         decode_operations(record.body(), record.first_seqno, record.count, each)
@@ -125,7 +125,7 @@ impl<'a> Replay<'a> {
     }
 
     /// Makes the edit that a record announces, unless it was made before the crash.
-    fn redo(&mut self, record: &LogRecord) -> EngineResult<()> {
+    fn redo(&mut self, record: &LogRecord<'_>) -> EngineResult<()> {
         let change = KeyspaceChange::decode(record.body()).map_err(|why| corrupt(record, why))?;
         let at = record.last_seqno();
         if at <= self.store.applied_upto() {
@@ -151,6 +151,6 @@ impl<'a> Replay<'a> {
     }
 }
 
-fn corrupt(record: &LogRecord, why: impl fmt::Display) -> EngineError {
+fn corrupt(record: &LogRecord<'_>, why: impl fmt::Display) -> EngineError {
     EngineError::corrupt(record.file_name(), record.position.offset, why)
 }

@@ -31,7 +31,7 @@ pub(crate) fn record(data: &[u8]) {
 
 /// A log of one segment: its end is found in each mode, and its records go to `each`. One byte says what the
 /// manifest has to say about it.
-pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord)) {
+pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord<'_>)) {
     let Some((&manifest, file)) = data.split_first() else { return };
     let fs = MemFs::new();
     fs.create_dir(WAL_DIR).expect("an empty place");
@@ -52,7 +52,7 @@ pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord)) {
     }
 }
 
-fn replay(fs: &MemFs, recovered: &Recovered, each: &mut impl FnMut(&LogRecord)) {
+fn replay(fs: &MemFs, recovered: &Recovered, each: &mut impl FnMut(&LogRecord<'_>)) {
     assert!(recovered.durable <= recovered.end, "what is durable lies before the end");
     let mut records = 0;
     let replayed = recovered.replay(fs, &mut |record| {

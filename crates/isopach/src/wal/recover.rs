@@ -299,7 +299,7 @@ impl<'a> Survey<'a> {
             match reader.step().map_err(read_error(number))? {
                 Step::Record { offset, kind, synced_upto, payload } => {
                     self.durable = self.durable.max(synced_upto);
-                    match self.entry_of(kind, &payload) {
+                    match self.entry_of(kind, payload) {
                         Ok(None) => {}
                         Ok(Some(entry)) => {
                             self.bytes += reader.offset() - offset;

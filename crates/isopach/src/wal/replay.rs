@@ -8,15 +8,14 @@ use super::{
 use isopach_engine::{
     codec::{LogPosition, RecordReader, Step, record_bytes},
     error::{Error, Result},
-    types::{Seqno, SharedBytes, UnixUs},
+    types::{Seqno, UnixUs},
 };
 use isopach_env::{Fs, OpenMode};
-use std::{ops::Range, sync::Arc};
 
 /// A record of the log, verified.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub(crate) struct LogRecord {
+pub(crate) struct LogRecord<'a> {
     /// Where it begins.
     pub position: LogPosition,
     /// What it is.
@@ -28,16 +27,14 @@ pub(crate) struct LogRecord {
     /// When it was committed.
     #[cfg_attr(not(test), expect(dead_code, reason = "for who computes expiry; nobody does yet"))]
     pub time: UnixUs,
-    /// The bytes that the body lies in, so that windows into it need no copy.
-    pub payload: SharedBytes,
-    /// Where in `payload` the body lies.
-    pub body: Range<usize>,
+    /// All that its checksum covers: what the log says of it, then what was given to the log.
+    pub(super) payload: &'a [u8],
 }
 
-impl LogRecord {
+impl<'a> LogRecord<'a> {
     /// What was given to the log.
-    pub(crate) fn body(&self) -> &[u8] {
-        &self.payload[self.body.clone()]
+    pub(crate) fn body(&self) -> &'a [u8] {
+        &self.payload[ENTRY_PREFIX_BYTES..]
     }
 
     /// Number of its last operation.
@@ -57,15 +54,18 @@ impl LogRecord {
 }
 
 impl Recovered {
-    /// Gives every record of the caller to `each`, in the order of the log. One is in memory at a time,
-    /// unless `each` keeps them.
+    /// Gives every record of the caller to `each`, in the order of the log. One is in memory at a time.
     ///
     /// Before the registry removes files that [`Wal::start`](super::Wal::start) gave up. Writes nothing.
     ///
     /// # Errors
     ///
     /// What `each` returns; and the segments must be as they were when they were recovered.
-    pub(crate) fn replay(&self, fs: &dyn Fs, each: &mut dyn FnMut(LogRecord) -> Result<()>) -> Result<()> {
+    pub(crate) fn replay(
+        &self,
+        fs: &dyn Fs,
+        each: &mut dyn FnMut(LogRecord<'_>) -> Result<()>,
+    ) -> Result<()> {
         self.segments.iter().try_for_each(|segment| read_records(fs, segment, each))
     }
 }
@@ -74,7 +74,7 @@ impl Recovered {
 pub(super) fn read_records(
     fs: &dyn Fs,
     segment: &RecoveredSegment,
-    each: &mut dyn FnMut(LogRecord) -> Result<()>,
+    each: &mut dyn FnMut(LogRecord<'_>) -> Result<()>,
 ) -> Result<()> {
     let number = segment.number;
     let name = segment_name(number);
@@ -87,7 +87,7 @@ pub(super) fn read_records(
             Step::End => return Ok(()),
         };
         let meaning =
-            Meaning::decode(kind, &payload).map_err(|why| Error::corrupt(name.clone(), offset, why))?;
+            Meaning::decode(kind, payload).map_err(|why| Error::corrupt(name.clone(), offset, why))?;
         if let Meaning::Entry(entry) = meaning {
             each(LogRecord {
                 position: LogPosition { file: number, offset },
@@ -95,8 +95,7 @@ pub(super) fn read_records(
                 first_seqno: entry.first_seqno,
                 count: entry.count,
                 time: entry.time,
-                body: ENTRY_PREFIX_BYTES..payload.len(),
-                payload: Arc::new(payload.into_boxed_slice()),
+                payload,
             })?;
         }
     }

@@ -147,7 +147,7 @@ fn refuse(error: HeaderError, name: &str) -> Error {
 fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, number: u32) -> IoResult<Opening> {
     let mut reader = RecordReader::new(Arc::clone(file), salt, START_AT, bytes.min(DATA_AT));
     let why = match reader.step()? {
-        Step::Record { kind, synced_upto, payload, .. } => match Meaning::decode(kind, &payload) {
+        Step::Record { kind, synced_upto, payload, .. } => match Meaning::decode(kind, payload) {
             // A stale copy of an older segment has a header and a first record too, with another number.
             Ok(Meaning::Start(start)) if start.number == number => {
                 return Ok(Opening::Started { salt, start, synced_upto });

@@ -219,9 +219,9 @@ impl Copies {
         self.blank.file.write_at(0, &header).map_err(|error| self.failed("write", error))
     }
 
-    fn push(&mut self, record: &LogRecord) -> Result<()> {
+    fn push(&mut self, record: &LogRecord<'_>) -> Result<()> {
         let kind = record.kind as u8;
-        let framed = Record { kind, synced_upto: self.synced_upto, payload: &record.payload };
+        let framed = Record { kind, synced_upto: self.synced_upto, payload: record.payload };
         let before = self.buffer.len();
         encode_record(&mut self.buffer, self.salt, self.end, framed);
         self.end += (self.buffer.len() - before) as u64;
