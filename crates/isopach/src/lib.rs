@@ -31,6 +31,7 @@ mod error;
 mod options;
 mod events;
 mod told;
+mod together;
 mod wal;
 mod views;
 mod space;

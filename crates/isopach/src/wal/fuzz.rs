@@ -1,7 +1,7 @@
 //! The log's decoders, for [`crate::fuzz`].
 
 use super::{
-    ENTRY_PREFIX_BYTES, History, LogFacts, LogRecord, Recovered,
+    ENTRY_PREFIX_BYTES, History, LogFacts, LogRecord, Reading, Recovered,
     record::{AppendRecord, Meaning},
     recover,
     segment::WAL_DIR,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::options::LogRecovery;
 use isopach_engine::{codec::LogPosition, types::Uuid};
-use isopach_env::{CreateOptions, Fs, MemFs, WriteOrigin};
+use isopach_env::{CreateOptions, Fs, Inline, MemFs, WriteOrigin};
 
 /// The payload of a log record, behind a byte that says its kind.
 pub(crate) fn record(data: &[u8]) {
@@ -46,7 +46,8 @@ pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord<'_>)) {
         history: (manifest & 7 == 4).then(|| History { timeline: u64::from(manifest >> 3), from: 1 }),
     };
     for mode in [LogRecovery::Absolute, LogRecovery::TornEnd, LogRecovery::PointInTime] {
-        if let Ok(recovered) = recover(&fs, Uuid(database), facts, mode) {
+        let reading = Reading { spawn: &Inline, watch: &mut |_, _| Ok(()) };
+        if let Ok(recovered) = recover(&fs, Uuid(database), facts, mode, reading) {
             replay(&fs, &recovered, &mut each);
         }
     }
@@ -55,11 +56,13 @@ pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord<'_>)) {
 fn replay(fs: &MemFs, recovered: &Recovered, each: &mut impl FnMut(&LogRecord<'_>)) {
     assert!(recovered.durable <= recovered.end, "what is durable lies before the end");
     let mut records = 0;
-    let replayed = recovered.replay(fs, &mut |record| {
-        records += 1;
-        let _ = record.last_seqno();
-        each(&record);
-        Ok(())
+    let replayed = recovered.pieces().try_for_each(|piece| {
+        piece.read(fs, &mut |record| {
+            records += 1;
+            let _ = record.last_seqno();
+            each(&record);
+            Ok(())
+        })
     });
     assert!(replayed.is_ok(), "what was read once is read again: {replayed:?}");
     assert_eq!(records, recovered.records);

@@ -140,9 +140,11 @@ impl Wal {
                 continue;
             }
             let mut part = RecoveredSegment { seqnos: None, limit: after.durable.offset, ..segment.clone() };
-            read_records(&*self.env.fs, segment, &mut |record| {
+            let records = DATA_AT..segment.limit;
+            read_records(&*self.env.fs, segment.number, segment.salt, records, &mut |record| {
                 if record.end() <= after.durable {
-                    part.note(record.first_seqno, record.last_seqno());
+                    let first = part.seqnos.map_or(record.first_seqno, |(first, _)| first);
+                    part.seqnos = Some((first, record.last_seqno()));
                     return Ok(());
                 }
                 old.log_end = old.log_end.min(record.position);
