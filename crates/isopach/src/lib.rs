@@ -32,6 +32,7 @@ mod options;
 mod events;
 mod told;
 mod waiting;
+mod together;
 mod wal;
 mod views;
 mod space;

@@ -105,8 +105,8 @@ pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
                 synced = synced.max(synced_upto);
                 let corrupt = |why: Corruption| Error::corrupt(&*name, offset, why);
                 match kind {
-                    RECORD_FEATURES => check_features(&payload, &name, offset)?,
-                    _ => decode_edit(&payload).and_then(|edit| catalog.apply(&edit)).map_err(corrupt)?,
+                    RECORD_FEATURES => check_features(payload, &name, offset)?,
+                    _ => decode_edit(payload).and_then(|edit| catalog.apply(&edit)).map_err(corrupt)?,
                 }
                 expected = if kind == RECORD_FEATURES { RECORD_SNAPSHOT } else { RECORD_EDIT };
             }

@@ -8,7 +8,7 @@
 //!
 //! # Reading order
 //!
-//! [`recover`] finds the end of the log and writes nothing; [`Recovered::replay`] gives its records out;
+//! [`recover`] finds the end of the log and writes nothing; [`Recovered::pieces`] are its records;
 //! [`Wal::start`] opens it for writing. Then one thread at a time appends: a record with [`Wal::store`], where
 //! the segment is mapped, or a group with [`Wal::append`]; and any thread makes what was appended durable with
 //! [`Wal::sync_through`].
@@ -29,6 +29,7 @@ mod record;
 mod segment;
 
 mod chain;
+mod read;
 
 mod recover;
 mod replay;
@@ -46,8 +47,8 @@ pub(crate) mod fuzz;
 mod tests;
 
 pub(crate) use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
-pub(crate) use recover::{Discarded, History, LogFacts, Recovered, recover};
-pub(crate) use replay::LogRecord;
+pub(crate) use recover::{Discarded, History, LogFacts, Reading, Recovered, recover};
+pub(crate) use replay::{LogPiece, LogRecord};
 pub(crate) use segment::segment_name;
 pub(crate) use state::{LogCut, SegmentInfo};
 

@@ -147,9 +147,11 @@ impl Wal {
                 continue;
             }
             let mut part = RecoveredSegment { seqnos: None, limit: after.durable.offset, ..segment.clone() };
-            read_records(&*self.env.fs, segment, &mut |record| {
+            let records = DATA_AT..segment.limit;
+            read_records(&*self.env.fs, segment.number, segment.salt, records, &mut |record| {
                 if record.end() <= after.durable {
-                    part.note(record.first_seqno, record.last_seqno());
+                    let first = part.seqnos.map_or(record.first_seqno, |(first, _)| first);
+                    part.seqnos = Some((first, record.last_seqno()));
                     return Ok(());
                 }
                 old.log_end = old.log_end.min(record.position);
@@ -226,9 +228,9 @@ impl Copies {
         self.blank.file.write_at(0, &header).map_err(|error| self.failed("write", error))
     }
 
-    fn push(&mut self, record: &LogRecord) -> Result<()> {
+    fn push(&mut self, record: &LogRecord<'_>) -> Result<()> {
         let kind = record.kind as u8;
-        let framed = Record { kind, synced_upto: self.synced_upto, payload: &record.payload };
+        let framed = Record { kind, synced_upto: self.synced_upto, payload: record.payload };
         let before = self.buffer.len();
         encode_record(&mut self.buffer, self.salt, self.end, framed);
         self.end += (self.buffer.len() - before) as u64;

@@ -1,7 +1,9 @@
 //! Files that fail on demand and remember every change, and a log over them.
 
 use crate::options::LogRecovery;
-use crate::wal::{AppendRecord, LogFacts, RecordKind, Recovered, Wal, WalOptions, recover};
+use crate::wal::{
+    AppendRecord, LogFacts, LogRecord, Reading, RecordKind, Recovered, Wal, WalOptions, recover,
+};
 use isopach_engine::{
     codec::LogPosition,
     error::Result,
@@ -321,7 +323,8 @@ impl Bench {
     }
 
     pub(super) fn recover(&self) -> Result<Recovered> {
-        recover(&self.fs, DATABASE, self.facts, LogRecovery::TornEnd)
+        let reading = Reading { spawn: &*self.env.spawn, watch: &mut |_, _| Ok(()) };
+        recover(&self.fs, DATABASE, self.facts, LogRecovery::TornEnd, reading)
     }
 
     /// Opens the log for writing.
@@ -423,15 +426,14 @@ pub(super) fn put_all(wal: &Wal, seqnos: std::ops::Range<u64>) {
 /// Seqno and body of every record; the body is checked to be the one that belongs to the seqno.
 pub(super) fn replayed(fs: &dyn Fs, recovered: &Recovered) -> Vec<(u64, Vec<u8>)> {
     let mut records = Vec::new();
-    recovered
-        .replay(fs, &mut |record| {
-            let (seqno, body) = (record.first_seqno.raw(), record.body().to_vec());
-            assert_eq!(body, body_of(seqno, body.len()), "the body of another record");
-            assert_eq!((record.count, record.time), (1, UnixUs(seqno)));
-            records.push((seqno, body));
-            Ok(())
-        })
-        .unwrap();
+    let mut take = |record: LogRecord<'_>| {
+        let (seqno, body) = (record.first_seqno.raw(), record.body().to_vec());
+        assert_eq!(body, body_of(seqno, body.len()), "the body of another record");
+        assert_eq!((record.count, record.time), (1, UnixUs(seqno)));
+        records.push((seqno, body));
+        Ok(())
+    };
+    recovered.pieces().try_for_each(|piece| piece.read(fs, &mut take)).unwrap();
     assert_eq!(records.len() as u64, recovered.records);
     records
 }
