@@ -7,7 +7,6 @@ mod atomics;
 mod blink;
 
 use crate::{
-    iter::Cursor,
     key::{InternalKey, ValueKind},
     types::{Seqno, Slice},
 };
@@ -27,6 +26,9 @@ pub struct Operation<'a> {
     /// With which bytes.
     pub value: &'a [u8],
 }
+
+/// A cursor over a memtable, which it keeps.
+pub type MemtableCursor = BlinkCursor;
 
 /// A memtable. Shared by threads.
 pub struct Memtable {
@@ -96,7 +98,7 @@ impl Memtable {
 
     /// A cursor over the entries. Those applied while it moves may show or not; whoever reads at a published
     /// view sees no difference.
-    pub fn cursor(&self) -> impl Cursor + 'static {
+    pub fn cursor(&self) -> MemtableCursor {
         BlinkCursor::new(&self.operations)
     }
 }
