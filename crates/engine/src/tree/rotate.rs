@@ -6,6 +6,7 @@ use crate::{
     types::Seqno,
 };
 use alloc::{format, sync::Arc};
+use core::mem;
 
 impl Tree {
     /// The newest boundary behind which memtables wait to be flushed.
@@ -35,7 +36,8 @@ impl Tree {
             return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
         }
         let mut next = state.as_ref().clone();
-        next.sealed.insert(0, Sealed { memtable: core::mem::take(&mut next.active), boundary });
+        let memtable = mem::replace(&mut next.active, Arc::new(self.0.context.new_memtable()));
+        next.sealed.insert(0, Sealed { memtable, boundary });
         next.sealed_upto = boundary;
         drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         Ok(true)
