@@ -109,7 +109,8 @@ impl State {
         if is_sync || lacks_space || self.options.sync_every.is_some() {
             self.jobs.wake_keeper();
         }
-        if self.commits.wal.takes_wish() | self.commits.takes_wish_for_numbers() {
+        let wishes = self.commits.wal.takes_wish() | self.commits.takes_wish_for_numbers();
+        if wishes | self.store.wants_memory() {
             self.jobs.prepare_log();
         }
     }
