@@ -89,6 +89,10 @@ impl Memtable {
 
     /// The newest version of `key` numbered `at` or below.
     pub fn get(&self, key: &[u8], at: Seqno) -> Option<(Seqno, ValueKind, Slice)> {
+        // Of an empty memtable, as there is after each flush, nothing is searched.
+        if self.counters.first_seqno.load(Ordering::Acquire) > at.raw() {
+            return None;
+        }
         let entry = self.operations.get(InternalKey { key, seqno: at })?;
         Some((entry.seqno, entry.kind, entry.value.into()))
     }
