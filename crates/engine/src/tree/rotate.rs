@@ -1,6 +1,6 @@
 //! Rotate: the memtable is sealed at a boundary; later operations go to a new one.
 
-use super::{Tree, state::Sealed};
+use super::{Gate, Tree, state::Sealed};
 use crate::{
     error::{Error, ErrorKind, Result},
     types::Seqno,
@@ -25,7 +25,7 @@ impl Tree {
     /// another.
     pub fn rotate(&self, boundary: Seqno) -> Result<bool> {
         let _install = self.0.install.lock();
-        let _gate = self.0.gate.write();
+        let mut gate = self.0.gate.write();
         let state = self.0.state.load();
         if state.active.is_empty() {
             return Ok(false);
@@ -39,6 +39,7 @@ impl Tree {
         let memtable = mem::replace(&mut next.active, Arc::new(self.0.context.new_memtable()));
         next.sealed.insert(0, Sealed { memtable, boundary });
         next.sealed_upto = boundary;
+        *gate = Gate::of(&next);
         drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         Ok(true)
     }

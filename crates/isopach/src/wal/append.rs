@@ -101,6 +101,17 @@ impl Appender {
         }
     }
 
+    /// Encodes records for the end of the current segment.
+    fn encode(&mut self, records: &[AppendRecord<'_>], synced_upto: LogPosition) {
+        let Appender { place, buffer, .. } = self;
+        let place = place.as_ref().expect("room was made");
+        for record in records {
+            let at = place.end + buffer.len() as u64;
+            let framed = Record { kind: record.kind as u8, synced_upto, payload: &record.prefix() };
+            encode_record_in_parts(buffer, place.salt, at, framed, &[record.body]);
+        }
+    }
+
     /// Whether the next segment is to be mapped.
     pub(super) fn wants_map(&self) -> bool {
         self.maps && self.written_records == 0
@@ -171,16 +182,21 @@ impl Wal {
         if appender.is_closed || !appender.wants_map() || !appender.place.as_ref().is_some_and(can_store) {
             return Ok(false);
         }
-        let synced_upto = {
-            let state = self.state.lock();
-            state.check()?;
-            if state.has_sync_demand() {
-                return Ok(false);
-            }
-            state.synced_upto
-        };
+        let mut state = self.state.lock();
+        state.check()?;
+        if state.has_sync_demand() {
+            return Ok(false);
+        }
+        let synced_upto = state.synced_upto;
         appender.number(records);
-        self.write_records(&mut appender, records, synced_upto).map(|_| true)
+        appender.encode(records, synced_upto);
+        let Appender { place, buffer, last_seqno, .. } = &mut *appender;
+        let end = place.as_mut().expect("it has room").store(buffer);
+        buffer.clear();
+        state.publish(end, synced_upto, &Group { seqnos: Some((record.first_seqno, *last_seqno)) });
+        drop(state);
+        self.wish_for_next(&mut appender);
+        Ok(true)
     }
 
     /// Writes records behind the log's end, where room was made for them.
@@ -190,21 +206,20 @@ impl Wal {
         records: &[AppendRecord<'_>],
         synced_upto: LogPosition,
     ) -> Result<LogPosition> {
-        let Appender { place, buffer, .. } = appender;
-        let place = place.as_ref().expect("room was made");
-        for record in records {
-            let at = place.end + buffer.len() as u64;
-            let framed = Record { kind: record.kind as u8, synced_upto, payload: &record.prefix() };
-            encode_record_in_parts(buffer, place.salt, at, framed, &[record.body]);
-        }
-        let first = records[0].first_seqno;
-        let group = Group { seqnos: Some((first, appender.last_seqno)) };
+        appender.encode(records, synced_upto);
+        let group = Group { seqnos: Some((records[0].first_seqno, appender.last_seqno)) };
         let end = self.write_group(appender, group, synced_upto)?;
-        if !appender.wished_for_next && end.offset > self.options.segment_bytes / PREPARED_AT {
+        self.wish_for_next(appender);
+        Ok(end)
+    }
+
+    /// Has the next segment prepared in time.
+    fn wish_for_next(&self, appender: &mut Appender) {
+        let is_due = |place: &Place| place.end > self.options.segment_bytes / PREPARED_AT;
+        if !appender.wished_for_next && appender.place.as_ref().is_some_and(is_due) {
             appender.wished_for_next = true;
             self.wants_preparation.store(appender.blank.is_none(), Ordering::Relaxed);
         }
-        Ok(end)
     }
 
     /// Writes down what is known durable, if the last record does not say it yet. For an idle log, a tenth of
@@ -330,7 +345,7 @@ impl Wal {
         let end = LogPosition { file: place.number, offset: place.end };
         let mut state = self.state.lock();
         state.publish(end, synced_upto, &group);
-        let grown = state.current_hold().filter(|_| place.end > place.reserved_bytes);
+        let grown = if place.end > place.reserved_bytes { state.current_hold() } else { None };
         drop(state);
         if let Some(hold) = grown {
             hold.set_bytes(place.end);

@@ -85,6 +85,14 @@ impl Place {
         self.map.as_ref().is_some_and(|map| self.end + bytes <= map.bytes)
     }
 
+    /// Stores records behind the last one, where [`Place::can_store`] them, and returns where they end.
+    pub(super) fn store(&mut self, bytes: &[u8]) -> LogPosition {
+        self.map.as_ref().expect("it can be stored").memory.store(self.end, bytes);
+        self.end += bytes.len() as u64;
+        self.has_records = true;
+        LogPosition { file: self.number, offset: self.end }
+    }
+
     /// Writes at the end.
     pub(super) fn write(&self, bytes: &[u8]) -> IoResult<()> {
         match &self.map {

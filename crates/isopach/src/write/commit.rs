@@ -248,6 +248,11 @@ impl Commits {
         self.poisoned().map_or(Ok(()), Err)
     }
 
+    /// As [`Commits::check`], without a look at the log.
+    pub(super) fn check_store(&self) -> Result<()> {
+        self.store.poisoned().map_or(Ok(()), |error| Err(error.into()))
+    }
+
     // ----- space -----
 
     /// Why commits fail for want of space, if they do.

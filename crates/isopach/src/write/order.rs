@@ -78,7 +78,7 @@ impl Commits {
             if ordered.has_ended {
                 return Err(Error::new(ErrorKind::Closed, "the database is closed"));
             }
-            self.check()?;
+            self.check_store()?;
             if let Some(gone) = request.spaces.iter().find(|space| space.is_dropped()) {
                 return Err(gone.dropped_error());
             }
@@ -114,7 +114,9 @@ impl Commits {
         }
         ordered.last_time = ordered.last_time.max(UnixUs(self.clock.unix_us()));
         let mut waits_for_group = false;
-        if request.durability != Durability::Volatile {
+        if request.durability == Durability::Volatile {
+            self.check()?; // Others hear of it from the log.
+        } else {
             let kind = match request.change {
                 Change::Batch => RecordKind::Batch,
                 Change::Create | Change::Drop(_) => RecordKind::Keyspace,
