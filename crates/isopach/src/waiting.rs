@@ -3,7 +3,11 @@
 use isopach_env::sync::{
     Condvar, Mutex, Rank,
     atomic::{AtomicBool, AtomicUsize, Ordering},
+    thread,
 };
+
+/// How often who has a turn gives its core away for others who may come.
+const YIELDS: u32 = 32;
 
 /// Turns that a waiter spins before it parks: about a microsecond.
 const SPINS: u32 = 100;
@@ -55,9 +59,14 @@ impl Waiters {
         self.wait_for(|| is_so().then_some(()));
     }
 
+    /// How many are parked, or about to be.
+    fn parked(&self) -> usize {
+        self.parked.0.load(Ordering::SeqCst)
+    }
+
     /// Those who wait look again.
     pub(crate) fn wake(&self) {
-        if self.parked.0.load(Ordering::SeqCst) > 0 {
+        if self.parked() > 0 {
             let _lock = self.lock.lock();
             self.changed.notify_all();
         }
@@ -69,6 +78,8 @@ impl Waiters {
 pub(crate) struct Turn {
     is_taken: AtomicBool,
     waiters: Waiters,
+    /// Who waited when the last turn ended, its owner among them.
+    known: AtomicUsize,
 }
 
 /// The turn of one thread; ends when dropped.
@@ -77,7 +88,7 @@ pub(crate) struct Taken<'t>(&'t Turn);
 impl Turn {
     /// Nobody has it. `rank` is as for [`Waiters::new`].
     pub(crate) const fn new(rank: Rank) -> Turn {
-        Turn { is_taken: AtomicBool::new(false), waiters: Waiters::new(rank) }
+        Turn { is_taken: AtomicBool::new(false), waiters: Waiters::new(rank), known: AtomicUsize::new(0) }
     }
 
     /// Waits for the turn.
@@ -101,8 +112,22 @@ impl Turn {
     }
 }
 
+impl Taken<'_> {
+    /// Lets those come who waited when the turn before ended: threads that do the same again and again are back in
+    /// moments, and one turn then serves all of them. Gives the core away for that, a few times at most.
+    pub(crate) fn gather(&self) {
+        for _ in 0..YIELDS {
+            if self.0.waiters.parked() + 1 >= self.0.known.load(Ordering::Relaxed) {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+}
+
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
+        self.0.known.store(self.0.waiters.parked() + 1, Ordering::Relaxed);
         self.0.is_taken.store(false, Ordering::SeqCst);
         self.0.waiters.wake();
     }

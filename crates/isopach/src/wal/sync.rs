@@ -60,10 +60,11 @@ impl Wal {
     ///
     /// As [`Wal::sync_through`].
     pub(crate) fn sync_once(&self, position: LogPosition) -> Result<LogPosition> {
-        let _turn = match self.syncing.take_unless(|| self.covers(position).transpose()) {
+        let turn = match self.syncing.take_unless(|| self.covers(position).transpose()) {
             Ok(turn) => turn,
             Err(covered) => return covered,
         };
+        turn.gather();
         let due = self.state.lock().due(position);
         for (number, file) in due.files {
             self.sync_segment(number, &file)?;
