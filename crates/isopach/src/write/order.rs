@@ -31,6 +31,8 @@ pub(super) struct Ordered {
     has_ended: bool,
     /// Somebody is alone in the order of commits.
     is_alone: bool,
+    /// Who waits for that to end: they enter before the next is alone.
+    entrants: usize,
     /// The next ticket.
     tickets: u64,
     /// Records that are written by groups.
@@ -47,6 +49,7 @@ impl Ordered {
             last_time,
             has_ended: false,
             is_alone: false,
+            entrants: 0,
             tickets: 0,
             groups: Groups::default(),
             accepted_bytes: 0,
@@ -99,8 +102,15 @@ impl Commits {
 
     fn wait_to_enter(&self, is_alone: bool) -> MutexGuard<'_, Ordered> {
         let mut ordered = self.ordered.lock();
-        while ordered.is_alone && !is_alone {
-            ordered = self.may_enter.wait(ordered);
+        if ordered.is_alone && !is_alone {
+            ordered.entrants += 1;
+            while ordered.is_alone {
+                ordered = self.may_enter.wait(ordered);
+            }
+            ordered.entrants -= 1;
+            if ordered.entrants == 0 {
+                self.may_enter.notify_all();
+            }
         }
         ordered
     }
@@ -183,7 +193,10 @@ impl Commits {
 
     /// Waits until nobody is on the way, and is alone in the order of commits while the result is held.
     pub(crate) fn order(&self) -> Order<'_> {
-        let mut ordered = self.wait_to_enter(false);
+        let mut ordered = self.ordered.lock();
+        while ordered.is_alone || ordered.entrants > 0 {
+            ordered = self.may_enter.wait(ordered);
+        }
         ordered.is_alone = true;
         let tickets = ordered.tickets;
         drop(ordered);
