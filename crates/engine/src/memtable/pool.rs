@@ -44,9 +44,14 @@ impl PagePool {
 
     /// Changes the bound. What is beyond it goes back to the system.
     pub fn set_capacity(&self, bytes: u64) {
+        self.kept.lock().capacity = pages_in(bytes);
+        self.shed(bytes);
+    }
+
+    /// Gives back to the system what is kept beyond so many bytes. The bound stays.
+    pub fn shed(&self, to_bytes: u64) {
         let mut kept = self.kept.lock();
-        kept.capacity = pages_in(bytes);
-        let excess = kept.pages.len().saturating_sub(kept.capacity);
+        let excess = kept.pages.len().saturating_sub(pages_in(to_bytes));
         let excess: Vec<HugePage> = kept.pages.drain(..excess).collect();
         drop(kept);
         drop(excess); // No lock is held over calls of the system.
@@ -145,6 +150,10 @@ mod tests {
         pool.set_capacity(u64::MAX);
         pool.give_back(pages(&PagePool::default(), 4));
         assert_eq!(pool.kept_bytes(), 5 * PAGE);
+        pool.shed(3 * PAGE + 1);
+        assert_eq!(pool.kept_bytes(), 3 * PAGE);
+        pool.give_back(pages(&PagePool::default(), 1));
+        assert_eq!(pool.kept_bytes(), 4 * PAGE, "the bound is what it was");
         pool.set_capacity(0);
         assert_eq!(pool.kept_bytes(), 0);
     }
