@@ -2,8 +2,8 @@
 //!
 //! The log comes in pieces. Operations may be applied in any order, so pieces that only write are applied
 //! beside each other, in rounds that end before memtables could outgrow their bounds by much; what changes
-//! keyspaces is applied in order, alone. Between rounds memtables that grew large are flushed, of whole rounds
-//! only: what a flush says it holds is a prefix of the log.
+//! keyspaces is applied in order, alone. Between rounds memtables that grew large are flushed, so that what a
+//! flush says it holds is a prefix of the log.
 
 use super::{progress::Watch, starting::Starting};
 use crate::{
@@ -53,8 +53,8 @@ pub(super) struct Writing<'a> {
 #[derive(Clone)]
 struct Trees {
     store: Store,
-    /// Those that can be used. One that cannot stays closed; a log that holds its operations keeps the database
-    /// from opening.
+    /// Those that can be used. One that cannot stays closed; a log that holds its operations keeps the
+    /// database from opening.
     usable: Arc<BTreeMap<TreeId, Target>>,
 }
 
