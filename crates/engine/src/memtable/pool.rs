@@ -15,18 +15,18 @@ use isopach_env::{
 /// Of the pages that nobody has.
 const POOL: Rank = Rank { level: 52, name: "memtable.pool" };
 
+/// So many are had ahead where memtables grow.
+const READY_PAGES: usize = 4;
+
 /// Pages that memtables have one after the other. The default keeps none between them.
 ///
 /// The system is asked for a page only where none is kept, so those in use and those kept together are no more
-/// than the most that were in use at once (INV-MEM-1), and [`READY_PAGES`].
+/// than the most that were in use at once (INV-MEM-1), and the four that are had ahead.
 pub struct PagePool {
     kept: Mutex<Kept>,
     /// Few are kept, and more may be: somebody should have some ready.
     runs_short: AtomicBool,
 }
-
-/// So many are had ahead where memtables grow.
-const READY_PAGES: usize = 4;
 
 struct Kept {
     /// The one that was used last is the first to be used again.

@@ -123,7 +123,11 @@ impl Builder {
         self
     }
 
-    /// Hears of the progress of recovery. `Break` ends the opening with `Cancelled`.
+    /// Hears of the progress of recovery: first of the phase `search`, which reads the log to find its end, told
+    /// after every few segments; then of `replay`, which applies its records, told every 16 MiB or so. Both
+    /// count bytes of the log. `Break` ends the opening with `Cancelled`; nothing is lost by it.
+    ///
+    /// Told on the thread that opens, under no lock. A hook that panics is not told again; the opening goes on.
     pub fn progress(mut self, f: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Builder {
         self.progress = Some(Box::new(f));
         self

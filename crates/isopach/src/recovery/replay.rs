@@ -2,8 +2,8 @@
 //!
 //! The log comes in pieces. Operations may be applied in any order, so pieces that only write are applied
 //! beside each other, in rounds that end before memtables could outgrow their bounds by much; what changes
-//! keyspaces is applied in order, alone. Between rounds memtables that grew large are flushed, of whole rounds
-//! only: what a flush says it holds is a prefix of the log.
+//! keyspaces is applied in order, alone. Between rounds memtables that grew large are flushed, so that what a
+//! flush says it holds is a prefix of the log.
 
 use super::{progress::Watch, starting::Starting};
 use crate::{
@@ -53,9 +53,16 @@ pub(super) struct Writing<'a> {
 #[derive(Clone)]
 struct Trees {
     store: Store,
-    /// Those that can be used. One that cannot stays closed; a log that holds its operations keeps the database
-    /// from opening.
-    usable: Arc<BTreeMap<TreeId, Tree>>,
+    /// Those that can be used. One that cannot stays closed; a log that holds its operations keeps the
+    /// database from opening.
+    usable: Arc<BTreeMap<TreeId, Target>>,
+}
+
+#[derive(Clone)]
+struct Target {
+    tree: Tree,
+    /// Operations up to this one lie in its tables. What a replay flushes does not come again, so this stays.
+    held_upto: Seqno,
 }
 
 /// What was applied of a piece.
@@ -73,7 +80,7 @@ impl<'a> Replay<'a> {
         writing: Option<Writing<'a>>,
     ) -> Replay<'a> {
         let trees = store.trees().into_iter().filter_map(|info| store.tree_by_id(info.id).ok());
-        let usable = Arc::new(trees.map(|tree| (tree.id(), tree)).collect());
+        let usable = Arc::new(trees.map(|tree| (tree.id(), Target::new(tree))).collect());
         let trees = Trees { store: store.clone(), usable };
         Replay { trees, recovered, watch, writing, applied: Seqno::ZERO, unchecked_bytes: 0 }
     }
@@ -95,7 +102,7 @@ impl<'a> Replay<'a> {
             done += round.iter().map(LogPiece::bytes).sum::<u64>();
             self.watch.tell("replay", done, total)?;
         }
-        Ok(self.trees.usable.values().cloned().collect())
+        Ok(self.trees.usable.values().map(|target| target.tree.clone()).collect())
     }
 
     /// How many of these may be applied in any order, if it is more than one.
@@ -184,7 +191,7 @@ impl<'a> Replay<'a> {
         };
         let usable = Arc::make_mut(&mut self.trees.usable);
         match (change, tree) {
-            (KeyspaceChange::Create { id, .. }, Some(tree)) => drop(usable.insert(id, tree)),
+            (KeyspaceChange::Create { id, .. }, Some(tree)) => drop(usable.insert(id, Target::new(tree))),
             (KeyspaceChange::Drop { id }, _) => drop(usable.remove(&id)),
             (KeyspaceChange::Create { .. }, None) => {}
         }
@@ -224,7 +231,7 @@ impl<'a> Replay<'a> {
             return Ok(());
         }
         self.make_log_durable()?;
-        for tree in self.trees.usable.values() {
+        for Target { tree, .. } in self.trees.usable.values() {
             let bytes = tree.memtables().0;
             if bytes >= write_buffer_bytes || (total >= memtable_limit && bytes == largest) {
                 tree.rotate(self.applied)?;
@@ -246,10 +253,16 @@ impl Writing<'_> {
     }
 }
 
+impl Target {
+    fn new(tree: Tree) -> Target {
+        Target { held_upto: tree.replay_point(), tree }
+    }
+}
+
 impl Trees {
     /// What all memtables take, and the largest tree's.
     fn memory(&self) -> (u64, u64) {
-        let sizes = self.usable.values().map(|tree| tree.memtables().0);
+        let sizes = self.usable.values().map(|target| target.tree.memtables().0);
         sizes.fold((0, 0), |(total, largest), bytes| (total + bytes, largest.max(bytes)))
     }
 
@@ -273,9 +286,8 @@ impl Trees {
         operations: &[Operation<'_>],
         record: &LogRecord<'_>,
     ) -> EngineResult<u64> {
-        if let Some(tree) = self.usable.get(&id) {
-            let replay_point = tree.replay_point();
-            let held = operations.partition_point(|operation| operation.seqno <= replay_point);
+        if let Some(Target { tree, held_upto }) = self.usable.get(&id) {
+            let held = operations.partition_point(|operation| operation.seqno <= *held_upto);
             return Ok(tree.apply_operations(&operations[held..])?.bytes);
         }
         match self.store.tree_by_id(id) {

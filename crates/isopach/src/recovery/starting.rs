@@ -1,5 +1,5 @@
-//! The log's start for writing, which goes on while records are applied in memory: both read the same bytes, and
-//! the start mostly waits for the medium.
+//! The log's start for writing, which goes on while records are applied in memory: both read the same bytes,
+//! and the start mostly waits for the medium.
 
 use crate::{
     together::Beside,

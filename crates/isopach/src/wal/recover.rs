@@ -300,7 +300,7 @@ impl<'a> Survey<'a> {
                 done += segment.end().saturating_sub(DATA_AT);
                 self.add(segment, content);
                 if self.stopped.is_some() {
-                    return Ok(());
+                    return (reading.watch)(total, total); // Nothing behind this is log.
                 }
             }
             (reading.watch)(done, total)?;

@@ -23,4 +23,5 @@ mod options;
 mod poison;
 mod power;
 mod read_only;
+mod recovery;
 mod space;

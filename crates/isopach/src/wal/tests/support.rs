@@ -11,8 +11,8 @@ use isopach_engine::{
     version::FileRegistry,
 };
 use isopach_env::{
-    CreateOptions, DirEntry, Entropy, Env, File, FileMap, Fs, IoErrorKind, IoResult, MemFs, OpenMode,
-    SeededEntropy, SyncMode, SyncSite, TestClock, WriteOrigin,
+    CreateOptions, DirEntry, Entropy, Env, File, FileMap, Fs, IoErrorKind, IoResult, Job, MemFs, OpenMode,
+    SeededEntropy, Spawn, SyncMode, SyncSite, TestClock, ThreadSpawn, WriteOrigin,
 };
 use std::{
     collections::BTreeMap,
@@ -323,8 +323,13 @@ impl Bench {
     }
 
     pub(super) fn recover(&self) -> Result<Recovered> {
-        let reading = Reading { spawn: &*self.env.spawn, watch: &mut |_, _| Ok(()) };
-        recover(&self.fs, DATABASE, self.facts, LogRecovery::TornEnd, reading)
+        let by = |spawn: &dyn Spawn| {
+            let reading = Reading { spawn, watch: &mut |_, _| Ok(()) };
+            recover(&self.fs, DATABASE, self.facts, LogRecovery::TornEnd, reading)
+        };
+        let found = by(&*self.env.spawn);
+        assert_eq!(format!("{found:?}"), format!("{:?}", by(&Threads)), "what is found hangs on no thread");
+        found
     }
 
     /// Opens the log for writing.
@@ -366,6 +371,19 @@ impl Bench {
     /// Removes what was given up.
     pub(super) fn run_deletions(&self) {
         assert_eq!(self.registry.run_deletions(u64::MAX).failed, 0);
+    }
+}
+
+/// Threads of the system.
+struct Threads;
+
+impl Spawn for Threads {
+    fn spawn(&self, job: Job) -> std::result::Result<(), Job> {
+        ThreadSpawn::new().spawn(job)
+    }
+
+    fn parallelism(&self) -> usize {
+        3
     }
 }
 
