@@ -16,7 +16,7 @@ use std::{
 /// Of calls to come. Held for moments, never while one is made.
 const CALLS: Rank = Rank::new(26, "durable.calls");
 /// Of one future's outcome.
-const OUTCOME: Rank = Rank::new(96, "durable.outcome");
+const OUTCOME: Rank = Rank::new(97, "durable.outcome");
 
 /// What is called once, with the outcome.
 pub(crate) type Call = Box<dyn FnOnce(Result<()>) + Send>;
