@@ -53,7 +53,7 @@ fn killed(rounds: usize) -> (MemFs, Contents) {
             db.write(batch).unwrap();
         }
         if round % 8 == 5 {
-            db.drop_keyspace(*rng.pick(&["now and then", "of 0", "of 3"])).unwrap();
+            db.drop_keyspace(["now and then", "of 0", "of 3"][rng.below(3)]).unwrap();
         }
     }
     assert!(db.stats().keyspaces.iter().all(|keyspace| keyspace.tree.levels.is_empty()), "all is in the log");
@@ -118,7 +118,7 @@ fn progress_is_told_from_the_search_of_the_log_to_the_last_record() {
         assert!(told.is_sorted_by_key(|told| told.phase == "replay"), "one phase after the other: {told:?}");
         for phase in ["search", "replay"] {
             assert!(of_phase(phase).is_sorted_by_key(|told| told.done), "{told:?}");
-            let last = of_phase(phase).last().expect("each phase is told of");
+            let last = of_phase(phase).next_back().expect("each phase is told of");
             assert!(last.done == last.total && last.total > 5 << 20, "{last:?}");
         }
     }
