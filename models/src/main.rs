@@ -7,6 +7,9 @@ extern crate alloc;
 
 mod memtable {
     pub(crate) mod atomics;
+    #[allow(dead_code)] // Of the pool that keeps nothing little is used.
+    #[path = "../../../crates/engine/src/memtable/pool.rs"]
+    pub(crate) mod pool;
     #[path = "../../../crates/engine/src/memtable/blink/mod.rs"]
     pub(crate) mod blink;
 }

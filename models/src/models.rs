@@ -58,7 +58,7 @@ fn has(tree: &Tree, key: &str) -> bool {
 }
 
 fn tree_of(keys: &[&str]) -> Arc<Tree> {
-    let tree = Arc::new(Tree::new());
+    let tree = Arc::new(Tree::default());
     keys.iter().for_each(|key| insert(&tree, key));
     tree
 }

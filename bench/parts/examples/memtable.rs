@@ -5,16 +5,25 @@
 //! ```
 //!
 //! Both hold number, kind and a copy of key and value; the skip list is that of crossbeam, which several engines
-//! use. Each round does everything with both, in turn; the table shows medians, and their ratio.
+//! use. Each round does everything with both, in turn; the table shows medians, and their ratio. Both have memory
+//! from rounds before: memtables from a pool, as those of a store, the skip list from the allocator.
 
 use crossbeam_skiplist::SkipMap;
 use isopach::engine::{
     iter::Cursor,
     key::ValueKind,
-    memtable::{Memtable, Operation},
+    memtable::{Memtable, Operation, PagePool},
     types::Seqno,
 };
-use std::{cmp::Reverse, env, hint::black_box, ops::Bound, thread, time::Instant};
+use std::{
+    cmp::Reverse,
+    env,
+    hint::black_box,
+    ops::Bound,
+    sync::{Arc, LazyLock},
+    thread,
+    time::Instant,
+};
 
 const VALUE_BYTES: usize = 100;
 
@@ -41,13 +50,19 @@ fn value(n: u64) -> [u8; VALUE_BYTES] {
 }
 
 /// What is measured of either.
-trait Map: Default + Sync {
+trait Map: Sync {
+    fn empty() -> Self;
     fn insert(&self, n: u64);
     fn get(&self, n: u64) -> usize;
     fn scan(&self) -> u64;
 }
 
 impl Map for Memtable {
+    fn empty() -> Memtable {
+        static POOL: LazyLock<Arc<PagePool>> = LazyLock::new(|| Arc::new(PagePool::new(1 << 30)));
+        Memtable::new(&POOL)
+    }
+
     fn insert(&self, n: u64) {
         let seqno = Seqno::from_raw(n + 1).expect("a small number");
         self.apply([Operation { seqno, kind: ValueKind::Put, key: &key(n), value: &value(n) }]);
@@ -69,10 +84,13 @@ impl Map for Memtable {
     }
 }
 
-#[derive(Default)]
 struct SkipList(Skips);
 
 impl Map for SkipList {
+    fn empty() -> SkipList {
+        SkipList(Skips::new())
+    }
+
     fn insert(&self, n: u64) {
         self.0.insert((key(n)[..].into(), Reverse(n + 1)), (1, value(n)[..].into()));
     }
@@ -99,7 +117,7 @@ fn timed(count: u64, work: impl FnOnce()) -> f64 {
 const MEASURES: [&str; 4] = ["insert, one thread", "get, random", "scan, an entry", "insert, two threads"];
 
 fn measure<M: Map>(entries: u64) -> [f64; 4] {
-    let map = M::default();
+    let map = M::empty();
     let insert = timed(entries, || (0..entries).for_each(|n| map.insert(n)));
     let get = timed(entries, || {
         for n in 0..entries {
@@ -108,7 +126,7 @@ fn measure<M: Map>(entries: u64) -> [f64; 4] {
     });
     let scan = timed(entries, || assert_eq!(map.scan(), entries));
     drop(map);
-    let map = M::default();
+    let map = M::empty();
     let two = timed(entries, || {
         thread::scope(|scope| {
             for half in 0..2 {

@@ -4,10 +4,13 @@
 //! of what is visible: its tree does.
 
 mod atomics;
+mod pool;
+
 mod blink;
 
+pub use pool::PagePool;
+
 use crate::{
-    iter::Cursor,
     key::{InternalKey, ValueKind},
     types::{Seqno, Slice},
 };
@@ -28,9 +31,18 @@ pub struct Operation<'a> {
     pub value: &'a [u8],
 }
 
+/// A cursor over a memtable, which it keeps.
+pub type MemtableCursor = BlinkCursor;
+
 /// A memtable. Shared by threads.
 pub struct Memtable {
     operations: Arc<Blink>,
+    counters: Counters,
+}
+
+/// What every writer changes: on lines of its own, beside nothing that readers load.
+#[repr(align(128))]
+struct Counters {
     /// Bytes of memory; read to decide on rotation. Pairs with nothing.
     bytes: AtomicU64,
     /// Least and greatest number applied; read after the writer published.
@@ -39,17 +51,24 @@ pub struct Memtable {
 }
 
 impl Default for Memtable {
+    /// With a pool of its own, which keeps nothing.
     fn default() -> Memtable {
-        Memtable {
-            operations: Arc::default(),
-            bytes: AtomicU64::new(0),
-            first_seqno: AtomicU64::new(u64::MAX),
-            last_seqno: AtomicU64::new(0),
-        }
+        Memtable::new(&Arc::default())
     }
 }
 
 impl Memtable {
+    /// An empty memtable, whose memory comes from the pool and goes back there once nobody has the memtable or a
+    /// cursor over it.
+    pub fn new(pool: &Arc<PagePool>) -> Memtable {
+        let counters = Counters {
+            bytes: AtomicU64::new(0),
+            first_seqno: AtomicU64::new(u64::MAX),
+            last_seqno: AtomicU64::new(0),
+        };
+        Memtable { operations: Arc::new(Blink::new(Arc::clone(pool))), counters }
+    }
+
     /// Adds operations, each with a number of its own. A reader may see some of them before the call returns.
     /// Returns the bytes they take.
     pub fn apply<'a>(&self, operations: impl IntoIterator<Item = Operation<'a>>) -> u64 {
@@ -60,11 +79,11 @@ impl Memtable {
             last = last.max(seqno.raw());
         }
         // Most of the time the least number is there already, and is only read.
-        if first < self.first_seqno.load(Ordering::Relaxed) {
-            self.first_seqno.fetch_min(first, Ordering::Release);
+        if first < self.counters.first_seqno.load(Ordering::Relaxed) {
+            self.counters.first_seqno.fetch_min(first, Ordering::Release);
         }
-        self.last_seqno.fetch_max(last, Ordering::Release);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.counters.last_seqno.fetch_max(last, Ordering::Release);
+        self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         bytes
     }
 
@@ -76,7 +95,7 @@ impl Memtable {
 
     /// Memory in use. What is prepared beyond it is less than a chunk of 2 MiB.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.counters.bytes.load(Ordering::Relaxed)
     }
 
     /// Whether nothing was applied.
@@ -86,17 +105,18 @@ impl Memtable {
 
     /// Least number applied.
     pub fn first_seqno(&self) -> Option<Seqno> {
-        Seqno::from_raw(self.first_seqno.load(Ordering::Acquire))
+        Seqno::from_raw(self.counters.first_seqno.load(Ordering::Acquire))
     }
 
     /// Greatest number applied, `ZERO` if none.
     pub fn last_seqno(&self) -> Seqno {
-        Seqno::from_raw(self.last_seqno.load(Ordering::Acquire)).expect("numbers in a memtable are valid")
+        Seqno::from_raw(self.counters.last_seqno.load(Ordering::Acquire))
+            .expect("numbers in a memtable are valid")
     }
 
     /// A cursor over the entries. Those applied while it moves may show or not; whoever reads at a published
     /// view sees no difference.
-    pub fn cursor(&self) -> impl Cursor + 'static {
+    pub fn cursor(&self) -> MemtableCursor {
         BlinkCursor::new(&self.operations)
     }
 }

@@ -106,6 +106,8 @@ pub struct Stats {
 pub struct MemoryStats {
     /// All memtables.
     pub memtables: u64,
+    /// Of memtables that were flushed, kept for the next ones: up to a write buffer.
+    pub spare: u64,
     /// Blocks.
     pub cache: u64,
     /// Of open tables.
@@ -142,6 +144,7 @@ impl Stats {
             keyspaces: state.spaces.all().iter().map(|space| KeyspaceStats::of(space)).collect(),
             memory: MemoryStats {
                 memtables: state.commits.memtable_bytes(),
+                spare: state.store.spare_memory_bytes(),
                 cache: cache.block_bytes,
                 indexes_and_filters: cache.table_bytes,
             },

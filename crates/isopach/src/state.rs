@@ -107,6 +107,7 @@ impl State {
                 has_rotated |= self.rotate(order, space);
             }
         }
+        self.shed_spare_memory();
         has_rotated |= self.make_room(order);
         if has_rotated {
             // So that the flush syncs finished segments only. For want of space the log goes on where it is.
@@ -121,6 +122,14 @@ impl State {
     /// bound that was set.
     pub(crate) fn log_bound(&self) -> u64 {
         self.options.max_wal_bytes / 16 * 15
+    }
+
+    /// What is kept for the next memtables gives way to those that are there (INV-MEM-1).
+    fn shed_spare_memory(&self) {
+        let left = self.commits.memtable_limit().saturating_sub(self.commits.memtable_bytes());
+        if left < self.options.write_buffer_bytes {
+            self.store.shed_spare_memory(left);
+        }
     }
 
     /// Seals the largest memtables once three quarters of the memory are in use: one if nothing is on its way

@@ -1,7 +1,10 @@
 //! Against a map, and beside writers.
 
 use super::*;
-use crate::iter::simulated::{Version, with_seeds};
+use crate::iter::{
+    Cursor,
+    simulated::{Version, with_seeds},
+};
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::cmp::Reverse;
 
@@ -139,14 +142,70 @@ fn a_cursor_shows_all_of_a_published_view_beside_writers() {
     });
 }
 
+/// Fills a memtable of some pages, with records that tell whose they are.
+fn filled(pool: &Arc<PagePool>, fill: u8) -> Memtable {
+    let memtable = Memtable::new(pool);
+    let value = std::vec![fill; 1000];
+    for seqno in 1..=8_000 {
+        apply(&memtable, &Version::new(&[fill], seqno, ValueKind::Put, &value));
+    }
+    memtable
+}
+
+/// How many records there are, each of them whole.
+fn count(cursor: &mut MemtableCursor, fill: u8) -> usize {
+    let mut entries = 0;
+    cursor.seek_first().unwrap();
+    while let Some(entry) = cursor.entry() {
+        assert_eq!(entry.key, [fill]);
+        assert!(entry.value.len() == 1000 && entry.value.iter().all(|&byte| byte == fill));
+        entries += 1;
+        cursor.next().unwrap();
+    }
+    entries
+}
+
+#[test]
+fn a_memtable_begins_with_what_another_left() {
+    let pool = Arc::new(PagePool::new(64 << 20));
+    let mut kept = 0;
+    for fill in 1..=5 {
+        let memtable = filled(&pool, fill);
+        assert_eq!(pool.kept_bytes(), 0, "all that there was is in use again");
+        assert_eq!(count(&mut memtable.cursor(), fill), 8_000, "nothing is left of what was in its memory");
+        let bytes = memtable.bytes();
+        drop(memtable);
+
+        assert!(pool.kept_bytes() > bytes / 2 && pool.kept_bytes() < bytes + (2 << 20));
+        assert!(fill == 1 || pool.kept_bytes() == kept, "no memory was added");
+        kept = pool.kept_bytes();
+    }
+}
+
+#[test]
+fn memory_beyond_the_bound_is_not_kept() {
+    let pool = Arc::new(PagePool::new(4 << 20));
+    let (one, other) = (filled(&pool, 1), filled(&pool, 2));
+
+    drop((one, other));
+
+    assert_eq!(pool.kept_bytes(), 4 << 20);
+}
+
 #[test]
 fn a_cursor_keeps_its_memtable() {
-    let memtable = Arc::new(Memtable::default());
-    apply(&memtable, &Version::put("a", 1, "v"));
+    let pool = Arc::new(PagePool::new(64 << 20));
+    let memtable = filled(&pool, 1);
     let mut cursor = memtable.cursor();
     drop(memtable);
+    assert_eq!(pool.kept_bytes(), 0, "it is in use still");
 
-    cursor.seek_first().unwrap();
+    let others = [filled(&pool, 2), filled(&pool, 3)];
 
-    assert_eq!(cursor.value(), b"v");
+    assert_eq!(count(&mut cursor, 1), 8_000);
+    drop(others);
+    let kept = pool.kept_bytes();
+    assert_eq!(count(&mut cursor, 1), 8_000);
+    drop(cursor);
+    assert!(pool.kept_bytes() > kept);
 }

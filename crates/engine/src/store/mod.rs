@@ -230,6 +230,21 @@ impl Store {
         self.0.context.tables.open.set_max_open(max_open_files);
     }
 
+    /// Memory of flushed memtables that is kept for the next ones.
+    pub fn spare_memory_bytes(&self) -> u64 {
+        self.0.context.memtable_pages.kept_bytes()
+    }
+
+    /// Changes the bound of [`Store::spare_memory_bytes`]. What is beyond it goes back to the system.
+    pub fn set_spare_memory(&self, bytes: u64) {
+        self.0.context.memtable_pages.set_capacity(bytes);
+    }
+
+    /// Gives back to the system what [`Store::spare_memory_bytes`] is beyond so many. The bound stays.
+    pub fn shed_spare_memory(&self, to_bytes: u64) {
+        self.0.context.memtable_pages.shed(to_bytes);
+    }
+
     // ----- damage -----
 
     /// Tables of present states that are known to be damaged: of each the first error that named file and

@@ -10,6 +10,7 @@ use crate::{
     cache::{BlockCache, OpenTables},
     codec::FileKind,
     error::{Error, ErrorKind, Result},
+    memtable::PagePool,
     tree::{Tree, TreeContext},
     types::Uuid,
     version::{
@@ -35,11 +36,20 @@ pub struct StoreOptions {
     pub cache_bytes: u64,
     /// Tables open at a time. Default 512.
     pub max_open_files: usize,
+    /// Memory of flushed memtables that is kept for the next ones, in bytes. Default 64 MiB. As much as a memtable
+    /// is large before it is flushed spares its pages from being cleared again by the system.
+    pub spare_memory_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { read_only: false, create_if_missing: true, cache_bytes: 64 << 20, max_open_files: 512 }
+        StoreOptions {
+            read_only: false,
+            create_if_missing: true,
+            cache_bytes: 64 << 20,
+            max_open_files: 512,
+            spare_memory_bytes: 64 << 20,
+        }
     }
 }
 
@@ -163,7 +173,9 @@ fn assemble(
         life: Arc::new(Life::new(lock)),
     });
     let file_ids = FileIds::from_marks(catalog.file_id_mark, catalog.tree_id_mark);
-    let context = Arc::new(TreeContext { env, manifest, file_ids, tables, recovered: catalog });
+    let memtable_pages = Arc::new(PagePool::new(options.spare_memory_bytes));
+    let context =
+        Arc::new(TreeContext { env, manifest, file_ids, tables, memtable_pages, recovered: catalog });
     let open = |(&id, stored): (&_, &crate::version::CatalogTree)| {
         (id, TreeSlot { name: stored.name.clone(), tree: Tree::open(&context, id, stored) })
     };

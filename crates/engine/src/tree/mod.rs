@@ -27,6 +27,7 @@ pub use stats::{LevelStats, TreeStats};
 use crate::{
     compaction::CheckedPlan,
     error::{Error, ErrorKind, Result},
+    memtable::{Memtable, PagePool},
     types::{Seqno, TableId, TreeId},
     version::{
         Added, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note, TableContext, TableRef,
@@ -69,6 +70,8 @@ pub struct TreeContext {
     pub file_ids: FileIds,
     /// Open tables, blocks, registry.
     pub tables: Arc<TableContext>,
+    /// Memory that memtables leave to the next.
+    pub memtable_pages: Arc<PagePool>,
     /// What the manifest said at open.
     pub recovered: Catalog,
 }
@@ -93,6 +96,10 @@ impl TreeContext {
     pub fn enter(&self) -> Result<Lease> {
         let lease = self.tables.life.enter();
         lease.ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))
+    }
+
+    fn new_memtable(&self) -> Memtable {
+        Memtable::new(&self.memtable_pages)
     }
 }
 
@@ -137,7 +144,8 @@ impl Tree {
     pub(crate) fn open(context: &Arc<TreeContext>, id: TreeId, stored: &CatalogTree) -> Result<Tree> {
         let options = TreeOptions::decode(&stored.options).map_err(|error| error.in_tree(id))?;
         let table = |meta: &Arc<_>| TableRef::recovered(&context.tables, id, Arc::clone(meta));
-        let state = TreeState::recovered(stored.levels.map(table), stored.replay_point, stored.read_floor);
+        let (active, levels) = (context.new_memtable(), stored.levels.map(table));
+        let state = TreeState::recovered(active, levels, stored.replay_point, stored.read_floor);
         Ok(Tree(Arc::new(TreeInner {
             id,
             name: stored.name.clone(),
@@ -224,7 +232,8 @@ impl Tree {
         let old = self.0.state.load();
         *self.0.dropped.lock() = Some(DroppedTree { at, state: Arc::downgrade(&old) });
         self.0.is_dropped.store(true, Ordering::SeqCst);
-        drop(self.0.state.store(Arc::new(TreeState::empty(at)))); // `old` keeps it.
+        let empty = TreeState::empty(self.0.context.new_memtable(), at);
+        drop(self.0.state.store(Arc::new(empty))); // `old` keeps it.
         // In a store opened for reading the manifest names them still.
         if self.0.context.manifest.is_some() {
             old.levels.tables().for_each(|(.., table)| table.mark_obsolete());

@@ -6,6 +6,7 @@ use crate::{
     types::Seqno,
 };
 use alloc::{format, sync::Arc};
+use core::mem;
 
 impl Tree {
     /// Seals the memtable: operations `<= boundary` belong to it, later ones to the next, whenever they
@@ -30,7 +31,8 @@ impl Tree {
             return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
         }
         let mut next = state.as_ref().clone();
-        next.sealed.insert(0, Sealed { memtable: core::mem::take(&mut next.active), boundary });
+        let memtable = mem::replace(&mut next.active, Arc::new(self.0.context.new_memtable()));
+        next.sealed.insert(0, Sealed { memtable, boundary });
         next.sealed_upto = boundary;
         drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         Ok(true)

@@ -35,9 +35,14 @@ pub(super) struct Sealed {
 }
 
 impl TreeState {
-    pub(super) fn recovered(levels: TableLevels, replay_point: Seqno, read_floor: Seqno) -> TreeState {
+    pub(super) fn recovered(
+        active: Memtable,
+        levels: TableLevels,
+        replay_point: Seqno,
+        read_floor: Seqno,
+    ) -> TreeState {
         TreeState {
-            active: Arc::default(),
+            active: Arc::new(active),
             sealed: Vec::new(),
             levels,
             sealed_upto: replay_point,
@@ -47,8 +52,8 @@ impl TreeState {
         }
     }
 
-    pub(super) fn empty(at: Seqno) -> TreeState {
-        TreeState::recovered(TableLevels::default(), at, Seqno::ZERO)
+    pub(super) fn empty(active: Memtable, at: Seqno) -> TreeState {
+        TreeState::recovered(active, TableLevels::default(), at, Seqno::ZERO)
     }
 
     /// All memtables, newest first.

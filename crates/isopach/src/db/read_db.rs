@@ -71,6 +71,7 @@ impl ReadDb {
         Stats {
             memory: MemoryStats {
                 memtables: keyspaces.iter().map(|keyspace| keyspace.tree.memtable_bytes).sum(),
+                spare: self.0.store.spare_memory_bytes(),
                 cache: cache.block_bytes,
                 indexes_and_filters: cache.table_bytes,
             },

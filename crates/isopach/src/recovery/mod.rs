@@ -108,6 +108,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let set = opening.set.clone().over(stored.map_err(locate)?);
     let options = set.resolve()?;
     store.set_cache(options.cache_bytes, options.max_open_files);
+    store.set_spare_memory(options.write_buffer_bytes);
 
     let facts = Facts::read(&store).map_err(locate)?;
     let mut recovered = find_end(&store, &facts, opening.log_recovery, &mut watch).map_err(locate)?;

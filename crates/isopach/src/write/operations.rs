@@ -175,7 +175,6 @@ fn take_varint(fields: &mut Reader<'_>) -> std::result::Result<u64, Corruption> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     /// The worked example of `docs/format.md` §6: change both or neither.
     const GOLDEN: [u8; 11] = [1, 7, 1, 2, b'k', b'v', b'w', 2, 0x80, 0x01, 0];
@@ -197,10 +196,7 @@ mod tests {
 
         assert_eq!((&bytes[..], count), (&GOLDEN[..], 2));
         let found = decode(&bytes, 2).unwrap();
-        assert_eq!(
-            (found[0].0, &found[0].1.key[..], &found[0].1.value[..]),
-            (TreeId(7), &b"k"[..], &b"vw"[..])
-        );
+        assert_eq!((found[0].0, found[0].1.key, found[0].1.value), (TreeId(7), &b"k"[..], &b"vw"[..]));
         assert_eq!(
             (found[1].0, found[1].1.kind, found[1].1.seqno.raw()),
             (TreeId(128), ValueKind::Delete, 11)

@@ -95,6 +95,35 @@ fn memtables_stay_within_their_part_of_the_budget_under_many_writers() {
 }
 
 #[test]
+fn memory_of_flushed_memtables_is_kept_for_the_next_within_a_write_buffer_and_the_budget() {
+    let (budget, write_buffer) = (32 << 20, 8 << 20);
+    let builder = Db::builder("db").env(env_of(MemFs::new())).cache_bytes(0);
+    let db = builder.memory_budget(budget).write_buffer_bytes(write_buffer).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let write_and_flush = || {
+        for n in 0..12_000_u32 {
+            ks.insert(n.to_be_bytes(), [1; 1000]).unwrap();
+        }
+        db.flush().unwrap();
+        db.wait_idle(SOON).unwrap();
+    };
+    write_and_flush();
+    let spare = db.stats().memory.spare;
+    assert!(spare >= 2 << 20 && spare <= write_buffer, "{spare} bytes are kept");
+
+    // Small memtables, which have no use for what is kept.
+    let spaces: Vec<_> = (0..60).map(|n| db.keyspace(&format!("s{n}")).unwrap()).collect();
+    for n in 0..600_u32 {
+        for space in &spaces {
+            space.insert(n.to_be_bytes(), [1; 1000]).unwrap();
+            let memory = db.stats().memory;
+            let used = memory.memtables + memory.spare;
+            assert!(used <= budget + (4 << 10), "{used} bytes of {budget}");
+        }
+    }
+}
+
+#[test]
 fn a_single_write_above_the_whole_budget_goes_through() {
     let db = small(MemFs::new()).memory_budget(256 << 10).open().unwrap();
     let ks = db.keyspace_with("k", tiny_tables()).unwrap();

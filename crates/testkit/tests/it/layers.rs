@@ -85,7 +85,16 @@ fn exports_of(lib: &str) -> Vec<(String, String)> {
 }
 
 /// The files that hold unsafe code; ARCHITECTURE.md says why.
-const UNSAFE: [&str; 2] = ["env/src/sync/spin.rs", "testkit/src/allocations.rs"];
+const UNSAFE: [&str; 8] = [
+    "engine/src/memtable/blink/arena.rs",
+    "engine/src/memtable/blink/cursor.rs",
+    "engine/src/memtable/blink/node.rs",
+    "engine/src/memtable/blink/record.rs",
+    "engine/src/memtable/blink/tree.rs",
+    "env/src/memory.rs",
+    "env/src/sync/spin.rs",
+    "testkit/src/allocations.rs",
+];
 
 #[test]
 fn unsafe_code_is_where_the_architecture_says() {
@@ -105,6 +114,7 @@ fn unsafe_code_is_where_the_architecture_says() {
             }
         }
     }
+    found.sort();
     assert_eq!(found, UNSAFE);
 }
 

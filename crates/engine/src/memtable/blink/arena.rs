@@ -1,16 +1,19 @@
 //! An arena: memory in chunks, given out piece by piece and given back all at once.
 
+use super::super::pool::PagePool;
 use alloc::{
     alloc::{alloc, dealloc, handle_alloc_error},
+    sync::Arc,
     vec::Vec,
 };
 use core::{
     alloc::Layout,
+    mem,
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
 use isopach_env::{
-    memory,
+    memory::HugePage,
     sync::{Mutex, Rank},
 };
 
@@ -20,16 +23,26 @@ const CHUNKS: Rank = Rank { level: 51, name: "memtable.chunks" };
 /// Every piece begins at a multiple of this.
 pub(super) const ALIGN: usize = 8;
 
-/// Chunks double in size from the first to the greatest, which are those of huge pages.
+/// Chunks double in size from the first on. The greatest are pages of the pool, the others the allocator's.
 const FIRST_BYTES: usize = 4 << 10;
-const HUGE_BYTES: usize = 2 << 20;
+const GREATEST_BYTES: usize = HugePage::BYTES;
+
+/// Beyond it a piece is allocated by itself.
+const LARGE_BYTES: usize = GREATEST_BYTES / 4;
 
 /// Memory that is given out in pieces and lives as long as the arena.
 pub(super) struct Arena {
     /// Where pieces come from; null before the first.
     current: AtomicPtr<Chunk>,
     /// All memory, to give back.
-    blocks: Mutex<Vec<Block>>,
+    memory: Mutex<Memory>,
+    pool: Arc<PagePool>,
+}
+
+#[derive(Default)]
+struct Memory {
+    pages: Vec<HugePage>,
+    blocks: Vec<Block>,
 }
 
 /// What a chunk begins with. On lines of its own: what all threads change lies beside nothing that they read.
@@ -40,7 +53,7 @@ struct Chunk {
     size: usize,
 }
 
-/// Memory as it was allocated.
+/// Memory of the allocator.
 struct Block {
     start: NonNull<u8>,
     layout: Layout,
@@ -52,15 +65,17 @@ unsafe impl Send for Arena {}
 unsafe impl Sync for Arena {}
 
 impl Arena {
-    pub(super) fn new() -> Arena {
-        Arena { current: AtomicPtr::new(ptr::null_mut()), blocks: Mutex::new(CHUNKS, Vec::new()) }
+    /// Without memory.
+    pub(super) fn new(pool: Arc<PagePool>) -> Arena {
+        let memory = Mutex::new(CHUNKS, Memory::default());
+        Arena { current: AtomicPtr::new(ptr::null_mut()), memory, pool }
     }
 
     /// Memory for `bytes` bytes, not initialised, aligned to [`ALIGN`]. Takes [`Arena::taken_by`] of the arena.
     pub(super) fn allocate(&self, bytes: usize) -> NonNull<u8> {
         let bytes = Self::taken_by(bytes);
-        if bytes > HUGE_BYTES / 4 {
-            return self.allocate_block(block_layout(bytes, ALIGN), &mut self.blocks.lock());
+        if bytes > LARGE_BYTES {
+            return self.memory.lock().allocate_block(bytes, ALIGN);
         }
         loop {
             let chunk = self.current.load(Ordering::Acquire);
@@ -79,28 +94,34 @@ impl Arena {
 
     /// Puts a new chunk, with room for `bytes`, in the place of `full`, unless somebody did.
     fn grow(&self, full: *mut Chunk, bytes: usize) {
-        let mut blocks = self.blocks.lock();
+        let mut memory = self.memory.lock();
         if self.current.load(Ordering::Relaxed) != full {
             return;
         }
         // SAFETY: as in `allocate`.
         let last = unsafe { full.as_ref() }.map_or(FIRST_BYTES / 2, |chunk| chunk.size);
-        let size = (2 * last).max((bytes + size_of::<Chunk>()).next_power_of_two()).min(HUGE_BYTES);
-        let align = if size == HUGE_BYTES { HUGE_BYTES } else { align_of::<Chunk>() };
-        let chunk = self.allocate_block(block_layout(size, align), &mut blocks).cast::<Chunk>();
-        if size == HUGE_BYTES {
-            memory::prefer_huge_pages(chunk.cast(), size);
-        }
-        // SAFETY: the block is as large as that, aligned for it, and known to nobody else yet.
+        let least = (bytes + size_of::<Chunk>()).next_power_of_two();
+        let size = least.max(2 * last).min(GREATEST_BYTES);
+        let start = if size == GREATEST_BYTES {
+            memory.pages.push(self.pool.take());
+            memory.pages.last().expect("it was pushed").start()
+        } else {
+            memory.allocate_block(size, align_of::<Chunk>())
+        };
+        let chunk = start.cast::<Chunk>();
+        // SAFETY: the memory is as large as that, aligned for it, and known to nobody else yet.
         unsafe { chunk.write(Chunk { end: AtomicUsize::new(size_of::<Chunk>()), size }) };
         self.current.store(chunk.as_ptr(), Ordering::Release);
     }
+}
 
-    fn allocate_block(&self, layout: Layout, blocks: &mut Vec<Block>) -> NonNull<u8> {
+impl Memory {
+    fn allocate_block(&mut self, bytes: usize, align: usize) -> NonNull<u8> {
+        let layout =
+            Layout::from_size_align(bytes, align).expect("a piece is smaller than the address space");
         // SAFETY: no layout is of no bytes.
-        let start = unsafe { alloc(layout) };
-        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
-        blocks.push(Block { start, layout });
+        let start = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        self.blocks.push(Block { start, layout });
         start
     }
 }
@@ -109,24 +130,24 @@ impl Arena {
 ///
 /// # Safety
 ///
-/// The chunk is one, at the beginning of a block of its size.
+/// The chunk is one, at the beginning of memory of its size.
 unsafe fn piece(chunk: NonNull<Chunk>, bytes: usize) -> Option<NonNull<u8>> {
     // SAFETY: the header is written once, but for `end`, which is atomic.
     let Chunk { end, size } = unsafe { chunk.as_ref() };
     let start = end.fetch_add(bytes, Ordering::Relaxed);
-    // SAFETY: the piece lies within the block.
+    // SAFETY: the piece lies within the chunk.
     (start + bytes <= *size).then(|| unsafe { chunk.cast::<u8>().add(start) })
-}
-
-fn block_layout(bytes: usize, align: usize) -> Layout {
-    Layout::from_size_align(bytes, align).expect("a piece is smaller than the address space")
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        for Block { start, layout } in self.blocks.get_mut().drain(..) {
+        let Memory { pages, blocks } = mem::take(self.memory.get_mut());
+        for Block { start, layout } in blocks {
             // SAFETY: it was allocated with this layout, and nobody has the arena any more.
             unsafe { dealloc(start.as_ptr(), layout) };
+        }
+        if !pages.is_empty() {
+            self.pool.give_back(pages);
         }
     }
 }

@@ -42,7 +42,7 @@ fn key(dice: &mut Dice, shape: u64) -> Vec<u8> {
 }
 
 fn check_against_a_map<const N: usize>(dice: &mut Dice, operations: u64) {
-    let (tree, mut model) = (Arc::new(Blink::<N>::new()), Model::new());
+    let (tree, mut model) = (Arc::new(Blink::<N>::default()), Model::new());
     let shapes = 1 + dice.below(6);
     let mut bytes = 0;
     for seqno in 1..=operations {
@@ -119,13 +119,13 @@ fn a_tree_is_a_sorted_map_whatever_its_keys_have_in_common() {
 
 #[test]
 fn keys_that_come_in_order_fill_their_nodes() {
-    let tree = Blink::<8>::new();
+    let tree = Blink::<8>::default();
     let mut bytes = 0;
     for n in 0..1000_u64 {
         bytes +=
             tree.insert(InternalKey { key: &n.to_be_bytes(), seqno: number(n + 1) }, ValueKind::Put, b"");
     }
-    let leaf = NodeRef::<8>::new(&Arena::new(), 0, None).1 as u64;
+    let leaf = NodeRef::<8>::new(&Arena::new(Arc::default()), 0, None).1 as u64;
 
     let of_nodes = bytes - 1000 * 24;
     assert!(of_nodes < (1000 / 8) * leaf * 3 / 2, "{of_nodes} bytes of nodes, {leaf} a leaf");
@@ -134,7 +134,7 @@ fn keys_that_come_in_order_fill_their_nodes() {
 
 #[test]
 fn large_values_and_many_small_ones_share_an_arena() {
-    let tree = Blink::<128>::new();
+    let tree = Blink::<128>::default();
     for n in 0..40_u64 {
         let value = std::vec![n as u8; if n % 10 == 0 { 3 << 20 } else { 100 << 10 }];
         tree.insert(InternalKey { key: &n.to_be_bytes(), seqno: number(1) }, ValueKind::Put, &value);
@@ -148,7 +148,7 @@ fn large_values_and_many_small_ones_share_an_arena() {
 /// Writers of keys of their own, over each other in the tree; readers who know what was there when they began.
 fn write_and_read_at_once<const N: usize>(keys: u64) {
     const WRITERS: u64 = 3;
-    let tree = Arc::new(Blink::<N>::new());
+    let tree = Arc::new(Blink::<N>::default());
     let done = AtomicBool::new(false);
     let written: Vec<core::sync::atomic::AtomicU64> = (0..WRITERS).map(|_| Default::default()).collect();
     let key = |writer: u64, n: u64| {

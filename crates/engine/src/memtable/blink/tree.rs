@@ -1,7 +1,7 @@
 //! The tree: from the root to a leaf, and what happens when a node is full.
 
 use super::{
-    super::atomics::AtomicPtr,
+    super::{atomics::AtomicPtr, pool::PagePool},
     arena::Arena,
     node::{Before, Node, NodeRef, Version},
     record::RecordRef,
@@ -10,12 +10,16 @@ use crate::{
     iter::Entry,
     key::{InternalKey, ValueKind},
 };
+use alloc::sync::Arc;
 use core::{ptr::NonNull, sync::atomic::Ordering};
 
 /// Records of a node.
 const NODE_RECORDS: usize = 128;
 
 /// An ordered set of operations, by key and number. `N` is the number of records of a node, at least 4.
+///
+/// On lines of its own: the counts of whoever holds the tree change beside readers who load the root.
+#[repr(align(128))]
 pub(crate) struct Blink<const N: usize = NODE_RECORDS> {
     root: AtomicPtr<Node<N>>,
     pub(super) arena: Arena,
@@ -29,10 +33,10 @@ pub(super) struct Found<'a, const N: usize> {
 }
 
 impl<const N: usize> Blink<N> {
-    /// Without operations.
-    pub(crate) fn new() -> Blink<N> {
+    /// Without operations. What it takes of the pool goes back there when it is dropped.
+    pub(crate) fn new(pool: Arc<PagePool>) -> Blink<N> {
         const { assert!(N >= 4, "a node that is split leaves two that can be split") };
-        let arena = Arena::new();
+        let arena = Arena::new(pool);
         let root = NodeRef::<N>::new(&arena, 0, None).0.as_ptr();
         Blink { root: AtomicPtr::new(root), arena }
     }
@@ -203,6 +207,6 @@ impl<const N: usize> Blink<N> {
 
 impl<const N: usize> Default for Blink<N> {
     fn default() -> Blink<N> {
-        Blink::new()
+        Blink::new(Arc::default())
     }
 }

@@ -1,0 +1,124 @@
+//! Memory between memtables: what one leaves behind, the next begins with.
+//!
+//! New memory costs a fault of the system for each page, which clears it. Owns only what no memtable has; knows
+//! nothing of what they keep in theirs.
+
+use alloc::vec::Vec;
+use isopach_env::{
+    memory::HugePage,
+    sync::{Mutex, Rank},
+};
+
+/// Of the pages that nobody has.
+const POOL: Rank = Rank { level: 52, name: "memtable.pool" };
+
+/// Pages that memtables have one after the other. The default keeps none between them.
+pub struct PagePool {
+    kept: Mutex<Kept>,
+}
+
+struct Kept {
+    /// The one that was used last is the first to be used again.
+    pages: Vec<HugePage>,
+    /// Bound of their number.
+    capacity: usize,
+}
+
+impl PagePool {
+    /// A pool that keeps up to so many bytes, in whole pages.
+    pub fn new(capacity_bytes: u64) -> PagePool {
+        PagePool { kept: Mutex::new(POOL, Kept { pages: Vec::new(), capacity: pages_in(capacity_bytes) }) }
+    }
+
+    /// Changes the bound. What is beyond it goes back to the system.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.kept.lock().capacity = pages_in(bytes);
+        self.shed(bytes);
+    }
+
+    /// Gives back to the system what is kept beyond so many bytes. The bound stays.
+    pub fn shed(&self, to_bytes: u64) {
+        let mut kept = self.kept.lock();
+        let excess = kept.pages.len().saturating_sub(pages_in(to_bytes));
+        let excess: Vec<HugePage> = kept.pages.drain(..excess).collect();
+        drop(kept);
+        drop(excess); // No lock is held over calls of the system.
+    }
+
+    /// Memory that is kept for the next.
+    pub fn kept_bytes(&self) -> u64 {
+        (self.kept.lock().pages.len() * HugePage::BYTES) as u64
+    }
+
+    /// A page: one that is kept, with whatever is in it, or a new one.
+    pub(super) fn take(&self) -> HugePage {
+        let kept = self.kept.lock().pages.pop();
+        kept.unwrap_or_else(HugePage::new)
+    }
+
+    /// Keeps as many of these as there is room for. The others go back to the system.
+    pub(super) fn give_back(&self, mut pages: Vec<HugePage>) {
+        let mut kept = self.kept.lock();
+        let room = kept.capacity.saturating_sub(kept.pages.len());
+        kept.pages.extend(pages.drain(..room.min(pages.len())));
+        drop(kept);
+        drop(pages);
+    }
+}
+
+impl Default for PagePool {
+    fn default() -> PagePool {
+        PagePool::new(0)
+    }
+}
+
+fn pages_in(bytes: u64) -> usize {
+    usize::try_from(bytes / HugePage::BYTES as u64).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = HugePage::BYTES as u64;
+
+    fn pages(pool: &PagePool, count: usize) -> Vec<HugePage> {
+        (0..count).map(|_| pool.take()).collect()
+    }
+
+    #[test]
+    fn a_page_that_was_given_back_is_the_next_to_be_taken() {
+        let pool = PagePool::new(2 * PAGE);
+        let given = pages(&pool, 2);
+        let starts: Vec<_> = given.iter().map(HugePage::start).collect();
+        pool.give_back(given);
+
+        let mut taken = pages(&pool, 3);
+
+        let new = taken.pop().unwrap();
+        taken.reverse();
+        assert_eq!(taken.iter().map(HugePage::start).collect::<Vec<_>>(), starts);
+        assert!(!starts.contains(&new.start()), "none was left");
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_bound_says() {
+        let pool = PagePool::new(3 * PAGE - 1);
+        pool.give_back(pages(&pool, 3));
+        assert_eq!(pool.kept_bytes(), 2 * PAGE);
+        pool.give_back(pages(&PagePool::default(), 1));
+        assert_eq!(pool.kept_bytes(), 2 * PAGE, "it was full");
+
+        pool.set_capacity(PAGE);
+        assert_eq!(pool.kept_bytes(), PAGE);
+        pool.set_capacity(u64::MAX);
+        pool.give_back(pages(&PagePool::default(), 4));
+        assert_eq!(pool.kept_bytes(), 5 * PAGE);
+        pool.shed(3 * PAGE + 1);
+        assert_eq!(pool.kept_bytes(), 3 * PAGE);
+        pool.give_back(pages(&PagePool::default(), 1));
+        assert_eq!(pool.kept_bytes(), 4 * PAGE, "the bound is what it was");
+        pool.set_capacity(0);
+        assert_eq!(pool.kept_bytes(), 0);
+    }
+}
