@@ -53,7 +53,8 @@ fn main() -> Result<()> {
         assert_eq!(db.recovery().log_bytes / RECORD_BYTES, records, "all of it was in the log");
         assert!(entries.get(key(records - 1))?.is_some(), "the last record is there");
         first_get.push(started.elapsed());
-        assert_eq!(entries.iter().filter(|entry| entry.is_ok()).count() as u64, records, "all are there");
+        let sound = entries.iter().filter(|entry| entry.is_ok()).count() as u64;
+        assert_eq!(sound, records, "all are there");
         drop(entries);
         db.close()?;
         fs::remove_dir_all(&dir).expect("it is ours");

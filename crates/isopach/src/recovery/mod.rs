@@ -1,7 +1,8 @@
 //! Recovery: from a directory to the state that its handles share.
 //!
 //! Reads top-down: [`open`] is the story. IDENTITY and manifest are the engine's part; here the log is found,
-//! made durable, replayed above each tree's replay point, and numbering goes on where nothing was used.
+//! made durable, meanwhile replayed above each tree's replay point, and numbering goes on where nothing was
+//! used. Threads of the environment help; what is found and what is left in the trees hangs on none of them.
 
 mod facts;
 mod progress;

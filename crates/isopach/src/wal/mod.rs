@@ -9,7 +9,7 @@
 //! # Reading order
 //!
 //! [`recover`] finds the end of the log and writes nothing; [`Recovered::pieces`] are its records;
-//! [`Wal::start`] opens it for writing. Then one thread at a time appends: a record with [`Wal::store`], where
+//! [`Wal::start`] opens it for writing, beside their replay. Then one thread at a time appends: a record with [`Wal::store`], where
 //! the segment is mapped, or a group with [`Wal::append`]; and any thread makes what was appended durable with
 //! [`Wal::sync_through`].
 //!
