@@ -218,7 +218,9 @@ impl State {
         assert!(upto <= self.end, "only what was written is durable");
         self.synced_upto = self.synced_upto.max(upto);
         let current = self.current;
-        self.dirty.retain(|dirty| dirty.number > upto.file || current == Some(dirty.number));
+        // What was appended while the sync ran is not covered, even if its segment was left since.
+        let is_covered = |dirty: &Dirty| LogPosition { file: dirty.number, offset: dirty.used_bytes } <= upto;
+        self.dirty.retain(|dirty| !is_covered(dirty) || current == Some(dirty.number));
         Ok(())
     }
 

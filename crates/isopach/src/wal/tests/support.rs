@@ -80,6 +80,8 @@ struct Memory {
     sync_sites: Vec<&'static str>,
     /// Stores to maps so far.
     stores: usize,
+    /// What happens while the next sync of a file runs.
+    beside_sync: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl TestFs {
@@ -127,6 +129,11 @@ impl TestFs {
     /// Stores to maps so far.
     pub(super) fn stores(&self) -> usize {
         self.memory().stores
+    }
+
+    /// Does something while the next sync of a file runs: behind all that it covers.
+    pub(super) fn beside_next_sync(&self, work: impl FnOnce() + Send + 'static) {
+        self.memory().beside_sync = Some(Box::new(work));
     }
 
     /// Where syncs were asked for since the last call, oldest first.
@@ -235,6 +242,11 @@ impl File for TestFile {
         memory.sync_sites.push(site.0);
         memory.check(Call::Sync)?;
         memory.changes.push(Change::Sync { inode: self.inode });
+        let beside = memory.beside_sync.take();
+        drop(memory);
+        if let Some(beside) = beside {
+            beside();
+        }
         Ok(())
     }
 
