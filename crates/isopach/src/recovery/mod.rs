@@ -299,9 +299,13 @@ fn recovery_of(recovered: &Recovered, is_clean: bool, orphans_removed: u64) -> R
     }
 }
 
-/// Segments are a sixteenth of the log's bound, 64 KiB to 64 MiB.
+/// Segments are at most a sixteenth of the log's bound, 64 KiB to 64 MiB. Whole ones hold what a memtable does, which
+/// takes a sixth more in the log: the next memtable begins a new one, and what is left of the last was brought into
+/// memory, and is written to the medium, for nothing.
 fn segment_bytes(options: &DbOptions) -> u64 {
-    (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20)
+    let most = (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20);
+    let memtable = options.write_buffer_bytes.saturating_add(options.write_buffer_bytes / 4);
+    (memtable / memtable.div_ceil(most)).max(64 << 10)
 }
 
 /// The newest commit: of the log, or of the tables where the log is shorter. Never below a read floor, which
