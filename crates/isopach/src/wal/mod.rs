@@ -9,8 +9,9 @@
 //! # Reading order
 //!
 //! [`recover`] finds the end of the log and writes nothing; [`Recovered::pieces`] are its records;
-//! [`Wal::start`] opens it for writing, beside their replay. Then one thread at a time leads a group of commits
-//! through [`Wal::append`], and any thread makes what was appended durable with [`Wal::sync_through`].
+//! [`Wal::start`] opens it for writing, beside their replay. Then one thread at a time leads a group of
+//! commits through [`Wal::append`], and any thread makes what was appended durable with
+//! [`Wal::sync_through`].
 //!
 //! # Invariants
 //!
