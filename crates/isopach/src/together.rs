@@ -1,8 +1,8 @@
 //! Work in parts, done by the threads that the environment gives together with the caller.
 //!
 //! Owns no thread and leaves no part undone: what nobody took the caller does. Results come in the order of
-//! parts, whoever did them; when they are there, no other thread holds anything of the work any more. Where [`Spawn`] says that nothing runs in parallel, every part is done in order
-//! by the caller at once, and no lock is taken for it but by the caller.
+//! parts, whoever did them; when they are there, no other thread holds anything of the work any more. Where
+//! [`Spawn`] says that nothing runs in parallel, the caller does every part, in order and at once.
 
 use isopach_env::{
     Spawn,

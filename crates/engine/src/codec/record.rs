@@ -204,8 +204,8 @@ impl RecordReader {
     ///
     /// # Errors
     ///
-    /// The backend's. Memory for a record is taken only for a length that lies inside the file and whose header
-    /// passed its check.
+    /// The backend's. Memory for a record is taken only for a length that lies inside the file and whose
+    /// header passed its check.
     pub fn step(&mut self) -> IoResult<Step<'_>> {
         let offset = self.offset;
         let left = self.end.saturating_sub(offset);
