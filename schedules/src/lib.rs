@@ -8,10 +8,11 @@ mod bursts;
 use bursts::Bursts;
 use isopach::{
     Builder, Db, Event, EventListener,
-    env::{Clock, Env, Fs, SeededEntropy, TestClock},
+    env::{Clock, Env, Fs, Inline, Job, SeededEntropy, Spawn, TestClock},
 };
 use shuttle::{
     Config, FailurePersistence, MaxSteps, Runner,
+    rand::Rng,
     scheduler::{PctScheduler, RandomScheduler, Scheduler, UncontrolledNondeterminismCheckScheduler},
     thread,
 };
@@ -97,15 +98,39 @@ fn config() -> Config {
 
 /// A database on `fs` as small as it may be, with one worker beside its keeper.
 pub fn tiny(fs: Arc<dyn Fs>) -> Builder {
+    on_env(fs, Arc::new(Inline))
+}
+
+/// As [`tiny`], with threads of the environment that help where work can be shared.
+pub fn helped(fs: Arc<dyn Fs>) -> Builder {
+    on_env(fs, Arc::new(Helpers))
+}
+
+fn on_env(fs: Arc<dyn Fs>, spawn: Arc<dyn Spawn>) -> Builder {
     let env = Env::new(fs, Arc::new(YieldingClock::default()), Arc::new(SeededEntropy::new(1)));
     Db::builder("db")
-        .env(env)
+        .env(env.with_spawn(spawn))
         .write_buffer_bytes(16 << 10)
         .max_wal_bytes(1 << 20)
         .cache_bytes(64 << 10)
         .memory_budget(1 << 20)
         .threads(1)
+        .mapped_log(shuttle::rand::thread_rng().gen_bool(0.5))
         .listener(Quiet)
+}
+
+/// Gives a thread of the scheduler for each job.
+struct Helpers;
+
+impl Spawn for Helpers {
+    fn spawn(&self, job: Job) -> Result<(), Job> {
+        thread::spawn(job);
+        Ok(())
+    }
+
+    fn parallelism(&self) -> usize {
+        3
+    }
 }
 
 /// Without end: the scheduler says if a wait has none.

@@ -1,4 +1,4 @@
-//! Operations in memory, sorted: a tree (`blink`) that threads write and read at once, and what it holds in
+//! Operations in memory, sorted: a B-link tree that threads write and read at once, and what it holds in
 //! numbers.
 //!
 //! Owns the memory of what was applied and not yet flushed, and accounts for it. Knows nothing of rotation or
@@ -41,27 +41,28 @@ pub type MemtableCursor = BlinkCursor;
 /// A memtable. Shared by threads.
 pub struct Memtable {
     operations: Arc<Blink>,
+    /// Least number applied, beside what readers load: it hardly ever changes. Read after the writer published.
+    first_seqno: AtomicU64,
     counters: Striped<Counters>,
+    counted: Counted,
 }
 
 /// What writers count, each group of threads for itself.
+#[derive(Default)]
 struct Counters {
-    /// Bytes of memory; read to decide on rotation. Pairs with nothing.
+    /// Bytes of memory. Pairs with nothing.
     bytes: AtomicU64,
-    /// Least and greatest number applied; read after the writer published.
-    first_seqno: AtomicU64,
+    /// Greatest number applied; read after the writer published.
     last_seqno: AtomicU64,
 }
 
-impl Default for Counters {
-    fn default() -> Counters {
-        Counters {
-            bytes: AtomicU64::new(0),
-            first_seqno: AtomicU64::new(u64::MAX),
-            last_seqno: AtomicU64::new(0),
-        }
-    }
-}
+/// Whole steps of what the groups counted. On lines of its own, as it changes now and then.
+#[derive(Default)]
+#[repr(align(128))]
+struct Counted(AtomicU64);
+
+/// A group tells the others of its memory in such steps.
+const STEP_BYTES: u64 = 4 << 10;
 
 impl Default for Memtable {
     /// With a pool of its own, which keeps nothing.
@@ -74,7 +75,12 @@ impl Memtable {
     /// An empty memtable, whose memory comes from the pool and goes back there once nobody has the memtable
     /// or a cursor over it.
     pub fn new(pool: &Arc<PagePool>) -> Memtable {
-        Memtable { operations: Arc::new(Blink::new(Arc::clone(pool))), counters: Striped::default() }
+        Memtable {
+            operations: Arc::new(Blink::new(Arc::clone(pool))),
+            first_seqno: AtomicU64::new(u64::MAX),
+            counters: Striped::default(),
+            counted: Counted::default(),
+        }
     }
 
     /// Adds operations, each with a number of its own. A reader may see some of them before the call returns.
@@ -86,18 +92,26 @@ impl Memtable {
             first = first.min(seqno.raw());
             last = last.max(seqno.raw());
         }
-        let counters = self.counters.own();
         // Most of the time the least number is there already, and is only read.
-        if first < counters.first_seqno.load(Ordering::Relaxed) {
-            counters.first_seqno.fetch_min(first, Ordering::Release);
+        if first < self.first_seqno.load(Ordering::Relaxed) {
+            self.first_seqno.fetch_min(first, Ordering::Release);
         }
+        let counters = self.counters.own();
         counters.last_seqno.fetch_max(last, Ordering::Release);
-        counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let steps = (before + bytes) / STEP_BYTES - before / STEP_BYTES;
+        if steps > 0 {
+            self.counted.0.fetch_add(steps * STEP_BYTES, Ordering::Relaxed);
+        }
         bytes
     }
 
     /// The newest version of `key` numbered `at` or below.
     pub fn get(&self, key: &[u8], at: Seqno) -> Option<(Seqno, ValueKind, Slice)> {
+        // Of an empty memtable, as there is after each flush, nothing is searched.
+        if self.first_seqno.load(Ordering::Acquire) > at.raw() {
+            return None;
+        }
         let entry = self.operations.get(InternalKey { key, seqno: at })?;
         Some((entry.seqno, entry.kind, entry.value.into()))
     }
@@ -107,6 +121,13 @@ impl Memtable {
         self.counters.all().map(|counters| counters.bytes.load(Ordering::Relaxed)).sum()
     }
 
+    /// As [`Memtable::bytes`], for who asks after every write: as much or less, by up to 4 KiB for each group of
+    /// other threads that write.
+    pub fn bytes_at_least(&self) -> u64 {
+        let own = self.counters.own().bytes.load(Ordering::Relaxed);
+        self.counted.0.load(Ordering::Relaxed) + own % STEP_BYTES
+    }
+
     /// Whether nothing was applied.
     pub fn is_empty(&self) -> bool {
         self.first_seqno().is_none()
@@ -114,8 +135,7 @@ impl Memtable {
 
     /// Least number applied.
     pub fn first_seqno(&self) -> Option<Seqno> {
-        let numbers = self.counters.all().map(|counters| counters.first_seqno.load(Ordering::Acquire));
-        Seqno::from_raw(numbers.min()?)
+        Seqno::from_raw(self.first_seqno.load(Ordering::Acquire))
     }
 
     /// Greatest number applied, `ZERO` if none.

@@ -12,7 +12,7 @@ use crate::{
     clock::{Clock, TestClock},
     entropy::SeededEntropy,
     error::IoResult,
-    file::{CreateOptions, File, OpenMode, SyncMode, SyncSite},
+    file::{CreateOptions, File, FileMap, OpenMode, SyncMode, SyncSite},
     fs::{DirEntry, FileLock, Fs, LockMode},
     ledger::Ledger,
     sync::{Mutex, MutexGuard, Rank},
@@ -436,6 +436,31 @@ impl File for FaultFile {
 
     fn allocate(&self, bytes: u64) -> IoResult<()> {
         self.ask(Call::Allocate, self.resized(bytes))?.end(self.inner.allocate(bytes))
+    }
+
+    fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
+        match self.ask(Call::Map, Some(0..bytes))? {
+            Verdict::Pass => Ok(Box::new(FaultMap { fs: self.fs.clone(), inner: self.inner.map(bytes)? })),
+            verdict => verdict.end(self.inner.map(bytes)),
+        }
+    }
+}
+
+/// A map whose stores cannot fail, but come to nothing once the power is off.
+struct FaultMap {
+    fs: FaultFs,
+    inner: Box<dyn FileMap>,
+}
+
+impl FileMap for FaultMap {
+    fn store(&self, offset: u64, data: &[u8]) {
+        if !self.fs.state().is_off {
+            self.inner.store(offset, data);
+        }
+    }
+
+    fn populate(&self, bytes: u64) {
+        self.inner.populate(bytes);
     }
 }
 

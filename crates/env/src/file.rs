@@ -4,6 +4,7 @@ use crate::{
     error::{IoErrorKind, IoResult},
     ledger::WriteOrigin,
 };
+use alloc::boxed::Box;
 use core::fmt;
 
 /// An open file. Shared by threads; positioned access only, so there is no cursor.
@@ -59,6 +60,48 @@ pub trait File: Send + Sync {
         let _ = bytes;
         Err(IoErrorKind::Unsupported.into())
     }
+
+    /// Maps the first `bytes` bytes, which must be reserved: [`File::allocate`] said so. What is stored through
+    /// the map is written as by [`File::write_at`], without a call and without a way to fail.
+    ///
+    /// While the map is there the file must not be cut below `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where stores to reserved space can fail, or there are no maps: callers then write.
+    /// `UnexpectedEnd` if the file is shorter; `PermissionDenied` on a handle for reading.
+    fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
+        let _ = bytes;
+        Err(IoErrorKind::Unsupported.into())
+    }
+}
+
+/// The beginning of a file, to be stored to. Shared by threads; dropping it unmaps, and what was stored stays.
+pub trait FileMap: Send + Sync {
+    /// Stores `data` from byte `offset` on, a multiple of eight. Readers of the file see it, and it outlives the
+    /// process. Of two stores to one range, or of a read beside a store, nothing is promised.
+    ///
+    /// # Panics
+    ///
+    /// If the bytes do not lie in the map, or `offset` is no multiple of eight.
+    fn store(&self, offset: u64, data: &[u8]);
+
+    /// Brings the pages of the first `bytes` bytes into memory, so that stores do not wait for them. A hint.
+    fn populate(&self, bytes: u64) {
+        let _ = bytes;
+    }
+}
+
+impl fmt::Debug for dyn FileMap + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileMap").finish_non_exhaustive()
+    }
+}
+
+/// Whether a store lies in a map of so many bytes, as [`FileMap::store`] asks.
+pub(crate) fn is_storable(map_bytes: u64, offset: u64, data: &[u8]) -> bool {
+    let end = offset.checked_add(data.len() as u64);
+    offset.is_multiple_of(8) && end.is_some_and(|end| end <= map_bytes)
 }
 
 impl dyn File + '_ {

@@ -53,7 +53,7 @@ pub use entropy::{Entropy, SeededEntropy};
 pub use env::Env;
 pub use error::{IoError, IoErrorKind, IoResult};
 pub use fault::{Call, Errno, Fault, FaultFs, Fired, Rule, RuleError, Rules};
-pub use file::{CreateOptions, File, OpenMode, SyncMode, SyncSite};
+pub use file::{CreateOptions, File, FileMap, OpenMode, SyncMode, SyncSite};
 pub use fs::{DirEntry, FileLock, Fs, LockMode};
 pub use ledger::{Ledger, WriteOrigin};
 pub use mem::MemFs;

@@ -6,7 +6,7 @@
 
 use crate::{
     error::{IoErrorKind, IoResult},
-    file::{CreateOptions, File, OpenMode, SyncMode, SyncSite},
+    file::{CreateOptions, File, FileMap, OpenMode, SyncMode, SyncSite, is_storable},
     fs::{DirEntry, FileLock, Fs, LockMode},
     ledger::{Ledger, WriteOrigin},
     name::Name,
@@ -315,6 +315,33 @@ impl File for MemFile {
 
     fn allocate(&self, bytes: u64) -> IoResult<()> {
         self.change(|inode| inode.extend(bytes))
+    }
+
+    fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
+        self.change(|inode| match inode.size_bytes() {
+            size_bytes if size_bytes < bytes => Err(IoErrorKind::UnexpectedEnd.into()),
+            _ => Ok(()),
+        })?;
+        let file = MemFile {
+            place: Arc::clone(&self.place),
+            inode: Arc::clone(&self.inode),
+            mode: self.mode,
+            origin: self.origin,
+        };
+        Ok(Box::new(MemMap { file, bytes }))
+    }
+}
+
+/// A map that writes: there is nothing to be saved.
+struct MemMap {
+    file: MemFile,
+    bytes: u64,
+}
+
+impl FileMap for MemMap {
+    fn store(&self, offset: u64, data: &[u8]) {
+        assert!(is_storable(self.bytes, offset, data), "a store lies in the map and is aligned");
+        self.file.write_at(offset, data).expect("the space is there");
     }
 }
 

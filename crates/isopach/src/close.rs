@@ -115,6 +115,7 @@ fn close_once(state: &State, threads: Threads) -> Result<()> {
     state.commits.wake_writers();
     threads.join();
     let result = end_log(state);
+    state.end_durable_calls(&result);
     state.store.files().run_deletions(u64::MAX);
     state.store.close();
     result

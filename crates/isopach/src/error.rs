@@ -59,9 +59,10 @@ impl Error {
         self.0.kind
     }
 
-    /// `OutOfSpace` and `Busy` can succeed later; of the kinds of this version none can succeed at once.
+    /// Whether the same call may succeed at once or a little later: `Stalled`. `OutOfSpace` and `Busy` can succeed
+    /// when something else was done.
     pub fn is_retryable(&self) -> bool {
-        false
+        self.0.kind == ErrorKind::Stalled
     }
 
     /// The keyspace concerned.
@@ -158,6 +159,8 @@ impl From<Error> for io::Error {
 #[non_exhaustive]
 pub enum ErrorKind {
     // ----- try again -----
+    /// A write with `no_slowdown` would have waited: write less, or again a little later.
+    Stalled,
     /// No space: free some. Reads go on; writes come back by themselves when there is space.
     OutOfSpace,
     /// Readers or jobs did not end in time: wait and call again.

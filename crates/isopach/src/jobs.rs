@@ -22,6 +22,18 @@ pub(crate) enum Job {
     BoundLog,
     /// Files that nothing holds are removed.
     Delete,
+    /// What commits need next is had ahead: a segment of the log, and numbers.
+    PrepareLog,
+    /// The log is synced for those who want to hear of it.
+    Sync,
+}
+
+impl Job {
+    /// Whether somebody may wait for it who should not wait for flushes and compactions: it has a thread of its own,
+    /// if there is more than one worker.
+    fn is_urgent(self) -> bool {
+        matches!(self, Job::PrepareLog | Job::Sync)
+    }
 }
 
 /// Jobs that wait, run, and failed.
@@ -29,6 +41,8 @@ pub(crate) struct Jobs {
     queue: Mutex<Queue>,
     /// Something to take, or time to stop.
     for_workers: Condvar,
+    /// The same, of what writers would wait for.
+    for_preparer: Condvar,
     /// Something ended.
     for_waiters: Condvar,
     for_keeper: Condvar,
@@ -46,6 +60,8 @@ struct Queue {
     failed: Vec<Failed>,
     /// Most compactions at a time.
     max_compactions: usize,
+    /// What writers would wait for has a thread of its own.
+    has_preparer: bool,
     /// Why nothing that writes starts any more.
     poison: Option<Error>,
 }
@@ -68,6 +84,7 @@ impl Queue {
     fn take(&mut self) -> Option<Job> {
         let compactions = self.running.iter().filter(|job| matches!(job, Job::Compact(_))).count();
         let may_run = |job: &Job| match job {
+            job if job.is_urgent() => !self.has_preparer,
             Job::Compact(_) => compactions < self.max_compactions && !self.running.contains(job),
             _ => !self.running.contains(job),
         };
@@ -78,17 +95,33 @@ impl Queue {
         Some(job)
     }
 
+    /// The next job that is urgent.
+    fn take_urgent(&mut self) -> Option<Job> {
+        let at = self.waiting.iter().position(|job| job.is_urgent())?;
+        let job = self.waiting.remove(at)?;
+        self.running.push(job);
+        Some(job)
+    }
+
     fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty() && self.failed.is_empty()
     }
 }
 
+/// Whether there is a thread beside the workers for what writers would wait for: a single worker does it itself,
+/// so that background work is one thing after the other.
+pub(crate) const fn has_preparer(workers: usize) -> bool {
+    workers > 1
+}
+
 impl Jobs {
     pub(crate) fn new(threads: usize) -> Jobs {
-        let queue = Queue { max_compactions: threads.saturating_sub(1).max(1), ..Queue::default() };
+        let max_compactions = threads.saturating_sub(1).max(1);
+        let queue = Queue { max_compactions, has_preparer: has_preparer(threads), ..Queue::default() };
         Jobs {
             queue: Mutex::new(QUEUE, queue),
             for_workers: Condvar::new(),
+            for_preparer: Condvar::new(),
             for_waiters: Condvar::new(),
             for_keeper: Condvar::new(),
             keeper_wanted: AtomicBool::new(false),
@@ -114,9 +147,20 @@ impl Jobs {
         self.push(Job::Delete);
     }
 
+    pub(crate) fn prepare_log(&self) {
+        self.push(Job::PrepareLog);
+    }
+
+    pub(crate) fn sync(&self) {
+        self.push(Job::Sync);
+    }
+
     fn push(&self, job: Job) {
-        if self.queue.lock().push(job) {
-            self.for_workers.notify_one();
+        let mut queue = self.queue.lock();
+        if queue.push(job) {
+            let is_urgent = job.is_urgent() && queue.has_preparer;
+            drop(queue);
+            if is_urgent { self.for_preparer.notify_one() } else { self.for_workers.notify_one() }
         }
     }
 
@@ -128,17 +172,26 @@ impl Jobs {
 
     // ----- workers -----
 
-    /// The next job; waits for one. `None`: stop.
+    /// The next job of a worker; waits for one. `None`: stop.
     pub(crate) fn next(&self) -> Option<Job> {
+        self.wait_for_job(&self.for_workers, Queue::take)
+    }
+
+    /// The next job of the preparer; waits for one. `None`: stop.
+    pub(crate) fn next_preparation(&self) -> Option<Job> {
+        self.wait_for_job(&self.for_preparer, Queue::take_urgent)
+    }
+
+    fn wait_for_job(&self, waker: &Condvar, take: fn(&mut Queue) -> Option<Job>) -> Option<Job> {
         let mut queue = self.queue.lock();
         loop {
             if self.is_stopping() {
                 return None;
             }
-            if let Some(job) = queue.take() {
+            if let Some(job) = take(&mut queue) {
                 return Some(job);
             }
-            queue = self.for_workers.wait(queue);
+            queue = waker.wait(queue);
         }
     }
 
@@ -163,6 +216,7 @@ impl Jobs {
             self.wake_keeper();
         }
         self.for_workers.notify_all();
+        self.for_preparer.notify_all();
         self.for_waiters.notify_all();
     }
 
@@ -175,6 +229,7 @@ impl Jobs {
         }
         drop(queue);
         self.for_workers.notify_all();
+        self.for_preparer.notify_all();
     }
 
     /// The last failure of a job that is still being tried again, or what ended all trying.
@@ -265,6 +320,7 @@ impl Jobs {
         let _queue = self.queue.lock();
         self.is_stopping.store(true, Ordering::Release);
         self.for_workers.notify_all();
+        self.for_preparer.notify_all();
         self.for_waiters.notify_all();
         self.for_keeper.notify_all();
     }

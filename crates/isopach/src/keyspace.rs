@@ -15,7 +15,7 @@ use isopach_engine::{
     key::KeyRange,
     types::{Seqno, Slice, TreeId, UnixUs, View},
 };
-use std::{fmt, sync::Arc};
+use std::{fmt, slice, sync::Arc};
 
 /// A keyspace. Clones share it; it is `Send + Sync`. Reads see the newest commit; [`Readable`] lists them.
 ///
@@ -76,7 +76,7 @@ impl Keyspace {
         value: impl AsRef<[u8]>,
         options: WriteOptions,
     ) -> Result<Seqno> {
-        let mut operations = Operations::default();
+        let mut operations = Operations::reusing();
         operations.put(self.space.id, key.as_ref(), value.as_ref());
         self.write(operations, options)
     }
@@ -96,14 +96,13 @@ impl Keyspace {
     ///
     /// As [`Keyspace::insert`].
     pub fn remove_with(&self, key: impl AsRef<[u8]>, options: WriteOptions) -> Result<Seqno> {
-        let mut operations = Operations::default();
+        let mut operations = Operations::reusing();
         operations.delete(self.space.id, key.as_ref());
         self.write(operations, options)
     }
 
     fn write(&self, operations: Operations, options: WriteOptions) -> Result<Seqno> {
-        let spaces = vec![Arc::clone(&self.space)];
-        let result = self.handle.state.write(operations, spaces, options.durability);
+        let result = self.handle.state.write(operations, slice::from_ref(&self.space), options);
         result.map_err(|error| error.in_keyspace(&self.space.name))
     }
 

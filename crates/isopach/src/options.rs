@@ -72,6 +72,8 @@ pub enum LogRecovery {
 pub struct WriteOptions {
     /// What has happened when the call returns.
     pub durability: Option<Durability>,
+    /// Fail with `Stalled` rather than be slowed by what the background owes, or wait for memory.
+    pub no_slowdown: bool,
 }
 
 impl WriteOptions {
@@ -83,7 +85,13 @@ impl WriteOptions {
     /// Sets [`WriteOptions::durability`].
     #[must_use]
     pub fn durability(self, durability: Durability) -> WriteOptions {
-        WriteOptions { durability: Some(durability) }
+        WriteOptions { durability: Some(durability), ..self }
+    }
+
+    /// Sets [`WriteOptions::no_slowdown`].
+    #[must_use]
+    pub fn no_slowdown(self, no_slowdown: bool) -> WriteOptions {
+        WriteOptions { no_slowdown, ..self }
     }
 }
 
@@ -108,6 +116,9 @@ pub struct DbOptions {
     pub durability: Durability,
     /// Syncs what is unsynced this often. Default `None`: never by itself.
     pub sync_every: Option<Duration>,
+    /// Whether the log is mapped where its file system is safe for that, see
+    /// [`Builder::mapped_log`](crate::Builder::mapped_log). Default yes.
+    pub mapped_log: bool,
 }
 
 impl Default for DbOptions {
@@ -122,6 +133,7 @@ impl Default for DbOptions {
             max_open_files: 512,
             durability: Durability::Buffered,
             sync_every: None,
+            mapped_log: true,
         }
     }
 }
@@ -134,6 +146,7 @@ const THREADS: u8 = 0x85;
 const MAX_OPEN_FILES: u8 = 0x86;
 const DURABILITY: u8 = 0x87;
 const SYNC_EVERY_US: u8 = 0x88;
+const MAPPED_LOG: u8 = 0x89;
 
 /// What a builder set, or what is stored: an option that is `None` was never set.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -146,6 +159,7 @@ pub(crate) struct SetOptions {
     pub(crate) max_open_files: Option<u64>,
     pub(crate) durability: Option<Durability>,
     pub(crate) sync_every: Option<Duration>,
+    pub(crate) mapped_log: Option<bool>,
 }
 
 impl SetOptions {
@@ -161,6 +175,7 @@ impl SetOptions {
             max_open_files: self.max_open_files.or(stored.max_open_files),
             durability: self.durability.or(stored.durability),
             sync_every: self.sync_every.or(stored.sync_every),
+            mapped_log: self.mapped_log.or(stored.mapped_log),
         }
     }
 
@@ -193,6 +208,7 @@ impl SetOptions {
             max_open_files: count(self.max_open_files, default.max_open_files),
             durability: self.durability.unwrap_or(default.durability),
             sync_every: self.sync_every.filter(|time| !time.is_zero()),
+            mapped_log: self.mapped_log.unwrap_or(default.mapped_log),
         })
     }
 
@@ -241,6 +257,7 @@ impl SetOptions {
         put(MAX_OPEN_FILES, self.max_open_files);
         put(DURABILITY, self.durability.map(Durability::to_raw));
         put(SYNC_EVERY_US, self.sync_every.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)));
+        put(MAPPED_LOG, self.mapped_log.map(u64::from));
         fields.finish()
     }
 
@@ -257,6 +274,7 @@ impl SetOptions {
                 MAX_OPEN_FILES => set.max_open_files = Some(value),
                 DURABILITY => set.durability = Durability::from_raw(value),
                 SYNC_EVERY_US => set.sync_every = Some(Duration::from_micros(value)),
+                MAPPED_LOG => set.mapped_log = Some(value != 0),
                 _ => {}
             }
         }

@@ -26,7 +26,7 @@ pub(crate) struct Space {
     /// Set by the commit pipeline in the order of commits: later writes are refused.
     is_dropped: AtomicBool,
     /// Last operation that is not in the log. Such are flushed before a close.
-    pub(crate) last_volatile: AtomicU64,
+    last_volatile: AtomicU64,
     /// Runs of level 0 and bytes that compaction owes; set after each flush and compaction, read by writers.
     pub(crate) l0_runs: AtomicU64,
     pub(crate) debt_bytes: AtomicU64,
@@ -52,6 +52,11 @@ impl Space {
 
     pub(crate) fn mark_dropped(&self) {
         self.is_dropped.store(true, Ordering::Release);
+    }
+
+    /// Notes an operation that is not in the log.
+    pub(crate) fn note_volatile(&self, seqno: Seqno) {
+        self.last_volatile.fetch_max(seqno.raw(), Ordering::Relaxed);
     }
 
     /// Last operation that is not in the log; zero if there was none.

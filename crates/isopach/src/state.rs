@@ -1,15 +1,16 @@
 //! An open database inside: everything that its handles and its background share.
 
 use crate::{
+    durable::{Call, DurableCalls},
     error::{Error, ErrorKind, Result},
     events::{DamagedTable, Event, Listeners},
     jobs::Jobs,
     notes::{LOG_SYNCED, keyspace_options},
-    options::{DbOptions, Durability, KeyspaceOptions},
+    options::{DbOptions, Durability, KeyspaceOptions, WriteOptions},
     space::{Space, Spaces, check_name},
     told::Told,
     views::LiveViews,
-    write::{Change, Commits, Operations, Order, Request},
+    write::{Body, Change, Commits, Committed, Operations, Order, Request},
 };
 use isopach_engine::{
     codec::{TlvReader, TlvWriter},
@@ -21,7 +22,7 @@ use isopach_engine::{
 };
 use isopach_env::sync::{
     atomic::{AtomicBool, Ordering},
-    point,
+    catch, point,
 };
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -38,6 +39,7 @@ pub(crate) struct State {
     /// New calls are refused. Set once.
     pub(crate) is_closed: AtomicBool,
     pub(crate) told: Told,
+    pub(crate) durable_calls: DurableCalls,
 }
 
 impl State {
@@ -62,45 +64,70 @@ impl State {
     pub(crate) fn write(
         &self,
         operations: Operations,
-        spaces: Vec<Arc<Space>>,
-        durability: Option<Durability>,
+        spaces: &[Arc<Space>],
+        options: WriteOptions,
     ) -> Result<Seqno> {
         self.check_open()?;
-        let (body, count) = operations.finish()?;
+        let (bytes, count) = operations.finish()?;
         if count == 0 {
             return Ok(self.views.visible());
         }
-        for space in &spaces {
+        for space in spaces {
             space.check_alive()?;
         }
         let strongest = spaces.iter().map(|space| space.durability(self.options.durability)).max();
-        let durability = durability.or(strongest).unwrap_or(self.options.durability);
+        let durability = options.durability.or(strongest).unwrap_or(self.options.durability);
         let stops = || self.check_open().err().or_else(|| self.commits.poisoned());
         let gives_up = || stops().or_else(|| self.jobs.out_of_space());
-        self.commits.admit(body.len() as u64, &spaces, &gives_up).map_err(|error| self.locate(error))?;
-        let body = Arc::new(body.into_boxed_slice());
-        self.commit(Request { change: Change::Batch, spaces, count, body, durability })
+        let admitted = self.commits.admit(bytes.len() as u64, spaces, options.no_slowdown, &gives_up);
+        admitted.map_err(|error| self.locate(error))?;
+        let request = |body| Request { change: Change::Batch, spaces, count, body, durability };
+        if bytes.len() >= Body::LONG_BYTES {
+            return self.commit(&request(Body::Long(Arc::new(bytes))));
+        }
+        let result = self.commit(&request(Body::Short(&bytes)));
+        Operations::keep(bytes);
+        result
     }
 
-    fn commit(&self, request: Request) -> Result<Seqno> {
-        let result = self.commit_untold(request);
+    fn commit(&self, request: &Request<'_>) -> Result<Seqno> {
+        let result = self.commits.commit(request);
+        if let Ok(committed) = result {
+            self.after_commit(request, committed);
+        }
+        let result = result.map(|committed| committed.seqno);
+        self.after_request(request, &result);
+        let result = result.map_err(|error| self.locate(error));
         self.tell_outcome(&result);
         result
     }
 
-    /// As [`State::commit`], for callers that hold a lock: who is told of its outcome may do anything.
-    fn commit_untold(&self, request: Request) -> Result<Seqno> {
+    /// Wakes who has something to do now.
+    fn after_request(&self, request: &Request<'_>, result: &Result<Seqno>) {
         let is_sync = request.durability == Durability::Sync;
-        let result = self.commits.commit(request, &|order, spaces| self.after_group(order, spaces));
-        let lacks_space = result.as_ref().is_err_and(|error: &Error| error.kind() == ErrorKind::OutOfSpace);
+        let lacks_space = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutOfSpace);
         if is_sync || lacks_space || self.options.sync_every.is_some() {
             self.jobs.wake_keeper();
         }
-        result.map_err(|error| self.locate(error))
+        let wishes = self.commits.wal.takes_wish() | self.commits.takes_wish_for_numbers();
+        if wishes | self.store.wants_memory() {
+            self.jobs.prepare_log();
+        }
     }
 
-    /// Seals what is full. In the order of commits, so that the boundary is exact.
-    fn after_group(&self, order: &Order<'_>, spaces: &[Arc<Space>]) {
+    /// Has what is full sealed, and the log shortened if it is long.
+    fn after_commit(&self, request: &Request<'_>, committed: Committed) {
+        let is_full = committed.memtable_bytes >= self.options.write_buffer_bytes;
+        if is_full || self.lacks_room() {
+            self.seal(&self.commits.order(), request.spaces);
+        }
+        if self.commits.wal.takes_growth() || self.commits.is_log_long() {
+            self.bound_log();
+        }
+    }
+
+    /// Seals what is full. Alone in the order of commits, so that the boundary is exact.
+    fn seal(&self, order: &Order<'_>, spaces: &[Arc<Space>]) {
         let mut has_rotated = false;
         for space in spaces {
             if space.tree.active_bytes() >= self.options.write_buffer_bytes {
@@ -113,6 +140,10 @@ impl State {
             // So that the flush syncs finished segments only. For want of space the log goes on where it is.
             let _ = self.commits.wal.rotate_segment();
         }
+    }
+
+    /// Has the log shortened if it is longer than it should be.
+    pub(crate) fn bound_log(&self) {
         if self.commits.note_log(self.log_bound()) && !self.jobs.is_flushing() {
             self.jobs.bound_log();
         }
@@ -136,10 +167,10 @@ impl State {
     /// out, and as many as it takes for what is not sealed to stay below that. So whoever waits for memory
     /// gets it when the flushes end, whatever was written during them. Returns whether any was sealed.
     fn make_room(&self, order: &Order<'_>) -> bool {
-        let enough = self.commits.memtable_limit() / 4 * 3;
-        if self.commits.memtable_bytes() < enough {
+        if !self.lacks_room() {
             return false;
         }
+        let enough = self.enough_memory();
         let mut active: Vec<(u64, Arc<Space>)> =
             self.spaces.all().into_iter().map(|space| (space.tree.active_bytes(), space)).collect();
         active.sort_by_key(|(bytes, _)| *bytes);
@@ -156,6 +187,22 @@ impl State {
         has_rotated
     }
 
+    /// Three quarters of the memory for memtables.
+    fn enough_memory(&self) -> u64 {
+        self.commits.memtable_limit() / 4 * 3
+    }
+
+    /// Whether memtables should be sealed to have memory freed: so much is in use, and none is on its way out,
+    /// or as much is not sealed.
+    fn lacks_room(&self) -> bool {
+        let enough = self.enough_memory();
+        if self.commits.memtable_bytes() < enough {
+            return false;
+        }
+        let unsealed_bytes = || self.spaces.all().iter().map(|space| space.tree.active_bytes()).sum::<u64>();
+        !self.jobs.is_flushing() || unsealed_bytes() >= enough
+    }
+
     /// Seals the memtable of a keyspace at the newest commit, and has it flushed. `false` if it was empty.
     pub(crate) fn rotate(&self, order: &Order<'_>, space: &Space) -> bool {
         let sealed =
@@ -166,11 +213,62 @@ impl State {
         sealed
     }
 
+    // ----- durability -----
+
+    /// Has `call` made when `seqno` is durable, or cannot become so.
+    pub(crate) fn on_durable(&self, seqno: Seqno, call: Call) {
+        let visible = self.views.visible();
+        let is_above = || {
+            let message = format!("{seqno} is above the last commit, {visible}");
+            (seqno > visible).then(|| Error::new(ErrorKind::InvalidArgument, message))
+        };
+        if let Some(error) = self.check_open().err().or_else(is_above) {
+            return self.make_calls(vec![call], &Err(error));
+        }
+        if self.commits.durable() >= seqno {
+            return self.make_calls(vec![call], &Ok(()));
+        }
+        self.durable_calls.add(seqno, call);
+        self.jobs.sync();
+        // If the end came meanwhile, nobody else would tell.
+        if let Some(error) = self.commits.poisoned().or_else(|| self.check_open().err()) {
+            self.end_durable_calls(&Err(self.locate(error)));
+        }
+    }
+
+    /// Syncs the log, and tells those who want to hear of it.
+    pub(crate) fn sync_for_calls(&self) -> Result<()> {
+        let synced = self.commits.sync();
+        if let Err(error) = &synced {
+            self.end_durable_calls(&Err(self.locate(error.clone())));
+        }
+        self.make_calls(self.durable_calls.take_through(self.commits.durable()), &Ok(()));
+        synced.map(drop)
+    }
+
+    /// Makes all calls that wait: of commits that are durable in any case, of others with this result.
+    pub(crate) fn end_durable_calls(&self, result: &Result<()>) {
+        self.make_calls(self.durable_calls.take_through(self.commits.durable()), &Ok(()));
+        self.make_calls(self.durable_calls.take_through(Seqno::MAX), result);
+    }
+
+    /// Under no lock: they may do anything. One that panics harms nobody, and listeners are told of it.
+    fn make_calls(&self, calls: Vec<Call>, result: &Result<()>) {
+        for call in calls {
+            if catch(|| call(result.clone())).is_err() {
+                self.listeners.tell(&Event::ListenerPanicked);
+            }
+        }
+    }
+
     // ----- telling -----
 
-    /// Tells listeners once that writing stopped for good.
+    /// Tells listeners once that writing stopped for good, and those who wait to hear of durable commits.
     pub(crate) fn tell_poison(&self, error: &Error) {
         self.told.poison(&self.listeners, error);
+        if error.kind() == ErrorKind::Poisoned {
+            self.end_durable_calls(&Err(error.clone()));
+        }
     }
 
     /// The error for want of space that lasts: of commits, or of background work.
@@ -313,13 +411,25 @@ impl State {
         Ok(())
     }
 
+    /// Logs a change of keyspaces, and returns when it is durable. Whoever is told of its outcome may do
+    /// anything: that is for the caller, who holds a lock.
     fn commit_change(&self, change: &KeyspaceChange, kind: Change) -> Result<Seqno> {
-        let spaces = match &kind {
-            Change::Drop(space) if !space.is_dropped() => vec![Arc::clone(space)],
-            Change::Drop(_) | Change::Batch | Change::Create => Vec::new(),
+        let dropped = match &kind {
+            Change::Drop(space) if !space.is_dropped() => Some(Arc::clone(space)),
+            Change::Drop(_) | Change::Batch | Change::Create => None,
         };
-        let body = Arc::new(change.encode().into_boxed_slice());
-        self.commit_untold(Request { change: kind, spaces, count: 1, body, durability: Durability::Sync })
+        let body = change.encode();
+        let request = Request {
+            change: kind,
+            spaces: dropped.as_slice(),
+            count: 1,
+            body: Body::Short(&body),
+            durability: Durability::Sync,
+        };
+        let result = self.commits.order().commit(&request);
+        let result = result.and_then(|seqno| self.commits.sync_once(seqno).map(|()| seqno));
+        self.after_request(&request, &result);
+        result.map_err(|error| self.locate(error))
     }
 }
 

@@ -17,8 +17,8 @@ const LIVE: Rank = Rank::new(25, "views.live");
 /// The newest commit that can be seen, and the older ones that somebody still sees.
 #[derive(Debug)]
 pub(crate) struct LiveViews {
-    /// Greatest published commit end. Written by the commit pipeline alone, after the operations were applied
-    /// (Release); read by readers after they pinned a state (Acquire).
+    /// Greatest published commit end. Written by the commit pipeline alone, after the operations were applied;
+    /// read by readers after they pinned a state (Acquire).
     visible: AtomicU64,
     live: Mutex<Live>,
 }
@@ -49,8 +49,9 @@ impl LiveViews {
 
     /// Shows everything up to `seqno`, which is applied (INV-WAL-2).
     pub(crate) fn publish(&self, seqno: Seqno) {
-        let before = self.visible.swap(seqno.raw(), Ordering::Release);
-        debug_assert!(before <= seqno.raw(), "what is visible never goes back");
+        // Of two threads that publish the later commit may be the faster one. `SeqCst`: whoever waits for it looks
+        // again after this, or is seen waiting.
+        self.visible.fetch_max(seqno.raw(), Ordering::SeqCst);
     }
 
     /// A snapshot of now; [`LiveViews::release`] ends it.

@@ -64,6 +64,18 @@ pub fn peak_of_process<T>(work: impl FnOnce() -> T) -> (T, usize) {
     (result, beyond(PEAK.load(Ordering::Relaxed), before))
 }
 
+/// How often this thread took memory while `work` ran.
+///
+/// # Panics
+///
+/// If [`Counting`] is not the allocator of this program.
+pub fn count_of_thread<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    check_counted();
+    let before = TAKEN.with(Cell::get);
+    let result = work();
+    (result, TAKEN.with(Cell::get) - before)
+}
+
 fn beyond(peak: isize, before: isize) -> usize {
     usize::try_from(peak - before).unwrap_or(0)
 }
@@ -88,6 +100,11 @@ thread_local! {
     static THREAD: Cell<Tally> = const { Cell::new(Tally { held: 0, peak: 0 }) };
 }
 
+thread_local! {
+    /// How often this thread took memory. As for [`THREAD`].
+    static TAKEN: Cell<u64> = const { Cell::new(0) };
+}
+
 /// Of all threads. A statistic: no other memory is read because of it, so relaxed order is enough.
 static HELD: AtomicIsize = AtomicIsize::new(0);
 /// The most that [`HELD`] was since a measurement began.
@@ -98,6 +115,7 @@ fn count(bytes: isize) {
     let held = HELD.fetch_add(bytes, Ordering::Relaxed) + bytes;
     if bytes > 0 {
         PEAK.fetch_max(held, Ordering::Relaxed);
+        TAKEN.with(|taken| taken.set(taken.get() + 1));
     }
     THREAD.with(|tally| {
         let Tally { held, peak } = tally.get();

@@ -3,7 +3,7 @@
 use crate::database::{Written, keys, unless_closed, visible_at, write};
 use isopach::{
     Db, Durability, ErrorKind, Keyspace, Seqno, WriteOptions,
-    env::{Call, CrashFs, Fault, FaultFs, Fs, MemFs, Rule, Survival},
+    env::{Call, CrashFs, Errno, Fault, FaultFs, Fs, MemFs, Rule, Survival},
 };
 use isopach_schedules::{FOR_EVER, Work, explore, tiny, together, work};
 use shuttle::{rand::Rng, thread};
@@ -148,7 +148,8 @@ fn fail_a_sync() {
     let durable = db.durable_seqno();
     drop(ks);
     let closed = db.close_within(FOR_EVER);
-    assert_eq!(closed.is_err(), is_known.load(Ordering::SeqCst), "{closed:?}");
+    // The sync that fails may be that of closing.
+    assert!(closed.is_err() || !is_known.load(Ordering::SeqCst), "what failed is told");
     let db = tiny(Arc::new(disk.crash_with(Survival::Nothing, 0))).open().unwrap();
     let found = keys(&db.keyspace("k").unwrap());
     for (key, seqno) in &*written.lock().unwrap() {
@@ -159,6 +160,71 @@ fn fail_a_sync() {
 #[test]
 fn a_failed_sync_reaches_every_waiter_and_nothing_later_is_durable() {
     explore("commits, failed sync", 40, fail_a_sync);
+}
+
+/// Writes of the log fail, one or two in a row, beneath three writers. Each commit is there if its call said so and
+/// else is not, whoever wrote its group.
+fn fail_a_group() {
+    let disk = MemFs::new();
+    let faults = FaultFs::new(Arc::new(disk.clone()));
+    let db = tiny(Arc::new(faults.clone())).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let times = shuttle::rand::thread_rng().gen_range(1..3);
+    let skip = shuttle::rand::thread_rng().gen_range(0..4);
+    faults.arm(Rule::new(Fault::Fail(Errno::NoSpace)).on(Call::Write).named("wal/*").skip(skip).times(times));
+    let written = Written::default();
+    let writer = |name: &'static str| {
+        let (ks, written) = (ks.clone(), Arc::clone(&written));
+        work(move || {
+            for round in 0..3 {
+                let key = format!("{name}{round}");
+                match ks.insert(&key, &key) {
+                    Ok(seqno) => drop(written.lock().unwrap().insert(key.into(), seqno)),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::OutOfSpace, "{error}"),
+                }
+            }
+        })
+    };
+    together([writer("a"), writer("b"), writer("c")]);
+
+    let expected = visible_at(&written, Seqno::MAX);
+    assert_eq!(keys(&ks), expected, "what failed is not there, and all else is");
+    let db = tiny(Arc::new(disk.deep_clone())).open().unwrap();
+    assert_eq!(keys(&db.keyspace("k").unwrap()), expected, "so it is in the log");
+}
+
+#[test]
+fn a_failed_group_is_no_commit_of_any_member() {
+    explore("commits, failed group", 40, fail_a_group);
+}
+
+/// Records that fill the segments of a mapped log wait for the next one to begin, beside others that would have room.
+fn fill_segments() {
+    let disk = MemFs::new();
+    let db = tiny(Arc::new(disk.clone())).mapped_log(true).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let written = Written::default();
+    let writer = |name: &'static str, value_bytes: usize| {
+        let (ks, written) = (ks.clone(), Arc::clone(&written));
+        work(move || {
+            for round in 0..3 {
+                let key = format!("{name}{round}");
+                let seqno = ks.insert(&key, key.repeat(value_bytes)).unwrap();
+                written.lock().unwrap().insert(key.into(), seqno);
+            }
+        })
+    };
+    together([writer("long", 5 << 10), writer("a", 1), writer("b", 1)]);
+
+    let expected = visible_at(&written, Seqno::MAX);
+    assert_eq!(keys(&ks), expected);
+    let db = tiny(Arc::new(disk.deep_clone())).open().unwrap();
+    assert_eq!(keys(&db.keyspace("k").unwrap()), expected, "all of it is in the log");
+}
+
+#[test]
+fn a_record_that_waits_is_not_overtaken() {
+    explore("commits, full segments", 20, fill_segments);
 }
 
 /// Writers fill their part of the memory, and wait for flushes to free it. No wake-up may be lost: here no

@@ -5,5 +5,6 @@ mod commits;
 mod database;
 mod linear;
 mod power;
+mod recovery;
 mod registry;
 mod upkeep;

@@ -27,6 +27,6 @@ pub use protect::{FileCodec, Parity, Sealing};
 pub use read::{Corruption, Reader};
 pub use record::{
     LogPosition, RECORD_ALIGN, RECORD_HEADER_BYTES, Record, RecordReader, Step, encode_record,
-    greatest_synced_upto, record_bytes, salt_of_records,
+    encode_record_in_parts, greatest_synced_upto, record_bytes, salt_of_records,
 };
 pub use tlv::{TlvReader, TlvWriter};

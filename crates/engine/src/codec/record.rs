@@ -84,19 +84,38 @@ pub const fn record_bytes(payload_bytes: usize) -> u64 {
 ///
 /// If `kind` is 0, `offset` is not aligned or the payload exceeds 2^32 - 1 bytes.
 pub fn encode_record(out: &mut Vec<u8>, salt: Salt, offset: u64, record: Record<'_>) {
+    encode_record_in_parts(out, salt, offset, Record { payload: &[], ..record }, &[record.payload]);
+}
+
+/// As [`encode_record`], of a payload that lies in parts, behind what lies in `record`.
+///
+/// # Panics
+///
+/// As [`encode_record`].
+pub fn encode_record_in_parts(
+    out: &mut Vec<u8>,
+    salt: Salt,
+    offset: u64,
+    record: Record<'_>,
+    parts: &[&[u8]],
+) {
     assert!(record.kind != 0 && offset.is_multiple_of(RECORD_ALIGN), "a record is of a kind and aligned");
-    let len = u32::try_from(record.payload.len()).expect("a record's payload is bounded by 2^32 - 1 bytes");
-    let end = out.len() + usize::try_from(record_bytes(record.payload.len())).expect("it is in memory");
+    let start = out.len();
+    out.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
+    out.extend_from_slice(record.payload);
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    let payload = &out[start + RECORD_HEADER_BYTES..];
+    let payload_bytes = payload.len();
+    let len = u32::try_from(payload_bytes).expect("a record's payload is bounded by 2^32 - 1 bytes");
     let mut header = [0; RECORD_HEADER_BYTES];
     header[..4].copy_from_slice(&len.to_le_bytes());
     header[4] = record.kind;
     header[8..16].copy_from_slice(&record.synced_upto.to_raw().to_le_bytes());
-    header[16..24].copy_from_slice(&Checksum::of(record.payload, salt, offset).0.to_le_bytes());
+    header[16..24].copy_from_slice(&Checksum::of(payload, salt, offset).0.to_le_bytes());
     let check = header_check(&header, salt, offset);
     header[28..].copy_from_slice(&check);
-    out.extend_from_slice(&header);
-    out.extend_from_slice(record.payload);
-    out.resize(end, 0);
+    out[start..start + RECORD_HEADER_BYTES].copy_from_slice(&header);
+    out.resize(start + usize::try_from(record_bytes(payload_bytes)).expect("it is in memory"), 0);
 }
 
 /// A header that passed its own check: it was written here, whatever became of the payload.
@@ -137,9 +156,9 @@ fn header_check(header: &[u8; RECORD_HEADER_BYTES], salt: Salt, offset: u64) -> 
     [a, b, c, d]
 }
 
-/// What a reader found.
+/// What a reader found. A payload is lent until the next step.
 #[derive(Debug)]
-pub enum Step {
+pub enum Step<'a> {
     /// A record whose every byte is as it was written.
     Record {
         /// Where it begins.
@@ -149,7 +168,7 @@ pub enum Step {
         /// The log position known durable when it was written.
         synced_upto: LogPosition,
         /// Its content.
-        payload: Vec<u8>,
+        payload: &'a [u8],
     },
     /// No valid record begins here.
     Invalid {
@@ -185,9 +204,9 @@ impl RecordReader {
     ///
     /// # Errors
     ///
-    /// The backend's. A payload is allocated only for a length that lies inside the file and whose header
-    /// passed its check.
-    pub fn step(&mut self) -> IoResult<Step> {
+    /// The backend's. Memory for a record is taken only for a length that lies inside the file and whose
+    /// header passed its check.
+    pub fn step(&mut self) -> IoResult<Step<'_>> {
         let offset = self.offset;
         let left = self.end.saturating_sub(offset);
         if left == 0 {
@@ -201,20 +220,19 @@ impl RecordReader {
         let Some(header) = header else {
             return invalid("no record begins here");
         };
-        let payload_bytes = header.payload_bytes as usize;
-        if record_bytes(payload_bytes) > left {
+        let bytes = record_bytes(header.payload_bytes as usize);
+        if bytes > left {
             return invalid("a record is cut off");
         }
-        let payload = self.window.copy(offset + RECORD_HEADER_BYTES as u64, payload_bytes)?;
-        if Checksum::of(&payload, self.salt, offset) != header.checksum {
+        let record = self.window.at(offset, usize::try_from(bytes).expect("32 bits and a header"))?;
+        let (payload, padding) = record[RECORD_HEADER_BYTES..].split_at(header.payload_bytes as usize);
+        if Checksum::of(payload, self.salt, offset) != header.checksum {
             return invalid("a record fails its checksum");
         }
-        let end = offset + record_bytes(payload_bytes);
-        let padding = (end - offset) as usize - RECORD_HEADER_BYTES - payload_bytes;
-        if self.window.at(end - padding as u64, padding)?.iter().any(|&byte| byte != 0) {
+        if padding.iter().any(|&byte| byte != 0) {
             return invalid("the padding of a record is in use");
         }
-        self.offset = end;
+        self.offset = offset + bytes;
         Ok(Step::Record { offset, kind: header.kind, synced_upto: header.synced_upto, payload })
     }
 }
@@ -291,13 +309,14 @@ impl Window {
         Window { file, end, start: 0, bytes: Vec::new() }
     }
 
-    /// `len` bytes at `offset`, which lie before the end; `len` is at most a window.
+    /// `len` bytes at `offset`, which lie before the end. More than a window is held only until it is left.
     fn at(&mut self, offset: u64, len: usize) -> IoResult<&[u8]> {
-        debug_assert!(offset + len as u64 <= self.end && len <= WINDOW_BYTES);
+        debug_assert!(offset + len as u64 <= self.end);
         let inside = offset >= self.start && offset + len as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
-            let wanted = (self.end - offset).min(WINDOW_BYTES as u64);
-            self.bytes.resize(usize::try_from(wanted).expect("at most a window"), 0);
+            let wanted = (self.end - offset).min(len.max(WINDOW_BYTES) as u64);
+            self.bytes.resize(usize::try_from(wanted).expect("at most a window, or what was asked for"), 0);
+            self.bytes.shrink_to(WINDOW_BYTES);
             self.start = offset;
             if let Err(error) = self.file.read_exact_at(offset, &mut self.bytes) {
                 self.bytes.clear();
@@ -306,14 +325,5 @@ impl Window {
         }
         let at = usize::try_from(offset - self.start).expect("inside the window");
         Ok(&self.bytes[at..at + len])
-    }
-
-    fn copy(&mut self, offset: u64, len: usize) -> IoResult<Vec<u8>> {
-        if len <= WINDOW_BYTES {
-            return Ok(Vec::from(self.at(offset, len)?));
-        }
-        let mut bytes = vec![0; len];
-        self.file.read_exact_at(offset, &mut bytes)?;
-        Ok(bytes)
     }
 }

@@ -180,7 +180,7 @@ fn records_are_read_in_the_order_they_were_written() {
     for expected in payloads {
         match reader.step().unwrap() {
             Step::Record { kind, synced_upto, payload, .. } => {
-                assert_eq!((kind, synced_upto, &payload[..]), (5, SYNCED, expected));
+                assert_eq!((kind, synced_upto, payload), (5, SYNCED, expected));
             }
             other => panic!("{other:?}"),
         }

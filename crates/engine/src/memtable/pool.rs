@@ -3,18 +3,29 @@
 //! New memory costs a fault of the system for each page, which clears it. Owns only what no memtable has;
 //! knows nothing of what they keep in theirs.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use isopach_env::{
     memory::HugePage,
-    sync::{Mutex, Rank},
+    sync::{
+        Mutex, Rank,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Of the pages that nobody has.
 const POOL: Rank = Rank { level: 52, name: "memtable.pool" };
 
+/// So many are had ahead where memtables grow.
+const READY_PAGES: usize = 4;
+
 /// Pages that memtables have one after the other. The default keeps none between them.
+///
+/// The system is asked for a page only where none is kept, so those in use and those kept together are no more
+/// than the most that were in use at once (INV-MEM-1), and the four that are had ahead.
 pub struct PagePool {
     kept: Mutex<Kept>,
+    /// Few are kept, and more may be: somebody should have some ready.
+    runs_short: AtomicBool,
 }
 
 struct Kept {
@@ -27,7 +38,8 @@ struct Kept {
 impl PagePool {
     /// A pool that keeps up to so many bytes, in whole pages.
     pub fn new(capacity_bytes: u64) -> PagePool {
-        PagePool { kept: Mutex::new(POOL, Kept { pages: Vec::new(), capacity: pages_in(capacity_bytes) }) }
+        let kept = Kept { pages: Vec::new(), capacity: pages_in(capacity_bytes) };
+        PagePool { kept: Mutex::new(POOL, kept), runs_short: AtomicBool::new(false) }
     }
 
     /// Changes the bound. What is beyond it goes back to the system.
@@ -52,8 +64,32 @@ impl PagePool {
 
     /// A page: one that is kept, with whatever is in it, or a new one.
     pub(super) fn take(&self) -> HugePage {
-        let kept = self.kept.lock().pages.pop();
-        kept.unwrap_or_else(HugePage::new)
+        let mut kept = self.kept.lock();
+        let page = kept.pages.pop();
+        if kept.pages.len() < READY_PAGES.min(kept.capacity) {
+            self.runs_short.store(true, Ordering::Relaxed);
+        }
+        drop(kept);
+        page.unwrap_or_else(HugePage::new)
+    }
+
+    /// Whether [`PagePool::prepare`] should be called; `true` once.
+    pub fn takes_wish(&self) -> bool {
+        self.runs_short.load(Ordering::Relaxed) && self.runs_short.swap(false, Ordering::Relaxed)
+    }
+
+    /// Has some pages ready, if there is room for them: whoever takes one then waits for no page fault. For a thread
+    /// that does not write.
+    pub fn prepare(&self) {
+        let lacks_one = || {
+            let kept = self.kept.lock();
+            kept.pages.len() < READY_PAGES.min(kept.capacity)
+        };
+        while lacks_one() {
+            let page = HugePage::new();
+            page.populate();
+            self.give_back(vec![page]);
+        }
     }
 
     /// Keeps as many of these as there is room for. The others go back to the system.
@@ -120,5 +156,25 @@ mod tests {
         assert_eq!(pool.kept_bytes(), 4 * PAGE, "the bound is what it was");
         pool.set_capacity(0);
         assert_eq!(pool.kept_bytes(), 0);
+    }
+
+    #[test]
+    fn some_pages_are_had_ahead_where_memtables_take_them() {
+        let pool = PagePool::new(100 * PAGE);
+        assert!(!pool.takes_wish(), "nobody took any");
+
+        let first = pool.take();
+        assert!(pool.takes_wish() && !pool.takes_wish(), "it is wished for once");
+        pool.prepare();
+
+        assert_eq!(pool.kept_bytes(), READY_PAGES as u64 * PAGE);
+        let more = pages(&pool, 3);
+        pool.prepare();
+        assert_eq!(pool.kept_bytes(), READY_PAGES as u64 * PAGE);
+        drop((first, more));
+        let small = PagePool::new(PAGE);
+        drop(small.take());
+        small.prepare();
+        assert_eq!(small.kept_bytes(), PAGE, "no more than the bound says");
     }
 }

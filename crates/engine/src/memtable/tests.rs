@@ -100,6 +100,21 @@ fn memory_is_accounted_for() {
 
     assert_eq!(bytes, 2 * (16 + 16), "a record has a head of 16 bytes, and its bytes are filled up to eight");
     assert_eq!(memtable.bytes(), bytes);
+    let all = 4 * 5_000 * 32;
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (memtable, operation) = (&memtable, &operation);
+            scope.spawn(move || {
+                for n in 0..5_000 {
+                    let before = memtable.bytes_at_least();
+                    let bytes = memtable.apply([operation(3 + 4 * n + thread)]);
+                    assert!(memtable.bytes_at_least() >= before + bytes.min(32), "own writes show at once");
+                }
+            });
+        }
+    });
+    let (bytes, at_least) = (memtable.bytes(), memtable.bytes_at_least());
+    assert!(bytes > all && at_least <= bytes && at_least + (4 * 4 << 10) > bytes, "{at_least} of {bytes}");
 }
 
 #[test]

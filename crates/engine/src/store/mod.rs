@@ -235,6 +235,17 @@ impl Store {
         self.0.context.memtable_pages.kept_bytes()
     }
 
+    /// Whether [`Store::prepare_memory`] should be called; `true` once.
+    pub fn wants_memory(&self) -> bool {
+        self.0.context.memtable_pages.takes_wish()
+    }
+
+    /// Has some memory ready for the memtable that grows, so that nobody who writes waits for it. For a thread that
+    /// does not write.
+    pub fn prepare_memory(&self) {
+        self.0.context.memtable_pages.prepare();
+    }
+
     /// Changes the bound of [`Store::spare_memory_bytes`]. What is beyond it goes back to the system.
     pub fn set_spare_memory(&self, bytes: u64) {
         self.0.context.memtable_pages.set_capacity(bytes);

@@ -50,7 +50,8 @@ impl WriteBatch {
 pub struct Applied {
     /// Bytes that these operations took.
     pub bytes: u64,
-    /// Bytes of the memtable that takes new operations; the caller decides when to rotate.
+    /// Bytes of the memtable that takes new operations; the caller decides when to rotate. A few KiB less where
+    /// other threads apply too: [`Tree::active_bytes`] is exact.
     pub memtable_bytes: u64,
 }
 
@@ -84,30 +85,27 @@ impl Tree {
     ///
     /// `InvalidArgument` for numbers at or below a flushed boundary: nothing is applied.
     pub fn apply_operations(&self, operations: &[Operation<'_>]) -> Result<Applied> {
-        let _gate = self.0.gate.read();
+        let gate = self.0.gate.read();
+        let numbers = || operations.iter().map(|operation| operation.seqno);
+        let Some(first) = numbers().min() else {
+            return Ok(Applied { bytes: 0, memtable_bytes: gate.active.bytes_at_least() });
+        };
+        if first > gate.sealed_upto {
+            let bytes = gate.active.apply(operations.iter().copied());
+            return Ok(Applied { bytes, memtable_bytes: gate.active.bytes_at_least() });
+        }
+        // Each goes to the side of a boundary on which it lies.
         let state = self.0.state.load();
-        let (Some(first), Some(last)) = (
-            operations.iter().map(|operation| operation.seqno).min(),
-            operations.iter().map(|operation| operation.seqno).max(),
-        ) else {
-            return Ok(Applied { bytes: 0, memtable_bytes: state.active.bytes() });
-        };
-        let flushed = || {
+        if state.memtable_for(first).is_none() {
             let message = format!("operation {first} lies in tables already, which hold everything up to it");
-            Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id())
+            return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
+        }
+        let apply = |operation: &Operation<'_>| {
+            let memtable =
+                state.memtable_for(operation.seqno).expect("above the first, which is not flushed");
+            memtable.apply([*operation])
         };
-        let target = state.memtable_for(first).ok_or_else(flushed)?;
-        let bytes = if state.memtable_for(last).is_some_and(|other| alloc::sync::Arc::ptr_eq(other, target)) {
-            target.apply(operations.iter().copied())
-        } else {
-            // A boundary lies between them: each goes to its own side.
-            let one = |operation: &Operation<'_>| {
-                let memtable =
-                    state.memtable_for(operation.seqno).expect("above the first, which is not flushed");
-                memtable.apply([*operation])
-            };
-            operations.iter().map(one).sum()
-        };
-        Ok(Applied { bytes, memtable_bytes: state.active.bytes() })
+        let bytes = operations.iter().map(apply).sum();
+        Ok(Applied { bytes, memtable_bytes: state.active.bytes_at_least() })
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     types::{Level, Seqno, TableId, UnixUs},
     version::{Added, RunAge, RunCursor, TableRef, TablesChange},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{format, sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
 use isopach_env::WriteOrigin;
 
@@ -154,6 +154,7 @@ impl Tree {
         let inputs = inputs_by_run(plan, state);
         let newest_age = inputs.iter().map(|(age, _)| *age).max().unwrap_or(RunAge::SORTED);
         let last_seqno = inputs.iter().flat_map(|(_, run)| run).map(|table| table.last_seqno).max();
+        let last_seqno = last_seqno.unwrap_or(Seqno::ZERO);
         let age = if plan.to == Level(0) { newest_age } else { RunAge::SORTED };
         let target = Target {
             level: plan.to,
@@ -168,13 +169,19 @@ impl Tree {
         let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), plan.older.clone());
         let written = self.write_tables(&mut survivors, &mut cutter, &target, proceed)?;
 
+        if let Some(table) = written.tables().iter().find(|table| table.last_seqno > last_seqno) {
+            // An edit would make it a number that was never given out, and the next opening would refuse all.
+            let found = table.last_seqno;
+            let message = format!("tables hold operation {found}, and say that they end at {last_seqno}");
+            return Err(Error::new(ErrorKind::Corruption, message).in_tree(self.0.id));
+        }
         let mut change = TablesChange::of(self.0.id);
         change.removed = plan.inputs.iter().map(|input| input.id).collect();
         let added = written.tables().iter();
         change.added =
             added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
         let dropped = survivors.dropped().entries;
-        change.read_floor = (dropped > 0).then(|| views.read_floor(last_seqno.unwrap_or(Seqno::ZERO)));
+        change.read_floor = (dropped > 0).then(|| views.read_floor(last_seqno));
         let tables = self.commit_tables(&change, &[], written, |next| next.protect(views, dropped > 0))?;
         Ok(CompactionReport {
             read_bytes: plan.input_bytes(),

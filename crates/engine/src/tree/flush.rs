@@ -1,7 +1,7 @@
 //! Flush: the sealed memtables become tables of level 0.
 
 use super::{
-    Tree,
+    Gate, Tree,
     outputs::Target,
     state::{Sealed, TreeState},
 };
@@ -95,7 +95,7 @@ impl Tree {
     /// Nothing is unflushed up to `barrier`: the replay point rises in memory.
     fn advance_idle(&self, barrier: Seqno) -> FlushReport {
         let _install = self.0.install.lock();
-        let _gate = self.0.gate.write();
+        let mut gate = self.0.gate.write();
         let state = self.0.state.load();
         let mut replay_point = state.replay_point;
         let is_unflushed =
@@ -104,6 +104,7 @@ impl Tree {
             replay_point = replay_point.max(barrier);
             let sealed_upto = state.sealed_upto.max(barrier);
             let next = TreeState { replay_point, sealed_upto, ..state.as_ref().clone() };
+            *gate = Gate::of(&next);
             drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         }
         FlushReport { memtables: 0, tables: Vec::new(), bytes: 0, memtable_bytes: 0, replay_point }

@@ -114,7 +114,7 @@ struct TreeInner {
     context: Arc<TreeContext>,
     state: StateCell<TreeState>,
     install: Mutex<()>,
-    gate: RwLock<()>,
+    gate: RwLock<Gate>,
     flush: Mutex<()>,
     edits: Mutex<()>,
     /// Set once, before the state is emptied; readers look at it after they pinned a state.
@@ -123,6 +123,20 @@ struct TreeInner {
     dropped: Mutex<Option<DroppedTree>>,
     busy: Mutex<Vec<CheckedPlan>>,
     counters: Counters,
+}
+
+/// Where new operations go, for those who apply them: the same as in the state, at hand under one lock. Who changes
+/// it waits until nobody applies.
+struct Gate {
+    active: Arc<Memtable>,
+    /// Operations above it go to `active`.
+    sealed_upto: Seqno,
+}
+
+impl Gate {
+    fn of(state: &TreeState) -> Gate {
+        Gate { active: Arc::clone(&state.active), sealed_upto: state.sealed_upto }
+    }
 }
 
 /// Since the tree was opened.
@@ -146,6 +160,7 @@ impl Tree {
         let table = |meta: &Arc<_>| TableRef::recovered(&context.tables, id, Arc::clone(meta));
         let (active, levels) = (context.new_memtable(), stored.levels.map(table));
         let state = TreeState::recovered(active, levels, stored.replay_point, stored.read_floor);
+        let gate = Gate::of(&state);
         Ok(Tree(Arc::new(TreeInner {
             id,
             name: stored.name.clone(),
@@ -153,7 +168,7 @@ impl Tree {
             context: Arc::clone(context),
             state: StateCell::new(STATE, Arc::new(state)),
             install: Mutex::new(INSTALL, ()),
-            gate: RwLock::new(GATE, ()),
+            gate: RwLock::new(GATE, gate),
             flush: Mutex::new(FLUSH, ()),
             edits: Mutex::new(EDITS, ()),
             is_dropped: AtomicBool::new(false),
@@ -233,6 +248,7 @@ impl Tree {
         *self.0.dropped.lock() = Some(DroppedTree { at, state: Arc::downgrade(&old) });
         self.0.is_dropped.store(true, Ordering::SeqCst);
         let empty = TreeState::empty(self.0.context.new_memtable(), at);
+        *self.0.gate.write() = Gate::of(&empty);
         drop(self.0.state.store(Arc::new(empty))); // `old` keeps it.
         // In a store opened for reading the manifest names them still.
         if self.0.context.manifest.is_some() {

@@ -1,6 +1,6 @@
 //! Rotate: the memtable is sealed at a boundary; later operations go to a new one.
 
-use super::{Tree, state::Sealed};
+use super::{Gate, Tree, state::Sealed};
 use crate::{
     error::{Error, ErrorKind, Result},
     types::Seqno,
@@ -9,6 +9,11 @@ use alloc::{format, sync::Arc};
 use core::mem;
 
 impl Tree {
+    /// The newest boundary behind which memtables wait to be flushed.
+    pub fn sealed_upto(&self) -> Option<Seqno> {
+        self.0.state.load().sealed.first().map(|newest| newest.boundary)
+    }
+
     /// Seals the memtable: operations `<= boundary` belong to it, later ones to the next, whenever they
     /// arrive.
     ///
@@ -20,7 +25,7 @@ impl Tree {
     /// another.
     pub fn rotate(&self, boundary: Seqno) -> Result<bool> {
         let _install = self.0.install.lock();
-        let _gate = self.0.gate.write();
+        let mut gate = self.0.gate.write();
         let state = self.0.state.load();
         if state.active.is_empty() {
             return Ok(false);
@@ -34,6 +39,7 @@ impl Tree {
         let memtable = mem::replace(&mut next.active, Arc::new(self.0.context.new_memtable()));
         next.sealed.insert(0, Sealed { memtable, boundary });
         next.sealed_upto = boundary;
+        *gate = Gate::of(&next);
         drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         Ok(true)
     }

@@ -20,7 +20,10 @@ use crate::{
 use alloc::{format, string::String, sync::Arc, vec::Vec};
 use isopach_env::{
     CreateOptions, File, Fs, IoErrorKind, OpenMode, SyncMode, SyncSite, WriteOrigin,
-    sync::{Mutex, Rank},
+    sync::{
+        Mutex, Rank,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Of the sync that edits share; held over it.
@@ -105,8 +108,8 @@ pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
                 synced = synced.max(synced_upto);
                 let corrupt = |why: Corruption| Error::corrupt(&*name, offset, why);
                 match kind {
-                    RECORD_FEATURES => check_features(&payload, &name, offset)?,
-                    _ => decode_edit(&payload).and_then(|edit| catalog.apply(&edit)).map_err(corrupt)?,
+                    RECORD_FEATURES => check_features(payload, &name, offset)?,
+                    _ => decode_edit(payload).and_then(|edit| catalog.apply(&edit)).map_err(corrupt)?,
                 }
                 expected = if kind == RECORD_FEATURES { RECORD_SNAPSHOT } else { RECORD_EDIT };
             }
@@ -202,6 +205,8 @@ pub struct Manifest {
     /// How far the log is durable. Taken before `log`, held over a sync: who waits finds himself covered.
     sync: Mutex<LogPosition>,
     poison: Mutex<Option<Error>>,
+    /// Whether `poison` is set; for those who only look.
+    is_poisoned: AtomicBool,
 }
 
 /// Draws uuids for new files.
@@ -257,6 +262,7 @@ impl Manifest {
             log: Mutex::new(LOG, log),
             sync: Mutex::new(SYNC, synced),
             poison: Mutex::new(POISON, None),
+            is_poisoned: AtomicBool::new(false),
         })
     }
 
@@ -353,7 +359,7 @@ impl Manifest {
 
     /// The error that stopped writing, if any. Sticky until reopened.
     pub fn poisoned(&self) -> Option<Error> {
-        self.poison.lock().clone()
+        if self.is_poisoned.load(Ordering::Acquire) { self.poison.lock().clone() } else { None }
     }
 
     /// Says whether edits can be committed.
@@ -369,7 +375,9 @@ impl Manifest {
     pub fn poison_by(&self, cause: &Error, doing: &str) -> Error {
         let message =
             format!("writing stopped because of a failure to {doing} ({cause}); reopen to write again");
-        self.poison.lock().get_or_insert_with(|| Error::new(ErrorKind::Poisoned, message)).clone()
+        let mut poison = self.poison.lock();
+        self.is_poisoned.store(true, Ordering::Release);
+        poison.get_or_insert_with(|| Error::new(ErrorKind::Poisoned, message)).clone()
     }
 
     /// Looks at the catalog.

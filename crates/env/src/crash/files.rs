@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{IoErrorKind, IoResult},
-    file::{CreateOptions, File, OpenMode, SyncMode, SyncSite},
+    file::{CreateOptions, File, FileMap, OpenMode, SyncMode, SyncSite, is_storable},
     fs::{DirEntry, FileLock, Fs, LockMode},
     ledger::{Ledger, WriteOrigin},
     name::Name,
@@ -154,6 +154,12 @@ impl CrashFs {
         Ok(OpenNode { fs: self.clone(), node })
     }
 
+    /// Another handle of a file that has one.
+    fn hold_node(&self, node: NodeId) -> OpenNode {
+        self.live().hold(node);
+        OpenNode { fs: self.clone(), node }
+    }
+
     fn create_node(&self, name: Name<'_>) -> IoResult<OpenNode> {
         let change = self.take(|state| {
             let place = state.free_place(name)?;
@@ -240,6 +246,28 @@ impl File for CrashFile {
             true => set_len(state, node, bytes),
             false => Ok(None),
         })
+    }
+
+    fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
+        self.change(|state, node| match state.file_node(node).now.size_bytes() {
+            size_bytes if size_bytes < bytes => Err(IoErrorKind::UnexpectedEnd.into()),
+            _ => Ok(None),
+        })?;
+        let open = self.open.fs.hold_node(self.open.node);
+        Ok(Box::new(CrashMap { file: CrashFile { open, mode: self.mode, origin: self.origin }, bytes }))
+    }
+}
+
+/// A map whose stores are steps, as writes are: what becomes of their pages without a sync is the same.
+struct CrashMap {
+    file: CrashFile,
+    bytes: u64,
+}
+
+impl FileMap for CrashMap {
+    fn store(&self, offset: u64, data: &[u8]) {
+        assert!(is_storable(self.bytes, offset, data), "a store lies in the map and is aligned");
+        self.file.write_at(offset, data).expect("the space is there");
     }
 }
 

@@ -40,11 +40,13 @@ pub enum Call {
     SetLen,
     /// `File::allocate`.
     Allocate,
+    /// `File::map`.
+    Map,
 }
 
 impl Call {
     /// Every call.
-    pub const ALL: [Call; 16] = [
+    pub const ALL: [Call; 17] = [
         Self::Open,
         Self::Create,
         Self::CreateDir,
@@ -61,6 +63,7 @@ impl Call {
         Self::Size,
         Self::SetLen,
         Self::Allocate,
+        Self::Map,
     ];
 
     /// Its name in the text of rules.
@@ -82,6 +85,7 @@ impl Call {
             Self::Size => "size",
             Self::SetLen => "set_len",
             Self::Allocate => "allocate",
+            Self::Map => "map",
         }
     }
 }

@@ -55,6 +55,7 @@ fn every_call(fs: &FaultFs, round: usize) -> Vec<IoResult<()>> {
         file.size_bytes().map(drop),
         file.set_len(1),
         file.allocate(1),
+        file.map(1).map(drop),
     ]
 }
 

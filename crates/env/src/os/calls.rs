@@ -1,6 +1,8 @@
 //! The shim between an open file and the system calls on it, and the loops that make interrupted and short
 //! calls good. Tests put a shim here that interrupts and shortens.
 
+use crate::file::FileMap;
+use alloc::boxed::Box;
 use std::{
     fs::File,
     io::{Error, ErrorKind, Result},
@@ -28,6 +30,9 @@ pub(super) trait Calls: Send + Sync {
 
     /// Reserves the first `bytes`, which are not 0, and extends the file to them.
     fn allocate(&self, bytes: u64) -> Result<()>;
+
+    /// Maps the first `bytes` for stores.
+    fn map(&self, bytes: u64) -> Result<Box<dyn FileMap>>;
 }
 
 impl Calls for File {
@@ -74,6 +79,16 @@ impl Calls for File {
 
     #[cfg(not(target_os = "linux"))]
     fn allocate(&self, _bytes: u64) -> Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn map(&self, bytes: u64) -> Result<Box<dyn FileMap>> {
+        Ok(Box::new(super::map::OsMap::new(self, bytes)?))
+    }
+
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    fn map(&self, _bytes: u64) -> Result<Box<dyn FileMap>> {
         Err(ErrorKind::Unsupported.into())
     }
 }

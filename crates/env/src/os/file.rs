@@ -3,10 +3,10 @@
 use super::calls::{Calls, read_full, uninterrupted, write_all};
 use crate::{
     error::{IoErrorKind, IoResult},
-    file::{File, OpenMode, SyncMode, SyncSite},
+    file::{File, FileMap, OpenMode, SyncMode, SyncSite},
     ledger::{Ledger, WriteOrigin},
 };
-use alloc::sync::Arc;
+use alloc::{boxed::Box, sync::Arc};
 
 /// Keeps the contract of [`File`] over calls that may be interrupted or short. A sync that failed for any
 /// other reason is never repeated: the second one could succeed without the lost pages.
@@ -66,6 +66,30 @@ impl<C: Calls> File for OsFile<C> {
             return Ok(()); // The system would call it invalid.
         }
         Ok(uninterrupted(|| self.calls.allocate(bytes))?)
+    }
+
+    fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
+        self.check_writable()?;
+        let map = uninterrupted(|| self.calls.map(bytes))?;
+        Ok(Box::new(CountedMap { map, ledger: Arc::clone(&self.ledger), origin: self.origin }))
+    }
+}
+
+/// Counts what is stored among what is written.
+struct CountedMap {
+    map: Box<dyn FileMap>,
+    ledger: Arc<Ledger>,
+    origin: WriteOrigin,
+}
+
+impl FileMap for CountedMap {
+    fn store(&self, offset: u64, data: &[u8]) {
+        self.map.store(offset, data);
+        self.ledger.add(self.origin, data.len() as u64);
+    }
+
+    fn populate(&self, bytes: u64) {
+        self.map.populate(bytes);
     }
 }
 

@@ -7,6 +7,9 @@ mod entropy;
 mod errors;
 mod file;
 mod fs;
+#[cfg(all(target_os = "linux", not(miri)))]
+#[allow(unsafe_code)]
+mod map;
 mod threads;
 
 pub use clock::SystemClock;

@@ -15,16 +15,15 @@ use isopach_engine::{types::Seqno, version::Note};
 ///
 /// The keyspace is as before, and the job is tried again; `Poisoned` after a failed sync.
 pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
-    if space.tree.memtables().1 == 0 {
+    let Some(barrier) = space.tree.sealed_upto() else {
         return Ok(());
-    }
+    };
     state.listeners.tell(&Event::FlushBegin { keyspace: &space.name });
     let clock = &state.store.env().clock;
     let start = clock.monotonic();
-    let barrier = state.views.visible();
     let result = (|| {
         // No edit makes an operation durable before the log is durable through it (INV-WAL-6).
-        state.commits.sync_through(barrier)?;
+        state.commits.sync_once(barrier)?;
         let synced = Note::new(LOG_SYNCED, state.commits.wal.synced_upto().to_raw().to_le_bytes());
         let report = space.tree.flush(barrier, &state.views.for_job(), &[synced])?;
         state.commits.free_memory(report.memtable_bytes);
@@ -44,7 +43,9 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     if space.tree.memtables().1 > 0 {
         state.jobs.flush(space.id);
     }
-    free_log(state)
+    free_log(state)?;
+    state.bound_log();
+    Ok(())
 }
 
 /// Seals the memtable of a keyspace at the newest commit and writes it, on the caller's thread.
@@ -56,7 +57,10 @@ pub(crate) fn flush_now(state: &State, space: &Space) -> Result<()> {
     {
         let order = state.commits.order();
         state.commits.check().map_err(|error| state.locate(error))?;
-        space.tree.rotate(order.visible()).map_err(|error| state.locate(error))?;
+        if space.tree.rotate(order.visible()).map_err(|error| state.locate(error))? {
+            // For want of space the log goes on where it is.
+            let _ = state.commits.wal.rotate_mapped_segment();
+        }
     }
     let result = flush(state, space).and_then(|()| free_log(state)).map_err(|error| {
         state.jobs.flush(space.id);

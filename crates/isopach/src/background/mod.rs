@@ -13,7 +13,7 @@ pub(crate) use flush::{flush_all, flush_now};
 use crate::{
     error::{Error, ErrorKind, Result},
     events::Event,
-    jobs::Job,
+    jobs::{Job, has_preparer},
     state::State,
 };
 use isopach_env::sync::{
@@ -47,6 +47,10 @@ impl Threads {
         let result = (0..state.options.threads)
             .map(|worker| (format!("isopach-worker-{worker}"), work as fn(&State)))
             .chain([("isopach-keeper".into(), keeper::keep as fn(&State))])
+            .chain(
+                has_preparer(state.options.threads)
+                    .then_some(("isopach-preparer".into(), prepare as fn(&State))),
+            )
             .try_for_each(|(name, body)| threads.spawn(name, body, state));
         if let Err(error) = result {
             state.jobs.stop();
@@ -79,7 +83,16 @@ impl Threads {
 
 /// A worker: one job after the other, until stopped.
 fn work(state: &State) {
-    while let Some(job) = state.jobs.next() {
+    work_through(state, || state.jobs.next());
+}
+
+/// The preparer: what commits would else wait for.
+fn prepare(state: &State) {
+    work_through(state, || state.jobs.next_preparation());
+}
+
+fn work_through(state: &State, next: impl Fn() -> Option<Job>) {
+    while let Some(job) = next() {
         let result = catch(|| run(state, job)).unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Io, format!("a background job panicked: {job:?}")))
         });
@@ -106,6 +119,8 @@ fn run(state: &State, job: Job) -> Result<()> {
         Job::Flush(id) => state.spaces.by_id(id).map_or(Ok(()), |space| flush::flush(state, &space)),
         Job::Compact(id) => state.spaces.by_id(id).map_or(Ok(()), |space| compact::compact(state, &space)),
         Job::BoundLog => flush::bound_log(state),
+        Job::PrepareLog => state.commits.prepare(),
+        Job::Sync => state.sync_for_calls(),
         Job::Delete => {
             state.store.files().run_deletions(u64::MAX);
             Ok(())

@@ -99,6 +99,15 @@ impl Builder {
         self
     }
 
+    /// Whether the log is mapped into memory where its file system keeps space that is reserved (ext4, XFS, tmpfs
+    /// on Linux): a `Buffered` write then makes no system call, and is promised the same. Default yes. Whoever
+    /// would rather have an error than a signal when such a file system breaks its word, or its medium does, says
+    /// no.
+    pub fn mapped_log(mut self, mapped: bool) -> Builder {
+        self.set.mapped_log = Some(mapped);
+        self
+    }
+
     // ----- surroundings -----
 
     /// Other files, clock and randomness than the operating system's. The path is then only a name for
@@ -114,7 +123,11 @@ impl Builder {
         self
     }
 
-    /// Hears of the progress of recovery. `Break` ends the opening with `Cancelled`.
+    /// Hears of the progress of recovery: first of the phase `search`, which reads the log to find its end, told
+    /// after every few segments; then of `replay`, which applies its records, told every 16 MiB or so. Both
+    /// count bytes of the log. `Break` ends the opening with `Cancelled`; nothing is lost by it.
+    ///
+    /// Told on the thread that opens, under no lock. A hook that panics is not told again; the opening goes on.
     pub fn progress(mut self, f: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static) -> Builder {
         self.progress = Some(Box::new(f));
         self

@@ -11,6 +11,7 @@ use crate::{
     batch::Batch,
     checkpoint::{checkpoint, refused},
     close::Handle,
+    durable::call_and_future,
     error::{Error, ErrorKind, Result},
     health::{Health, Stats},
     keyspace::Keyspace,
@@ -187,7 +188,7 @@ impl Db {
     /// As [`Db::write`].
     pub fn write_with(&self, batch: Batch, options: WriteOptions) -> Result<Seqno> {
         let (operations, spaces) = batch.into_parts(&self.0)?;
-        self.0.state.write(operations, spaces, options.durability)
+        self.0.state.write(operations, &spaces, options)
     }
 
     // ----- snapshots -----
@@ -235,6 +236,28 @@ impl Db {
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         if self.durable_seqno() < seqno { self.sync().map(drop) } else { Ok(()) }
+    }
+
+    /// As [`Db::wait_durable`], for any async runtime. The sync starts when the future is first polled.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::wait_durable`].
+    pub fn durable(&self, seqno: Seqno) -> impl Future<Output = Result<()>> + Send + use<> {
+        let handle = Arc::clone(&self.0);
+        async move {
+            let (call, outcome) = call_and_future();
+            handle.state.on_durable(seqno, call);
+            drop(handle);
+            outcome.await
+        }
+    }
+
+    /// As [`Db::wait_durable`]: `f` runs on the thread that syncs, so it must be quick, or on this one if there is
+    /// nothing to wait for. A panic in it is caught and reported as an event. It may drop handles, even the last
+    /// one.
+    pub fn on_durable(&self, seqno: Seqno, f: impl FnOnce(Result<()>) + Send + 'static) {
+        self.0.state.on_durable(seqno, Box::new(f));
     }
 
     // ----- copies -----

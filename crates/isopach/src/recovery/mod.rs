@@ -1,13 +1,20 @@
 //! Recovery: from a directory to the state that its handles share.
 //!
 //! Reads top-down: [`open`] is the story. IDENTITY and manifest are the engine's part; here the log is found,
-//! made durable, replayed above each tree's replay point, and numbering goes on where nothing was used.
+//! made durable, meanwhile replayed above each tree's replay point, and numbering goes on where nothing was
+//! used. Threads of the environment help; what is found and what is left in the trees hangs on none of them.
 
 mod facts;
+mod progress;
 mod replay;
 mod salvage;
+mod starting;
+
+pub use progress::Progress;
+pub(crate) use progress::{ProgressHook, Watch};
 
 use crate::{
+    durable::DurableCalls,
     error::{Error, ErrorKind, Result},
     events::{Event, Listeners},
     jobs::Jobs,
@@ -19,20 +26,20 @@ use crate::{
     state::State,
     told::Told,
     views::LiveViews,
-    wal::{Discarded, Recovered, Wal, WalOptions, recover},
+    wal::{Discarded, Reading, Recovered, WalOptions, recover},
     write::{Commits, Start},
 };
 use facts::Facts;
 use isopach_engine::{
-    compaction::Views,
     store::{Store, StoreOptions},
     tree::Tree,
-    types::{Seqno, TreeId},
+    types::Seqno,
     version::Note,
 };
 use isopach_env::{Env, sync::atomic::AtomicBool};
-use replay::Replay;
-use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf, sync::Arc};
+use replay::{Replay, Writing};
+use starting::Starting;
+use std::{path::PathBuf, sync::Arc};
 
 /// Recovery that finds more segments than this flushes what it replayed.
 const MANY_SEGMENTS: usize = 16;
@@ -67,21 +74,6 @@ pub struct DiscardedEnd {
     pub was_durable: bool,
 }
 
-/// State of long work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Progress {
-    /// What is being done.
-    pub phase: &'static str,
-    /// How much is done, in the unit of the phase.
-    pub done: u64,
-    /// Of how much; 0 if unknown.
-    pub total: u64,
-}
-
-/// Hears of progress; `Break` ends the work with `Cancelled`.
-pub(crate) type ProgressHook = Box<dyn FnMut(&Progress) -> ControlFlow<()> + Send>;
-
 /// How to open.
 pub(crate) struct Opening {
     pub(crate) path: PathBuf,
@@ -109,6 +101,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let path = opening.path.clone();
     let locate = |error: Error| error.in_directory(&path);
     opening.set.validate()?; // Before anything is created.
+    let mut watch = Watch::new(opening.progress.take());
     let mut store_options = StoreOptions::default();
     store_options.create_if_missing = opening.create_if_missing;
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
@@ -120,9 +113,10 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     store.set_spare_memory(options.write_buffer_bytes);
 
     let facts = Facts::read(&store).map_err(locate)?;
-    let mut recovered = find_end(&store, &facts, opening.log_recovery).map_err(locate)?;
+    let mut recovered = find_end(&store, &facts, opening.log_recovery, &mut watch).map_err(locate)?;
     let last_used = facts.last_used(&recovered);
     check_numbers(&store, last_used).map_err(locate)?;
+    store.check_table_numbers().map_err(|error| locate(error.into()))?;
     // From here on the log has no clean end, and numbers go on above all that were ever given out.
     let mut notes = vec![
         Note::new(CLEAN_END, Vec::new()),
@@ -141,16 +135,19 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         notes.push(Note::new(LOG_SYNCED, recovered.end.to_raw().to_le_bytes()));
     }
     store.commit(&notes).map_err(|error| locate(error.into()))?;
-    let wal_options = WalOptions { segment_bytes: segment_bytes(&options) };
-    let wal = Wal::start(store.env(), store.files(), wal_options, &recovered);
-    let wal = wal.map_err(|error| locate(error.into()))?;
+    let recovered = Arc::new(recovered);
+    let wal_options = WalOptions { segment_bytes: segment_bytes(&options), maps: options.mapped_log };
+    let memtable_limit = options.memory_budget - options.cache_bytes;
+    let mut starting = Starting::begin(&store, wal_options, Arc::clone(&recovered));
+    let writing =
+        Writing { write_buffer_bytes: options.write_buffer_bytes, memtable_limit, wal: &mut starting };
+    let replayed = Replay::new(&store, &recovered, &mut watch, Some(writing)).run();
+    let wal = starting.finish().map_err(|error| locate(error.into()))?;
+    let trees = replayed.map_err(locate)?;
 
     let views = Arc::new(LiveViews::new(last_visible(&store, &recovered)));
-    let start = Start {
-        last_used,
-        last_time: recovered.last_time.max(facts.last_time()),
-        memtable_limit: options.memory_budget - options.cache_bytes,
-    };
+    let last_time = recovered.last_time.max(facts.last_time());
+    let start = Start { last_used, last_time, memtable_limit };
     let commits = Commits::new(store.clone(), wal, Arc::clone(&views), start);
     let state = State {
         path: path.clone(),
@@ -161,13 +158,11 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         listeners: opening.listeners,
         is_closed: AtomicBool::new(false),
         told: Told::default(),
+        durable_calls: DurableCalls::new(),
         options,
         store,
     };
-    let mut replay = Replay::new(state.store.clone(), &recovered, opening.progress.take());
-    replay.open_trees().map_err(locate)?;
-    replay.run(&mut |replay| flush_if_large(&state, replay)).map_err(locate)?;
-    finish(state, replay.trees, &recovered, facts.is_clean())
+    finish(state, trees, &recovered, facts.is_clean())
 }
 
 /// No tree holds a number, or claims to have flushed one, that was never given out: it would be given out
@@ -198,26 +193,37 @@ fn new_timeline(store: &Store) -> Result<u64> {
 /// Finds the log of a store, for a check of it. The inner error is what is wrong with the log.
 pub(crate) fn find_log(store: &Store) -> Result<isopach_engine::error::Result<Recovered>> {
     let facts = Facts::read(store)?;
-    Ok(recover(&*store.env().fs, store.uuid(), facts.log(), LogRecovery::TornEnd))
+    Ok(find(store, &facts, LogRecovery::TornEnd, &mut Watch::none()))
 }
 
 /// The log, with what is left of its end.
-fn find_end(store: &Store, facts: &Facts, mode: LogRecovery) -> Result<Recovered> {
-    let recovered = recover(&*store.env().fs, store.uuid(), facts.log(), mode)?;
+fn find_end(store: &Store, facts: &Facts, mode: LogRecovery, watch: &mut Watch) -> Result<Recovered> {
+    let recovered = find(store, facts, mode, watch)?;
     if let Some(damage) = &recovered.damage {
         salvage::check_prefix(store, recovered.last_seqno, damage)?;
     }
     Ok(recovered)
 }
 
+fn find(
+    store: &Store,
+    facts: &Facts,
+    mode: LogRecovery,
+    watch: &mut Watch,
+) -> isopach_engine::error::Result<Recovered> {
+    let env = store.env();
+    let reading = Reading { spawn: &*env.spawn, watch: &mut |done, total| watch.tell("search", done, total) };
+    recover(&*env.fs, store.uuid(), facts.log(), mode, reading)
+}
+
 /// Everything is replayed: the rest makes the state ready for handles.
 fn finish(
     state: State,
-    trees: BTreeMap<TreeId, Tree>,
+    trees: Vec<Tree>,
     recovered: &Recovered,
     is_clean: bool,
 ) -> Result<(State, Recovery)> {
-    for tree in trees.into_values() {
+    for tree in trees {
         let space = space_of(&state.store, tree).map_err(|error| state.locate(error))?;
         state.commits.add_memory(space.tree.memtables().0);
         crate::background::note_shape(&space);
@@ -248,6 +254,7 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     let path = opening.path.clone();
     let locate = |error: Error| error.in_directory(&path);
     opening.set.validate()?;
+    let mut watch = Watch::new(opening.progress.take());
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
@@ -255,15 +262,13 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;
     store.set_cache(options.cache_bytes, options.max_open_files);
     let facts = Facts::read(&store).map_err(locate)?;
-    let recovered = find_end(&store, &facts, opening.log_recovery).map_err(locate)?;
+    let recovered = find_end(&store, &facts, opening.log_recovery, &mut watch).map_err(locate)?;
 
     check_numbers(&store, facts.last_used(&recovered)).map_err(locate)?;
 
-    let mut replay = Replay::new(store.clone(), &recovered, opening.progress.take());
-    replay.open_trees().map_err(locate)?;
-    replay.run(&mut |_| Ok(())).map_err(locate)?;
+    let trees = Replay::new(&store, &recovered, &mut watch, None).run().map_err(locate)?;
     let spaces = Spaces::new();
-    for tree in std::mem::take(&mut replay.trees).into_values() {
+    for tree in trees {
         spaces.insert(space_of(&store, tree).map_err(locate)?);
     }
     let visible = last_visible(&store, &recovered);
@@ -294,9 +299,13 @@ fn recovery_of(recovered: &Recovered, is_clean: bool, orphans_removed: u64) -> R
     }
 }
 
-/// Segments are a sixteenth of the log's bound, 64 KiB to 64 MiB.
+/// Segments are at most a sixteenth of the log's bound, 64 KiB to 64 MiB. Whole ones hold what a memtable does, which
+/// takes a sixth more in the log: the next memtable begins a new one, and what is left of the last was brought into
+/// memory, and is written to the medium, for nothing.
 fn segment_bytes(options: &DbOptions) -> u64 {
-    (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20)
+    let most = (options.max_wal_bytes / 16).clamp(64 << 10, 64 << 20);
+    let memtable = options.write_buffer_bytes.saturating_add(options.write_buffer_bytes / 4);
+    (memtable / memtable.div_ceil(most)).max(64 << 10)
 }
 
 /// The newest commit: of the log, or of the tables where the log is shorter. Never below a read floor, which
@@ -312,29 +321,4 @@ fn space_of(store: &Store, tree: Tree) -> Result<Arc<Space>> {
     let options = KeyspaceOptions::from_stored(tree.options(), &note)
         .map_err(|error| error.in_keyspace(tree.name()))?;
     Ok(Space::new(tree, options))
-}
-
-/// Keeps memory within its bounds while a long log is replayed. The log is durable, so what was applied may
-/// be flushed.
-fn flush_if_large(state: &State, replay: &mut Replay<'_>) -> Result<()> {
-    // Looking at all trees behind every record would cost more than the replay.
-    let step = state.options.write_buffer_bytes.min(state.commits.memtable_limit()) / 8;
-    if replay.unchecked_bytes < step {
-        return Ok(());
-    }
-    replay.unchecked_bytes = 0;
-    let sizes = replay.trees.values().map(|tree| tree.memtables().0);
-    let (total, largest) = sizes.fold((0, 0), |(total, largest), bytes| (total + bytes, largest.max(bytes)));
-    let limit = state.commits.memtable_limit();
-    if largest < state.options.write_buffer_bytes && total < limit {
-        return Ok(());
-    }
-    for tree in replay.trees.values() {
-        let bytes = tree.memtables().0;
-        if bytes >= state.options.write_buffer_bytes || (total >= limit && bytes == largest) {
-            tree.rotate(replay.applied)?;
-            tree.flush(replay.applied, &Views::keep_all(), &[])?;
-        }
-    }
-    Ok(())
 }

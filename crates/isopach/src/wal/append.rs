@@ -7,15 +7,17 @@
 
 use super::{
     Wal,
-    begin::{Blank, Place},
+    begin::{Blank, Map, Place},
     record::{AppendRecord, ENTRY_PREFIX_BYTES, KIND_VOID},
+    recover::numbers_used_up,
     segment::segment_name,
 };
 use isopach_engine::{
-    codec::{LogPosition, Record, encode_record, record_bytes},
+    codec::{LogPosition, Record, encode_record, encode_record_in_parts, record_bytes},
     error::{Error, ErrorKind, Result},
     types::Seqno,
 };
+use isopach_env::sync::atomic::Ordering;
 
 /// Room at the end of a segment that groups leave to a void record, which carries `synced_upto` when the log
 /// falls idle.
@@ -24,6 +26,9 @@ pub(super) const VOID_BYTES: u64 = record_bytes(0);
 /// Most bytes of a group. Leaves every position in a segment far below what [`LogPosition`] can express.
 const MAX_GROUP_BYTES: u64 = 16 << 30;
 
+/// The next segment is prepared once this one is filled to such a part of its size.
+const PREPARED_AT: u64 = 8;
+
 /// Longest buffer that is kept for the next group.
 const KEPT_BUFFER_BYTES: usize = 1 << 20;
 
@@ -31,8 +36,16 @@ const KEPT_BUFFER_BYTES: usize = 1 << 20;
 pub(super) struct Appender {
     /// Where appends go; `None` before the first one and after a failure.
     pub(super) place: Option<Place>,
-    /// A file whose space could not be had yet.
+    /// The file of the next segment: prepared, or one whose space could not be had yet.
     pub(super) blank: Option<Blank>,
+    /// Maps of segments that were left. To be dropped where nobody waits: unmapping takes its time.
+    pub(super) left_maps: Vec<Map>,
+    /// Whether segments may be mapped at all.
+    maps: bool,
+    /// Whether a preparation of the next segment was wished for since this one began.
+    pub(super) wished_for_next: bool,
+    /// Segments are written, not mapped, until so many records were appended without a demand for a sync.
+    pub(super) written_records: u32,
     /// Bytes of a failed group may lie behind the log's end: the segment that hides them is made durable as
     /// it begins.
     pub(super) hides_garbage: bool,
@@ -45,7 +58,6 @@ pub(super) struct Appender {
     pub(super) next_number: u32,
     pub(super) is_closed: bool,
     buffer: Vec<u8>,
-    payload: Vec<u8>,
 }
 
 /// What a group holds.
@@ -56,10 +68,14 @@ pub(super) struct Group {
 }
 
 impl Appender {
-    pub(super) fn new(last_seqno: Seqno, next_number: u32) -> Appender {
+    pub(super) fn new(last_seqno: Seqno, next_number: u32, maps: bool) -> Appender {
         Appender {
             place: None,
             blank: None,
+            left_maps: Vec::new(),
+            maps,
+            wished_for_next: false,
+            written_records: 0,
             hides_garbage: false,
             failures_in_row: 0,
             lacked_bytes: 0,
@@ -67,8 +83,50 @@ impl Appender {
             next_number,
             is_closed: false,
             buffer: Vec::new(),
-            payload: Vec::new(),
         }
+    }
+
+    /// Takes the numbers of records.
+    ///
+    /// # Panics
+    ///
+    /// If there are none, or one does not come after all before it.
+    fn number(&mut self, records: &[AppendRecord<'_>]) {
+        assert!(!records.is_empty(), "a group has records");
+        for record in records {
+            let previous = self.last_seqno;
+            assert!(record.first_seqno > previous, "seqno {} comes after {previous}", record.first_seqno);
+            // Whatever becomes of the group, its numbers are not used again.
+            self.last_seqno = record.last_seqno();
+        }
+    }
+
+    /// Encodes records for the end of the current segment.
+    fn encode(&mut self, records: &[AppendRecord<'_>], synced_upto: LogPosition) {
+        let Appender { place, buffer, .. } = self;
+        let place = place.as_ref().expect("room was made");
+        for record in records {
+            let at = place.end + buffer.len() as u64;
+            let framed = Record { kind: record.kind as u8, synced_upto, payload: &record.prefix() };
+            encode_record_in_parts(buffer, place.salt, at, framed, &[record.body]);
+        }
+    }
+
+    /// Whether the next segment is to be mapped.
+    pub(super) fn wants_map(&self) -> bool {
+        self.maps && self.written_records == 0
+    }
+
+    /// A segment began: a backend that did not map it is not asked again.
+    pub(super) fn note_map(&mut self, is_mapped: bool) {
+        self.maps &= is_mapped || !self.wants_map();
+    }
+
+    /// The number of the next file.
+    pub(super) fn take_number(&mut self) -> Result<u32> {
+        let number = self.next_number;
+        self.next_number = number.checked_add(1).ok_or_else(numbers_used_up)?;
+        Ok(number)
     }
 }
 
@@ -90,33 +148,78 @@ impl Wal {
     ///
     /// If the group is empty, or a record has no operations or does not come after all before it.
     pub(crate) fn append(&self, records: &[AppendRecord<'_>]) -> Result<LogPosition> {
-        let (first, last) = (records.first(), records.last());
-        let (first, last) = first.zip(last).expect("a group has records");
         let group_bytes = check_sizes(records)?;
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
-        let mut previous = appender.last_seqno;
-        for record in records {
-            assert!(record.first_seqno > previous, "seqno {} comes after {previous}", record.first_seqno);
-            previous = record.last_seqno();
+        if self.state.lock().take_sync_demand() {
+            appender.written_records = self.options.written_records();
         }
-
-        let group = Group { seqnos: Some((first.first_seqno, last.last_seqno())) };
-        // Whatever becomes of the group, its numbers are not used again.
-        appender.last_seqno = last.last_seqno();
+        appender.number(records);
         appender.lacked_bytes = group_bytes;
+        appender.written_records = appender.written_records.saturating_sub(records.len() as u32);
         self.make_room(&mut appender, group_bytes)?;
         let synced_upto = self.synced_upto();
-        let Appender { place, buffer, payload, .. } = &mut *appender;
-        let place = place.as_ref().expect("room was made");
-        for record in records {
-            payload.clear();
-            record.encode(payload);
-            let at = place.end + buffer.len() as u64;
-            encode_record(buffer, place.salt, at, Record { kind: record.kind as u8, synced_upto, payload });
+        self.write_records(&mut appender, records, synced_upto)
+    }
+
+    /// Appends one record, if that takes no more than storing it: the current segment is mapped and has room,
+    /// and nothing is to be done before. `false`: it was not appended, and [`Wal::append`] does it. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`], but want of space.
+    ///
+    /// # Panics
+    ///
+    /// As [`Wal::append`].
+    pub(crate) fn store(&self, record: &AppendRecord<'_>) -> Result<bool> {
+        let records = std::slice::from_ref(record);
+        let record_bytes = check_sizes(records)?;
+        let Some(mut appender) = self.appender.try_lock() else {
+            return Ok(false);
+        };
+        let can_store = |place: &Place| place.can_store(record_bytes) && self.fits(place, record_bytes);
+        if appender.is_closed || !appender.wants_map() || !appender.place.as_ref().is_some_and(can_store) {
+            return Ok(false);
         }
-        debug_assert_eq!(buffer.len() as u64, group_bytes);
-        self.write_group(&mut appender, group, synced_upto)
+        let mut state = self.state.lock();
+        state.check()?;
+        if state.has_sync_demand() {
+            return Ok(false);
+        }
+        let synced_upto = state.synced_upto;
+        appender.number(records);
+        appender.encode(records, synced_upto);
+        let Appender { place, buffer, last_seqno, .. } = &mut *appender;
+        let end = place.as_mut().expect("it has room").store(buffer);
+        buffer.clear();
+        state.publish(end, synced_upto, &Group { seqnos: Some((record.first_seqno, *last_seqno)) });
+        drop(state);
+        self.wish_for_next(&mut appender);
+        Ok(true)
+    }
+
+    /// Writes records behind the log's end, where room was made for them.
+    fn write_records(
+        &self,
+        appender: &mut Appender,
+        records: &[AppendRecord<'_>],
+        synced_upto: LogPosition,
+    ) -> Result<LogPosition> {
+        appender.encode(records, synced_upto);
+        let group = Group { seqnos: Some((records[0].first_seqno, appender.last_seqno)) };
+        let end = self.write_group(appender, group, synced_upto)?;
+        self.wish_for_next(appender);
+        Ok(end)
+    }
+
+    /// Has the next segment prepared in time.
+    fn wish_for_next(&self, appender: &mut Appender) {
+        let is_due = |place: &Place| place.end > self.options.segment_bytes / PREPARED_AT;
+        if !appender.wished_for_next && appender.place.as_ref().is_some_and(is_due) {
+            appender.wished_for_next = true;
+            self.wants_preparation.store(appender.blank.is_none(), Ordering::Relaxed);
+        }
     }
 
     /// Writes down what is known durable, if the last record does not say it yet. For an idle log, a tenth of
@@ -170,6 +273,21 @@ impl Wal {
         Ok(appender.place.as_ref().expect("a segment was begun").number)
     }
 
+    /// As [`Wal::rotate_segment`], if the current segment is mapped: what it holds is then synced apart from what
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::rotate_segment`].
+    pub(crate) fn rotate_mapped_segment(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        if appender.place.as_ref().is_some_and(|place| place.map.is_some() && !place.is_empty()) {
+            self.begin_segment(&mut appender, 0).map_err(|error| self.count_failure(&mut appender, error))?;
+        }
+        Ok(())
+    }
+
     pub(super) fn check_open(&self, appender: &Appender) -> Result<()> {
         self.state.lock().check()?;
         if appender.is_closed {
@@ -181,13 +299,27 @@ impl Wal {
     /// Sees to it that `group_bytes` fit the current segment, in a new one if need be. A group that is larger
     /// than a segment gets one that is as large as it.
     fn make_room(&self, appender: &mut Appender, group_bytes: u64) -> Result<()> {
-        let limit = self.options.segment_bytes.saturating_sub(VOID_BYTES);
-        let fits = |place: &Place| place.is_empty() || place.end + group_bytes <= limit;
+        let wants_map = appender.wants_map();
         let result = match &mut appender.place {
-            Some(place) if fits(place) => place.reserve(place.end + group_bytes),
+            Some(place) if self.fits(place, group_bytes) => {
+                if !place.is_empty() && wants_map != place.map.is_some() {
+                    // The segment serves all the same if there is no space for another.
+                    match self.begin_segment(appender, group_bytes) {
+                        Err(error) if error.kind() == ErrorKind::OutOfSpace && appender.place.is_some() => {}
+                        begun => return begun.map_err(|error| self.count_failure(appender, error)),
+                    }
+                }
+                let place = appender.place.as_mut().expect("it serves");
+                place.reserve(place.end + group_bytes)
+            }
             _ => self.begin_segment(appender, group_bytes),
         };
         result.map_err(|error| self.count_failure(appender, error))
+    }
+
+    fn fits(&self, place: &Place, group_bytes: u64) -> bool {
+        let limit = self.options.segment_bytes.saturating_sub(VOID_BYTES);
+        place.is_empty() || place.end + group_bytes <= limit
     }
 
     /// Writes the buffer behind the log's end and makes it log.
@@ -198,12 +330,10 @@ impl Wal {
         synced_upto: LogPosition,
     ) -> Result<LogPosition> {
         let place = appender.place.as_mut().expect("room was made");
-        let written = place.file.write_at(place.end, &appender.buffer);
+        let written = place.write(&appender.buffer);
         let group_bytes = appender.buffer.len() as u64;
         appender.buffer.clear();
         appender.buffer.shrink_to(KEPT_BUFFER_BYTES);
-        appender.payload.clear();
-        appender.payload.shrink_to(KEPT_BUFFER_BYTES);
         if let Err(error) = written {
             let error = Error::io(error, "append to the log", segment_name(place.number));
             return Err(self.abandon(appender, error));
@@ -215,7 +345,7 @@ impl Wal {
         let end = LogPosition { file: place.number, offset: place.end };
         let mut state = self.state.lock();
         state.publish(end, synced_upto, &group);
-        let grown = state.current_hold().filter(|_| place.end > place.reserved_bytes);
+        let grown = if place.end > place.reserved_bytes { state.current_hold() } else { None };
         drop(state);
         if let Some(hold) = grown {
             hold.set_bytes(place.end);
@@ -225,7 +355,8 @@ impl Wal {
 
     /// A write failed: leaves the segment and hides what may lie behind the log's end.
     fn abandon(&self, appender: &mut Appender, error: Error) -> Error {
-        let place = appender.place.take().expect("it was written to");
+        let mut place = appender.place.take().expect("it was written to");
+        drop(place.map.take()); // It is cut below.
         appender.hides_garbage = true;
         let hold = {
             let mut state = self.state.lock();
@@ -249,7 +380,7 @@ impl Wal {
     }
 
     /// Poisons the log at the second failure in a row that is not lack of space.
-    fn count_failure(&self, appender: &mut Appender, error: Error) -> Error {
+    pub(super) fn count_failure(&self, appender: &mut Appender, error: Error) -> Error {
         if matches!(error.kind(), ErrorKind::OutOfSpace | ErrorKind::Poisoned) {
             return error;
         }

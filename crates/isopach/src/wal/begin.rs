@@ -1,11 +1,13 @@
 //! Beginning a segment: a new file, its space, its header and first record, its entry in the directory.
+//!
+//! The file, its space, its entry and its map can be had ahead, by [`Wal::prepare`] on another thread: what is
+//! left to the append that finds its segment full is one small write.
 
 use super::{
     Wal,
     append::{Appender, VOID_BYTES},
     record::Start,
-    recover::numbers_used_up,
-    segment::{DATA_AT, WAL_DIR, encode_header, encode_start, segment_name},
+    segment::{DATA_AT, START_AT, WAL_DIR, encode_header, encode_start, segment_name},
     state::Live,
 };
 use isopach_engine::{
@@ -14,7 +16,10 @@ use isopach_engine::{
     types::Uuid,
     version::Hold,
 };
-use isopach_env::{CreateOptions, File, IoErrorKind, SyncMode, SyncSite, WriteOrigin};
+use isopach_env::{
+    CreateOptions, File, FileMap, IoErrorKind, IoResult, SyncMode, SyncSite, WriteOrigin,
+    sync::atomic::Ordering,
+};
 use std::sync::Arc;
 
 /// The entry of a new segment.
@@ -35,6 +40,14 @@ pub(super) struct Place {
     pub(super) has_records: bool,
     /// The end that its first record names.
     pub(super) previous_end: LogPosition,
+    /// What is appended is stored here as far as it reaches, and written else.
+    pub(super) map: Option<Map>,
+}
+
+/// The reserved part of a segment in memory.
+pub(super) struct Map {
+    memory: Box<dyn FileMap>,
+    bytes: u64,
 }
 
 /// A file without content that will be a segment.
@@ -43,11 +56,52 @@ pub(super) struct Blank {
     pub(super) file: Arc<dyn File>,
     pub(super) uuid: Uuid,
     pub(super) hold: Hold,
+    /// What was had ahead.
+    pub(super) prepared: Option<Prepared>,
+}
+
+/// What a segment needs before it can begin.
+pub(super) struct Prepared {
+    /// Space below this is reserved.
+    reserved_bytes: u64,
+    map: Option<Map>,
+}
+
+impl Map {
+    /// Maps what is reserved of a file, if the backend maps at all.
+    fn new(file: &dyn File, reserved_bytes: u64) -> Option<Map> {
+        let memory = file.map(reserved_bytes).ok()?;
+        Some(Map { memory, bytes: reserved_bytes })
+    }
 }
 
 impl Place {
     pub(super) fn is_empty(&self) -> bool {
         !self.has_records
+    }
+
+    /// Whether so many bytes can be stored behind the last record.
+    pub(super) fn can_store(&self, bytes: u64) -> bool {
+        self.map.as_ref().is_some_and(|map| self.end + bytes <= map.bytes)
+    }
+
+    /// Stores records behind the last one, where [`Place::can_store`] them, and returns where they end.
+    pub(super) fn store(&mut self, bytes: &[u8]) -> LogPosition {
+        self.map.as_ref().expect("it can be stored").memory.store(self.end, bytes);
+        self.end += bytes.len() as u64;
+        self.has_records = true;
+        LogPosition { file: self.number, offset: self.end }
+    }
+
+    /// Writes at the end.
+    pub(super) fn write(&self, bytes: &[u8]) -> IoResult<()> {
+        match &self.map {
+            Some(map) if self.end + bytes.len() as u64 <= map.bytes => {
+                map.memory.store(self.end, bytes);
+                Ok(())
+            }
+            _ => self.file.write_at(self.end, bytes),
+        }
     }
 
     /// Reserves space up to `end`, where the backend reserves at all.
@@ -70,10 +124,10 @@ pub(super) fn allocate(file: &dyn File, number: u32, bytes: u64) -> Result<u64> 
 
 /// Reserves space for a segment: all that is wanted, or as large a part of it as there is room for, but never
 /// less than the group at hand needs.
-fn allocate_segment(file: &dyn File, number: u32, wanted: u64, least: u64) -> Result<u64> {
+fn allocate_segment(blank: &Blank, wanted: u64, least: u64) -> Result<u64> {
     let mut bytes = wanted;
     loop {
-        match allocate(file, number, bytes) {
+        match allocate(&*blank.file, blank.number, bytes) {
             Err(error) if error.kind() == ErrorKind::OutOfSpace && bytes > least => {
                 bytes = (bytes / 4).max(least)
             }
@@ -90,36 +144,47 @@ impl Wal {
     /// The current segment stays current if nothing was written; else there is none until the next attempt. A
     /// failed sync poisons.
     pub(super) fn begin_segment(&self, appender: &mut Appender, group_bytes: u64) -> Result<()> {
-        let blank = match appender.blank.take() {
+        let mut blank = match self.take_blank(appender) {
             Some(blank) => blank,
-            None => self.create_blank(appender)?,
+            None => self.create_blank(|| appender.take_number())?,
         };
         let least = DATA_AT + group_bytes + VOID_BYTES;
-        let wanted = self.options.segment_bytes.max(least);
-        let reserved_bytes = match allocate_segment(&*blank.file, blank.number, wanted, least) {
-            Ok(bytes) => bytes,
-            Err(error) => return Err(keep_or_remove(appender, blank, error)),
+        let is_prepared = blank.prepared.is_some();
+        let prepared = match blank.prepared.take().filter(|prepared| prepared.reserved_bytes >= least) {
+            Some(prepared) => prepared,
+            None => match allocate_segment(&blank, self.options.segment_bytes.max(least), least) {
+                Ok(reserved_bytes) => Prepared { reserved_bytes, map: None },
+                Err(error) => return Err(keep_or_remove(appender, blank, error)),
+            },
         };
         // While no sync runs, so that none tells of an empty segment that is about to be passed over.
-        let no_sync = self.syncing.lock();
+        let may_pass_over = self.state.lock().may_pass_over();
+        let no_sync = may_pass_over.then(|| self.syncing.take());
         let (previous_end, synced_upto) = {
             let mut state = self.state.lock();
             (state.end_to_name(), state.synced_upto)
         };
-        if let Err(error) = self.write_opening(&blank, previous_end, synced_upto) {
+        if let Err(error) = self.write_opening(&blank, is_prepared, previous_end, synced_upto) {
             // The first record may be there all the same, and says that the log before it ends here.
             if let Some(place) = appender.place.take() {
                 self.state.lock().leave_segment(place.is_empty(), place.previous_end);
             }
             return Err(keep_or_remove(appender, blank, error));
         }
-        if let Err(error) = self.sync_opening(&blank, appender.hides_garbage) {
+        if let Err(error) = self.sync_opening(&blank, is_prepared, appender.hides_garbage) {
             blank.hold.remove();
             return Err(self.state.lock().poison(&error));
         }
 
         appender.hides_garbage = false;
-        appender.place = Some(Place {
+        appender.wished_for_next = false;
+        self.has_grown.store(true, Ordering::Relaxed);
+        let Prepared { reserved_bytes, map } = prepared;
+        let map =
+            map.or_else(|| if appender.wants_map() { Map::new(&*blank.file, reserved_bytes) } else { None });
+        let is_mapped = map.is_some();
+        appender.note_map(is_mapped);
+        let before = appender.place.replace(Place {
             number: blank.number,
             file: Arc::clone(&blank.file),
             salt: Salt::of(blank.uuid),
@@ -127,12 +192,14 @@ impl Wal {
             reserved_bytes,
             has_records: false,
             previous_end,
+            map,
         });
+        appender.left_maps.extend(before.and_then(|place| place.map));
         blank.hold.set_bytes(reserved_bytes.max(DATA_AT));
         let (number, hold) = (blank.number, Arc::new(blank.hold));
         let mut state = self.state.lock();
         let passed_over = state.take_passed_over();
-        state.push_segment(Live { number, hold, used_bytes: DATA_AT, seqnos: None }, blank.file);
+        state.push_segment(Live { number, hold, used_bytes: DATA_AT, seqnos: None }, blank.file, is_mapped);
         drop((state, no_sync));
         if let Some(live) = passed_over {
             live.give_up();
@@ -140,11 +207,73 @@ impl Wal {
         Ok(())
     }
 
+    /// Has a file ready for the next segment, if there is none: created, with its space, its entry durable, and
+    /// its pages in memory if it is to be mapped. Maps of segments that were left go meanwhile, too. For a
+    /// thread that does not append.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::append`](Wal::append), which does itself what is not done then.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        let (left_maps, has_blank, wants_map) = {
+            let mut appender = self.appender.lock();
+            self.check_open(&appender)?;
+            (std::mem::take(&mut appender.left_maps), appender.blank.is_some(), appender.wants_map())
+        };
+        drop(left_maps);
+        if has_blank {
+            return Ok(());
+        }
+        let mut blank = self.create_blank(|| self.appender.lock().take_number())?;
+        match self.prepare_blank(&blank, wants_map) {
+            Ok(prepared) => blank.prepared = Some(prepared),
+            Err(error) => {
+                blank.hold.remove();
+                return Err(error);
+            }
+        }
+        let mut appender = self.appender.lock();
+        // Numbers go up along the log.
+        let is_late = appender.place.as_ref().is_some_and(|place| place.number > blank.number);
+        if is_late || appender.is_closed || appender.blank.is_some() {
+            drop(appender);
+            blank.hold.remove();
+        } else {
+            appender.blank = Some(blank);
+        }
+        Ok(())
+    }
+
+    fn prepare_blank(&self, blank: &Blank, wants_map: bool) -> Result<Prepared> {
+        let reserved_bytes = allocate(&*blank.file, blank.number, self.options.segment_bytes)?;
+        blank.hold.set_bytes(reserved_bytes);
+        let written = blank.file.write_at(0, &encode_header(blank.uuid, self.database));
+        written.map_err(|error| Error::io(error, "prepare a log segment", segment_name(blank.number)))?;
+        if let Err(error) = self.sync_opening(blank, false, false) {
+            return Err(self.state.lock().poison(&error));
+        }
+        let map = if wants_map { Map::new(&*blank.file, reserved_bytes) } else { None };
+        if let Some(map) = &map {
+            map.memory.populate(map.bytes);
+        }
+        Ok(Prepared { reserved_bytes, map })
+    }
+
+    /// The file that is ready for the next segment, unless its pages were brought in for a map that is not
+    /// wanted any more: a sync would write them all.
+    fn take_blank(&self, appender: &mut Appender) -> Option<Blank> {
+        let blank = appender.blank.take()?;
+        if !appender.wants_map() && blank.prepared.as_ref().is_some_and(|prepared| prepared.map.is_some()) {
+            blank.hold.remove();
+            return None;
+        }
+        Some(blank)
+    }
+
     /// Creates a file under the next number that is free.
-    pub(super) fn create_blank(&self, appender: &mut Appender) -> Result<Blank> {
+    pub(super) fn create_blank(&self, mut next_number: impl FnMut() -> Result<u32>) -> Result<Blank> {
         loop {
-            let number = appender.next_number;
-            appender.next_number = number.checked_add(1).ok_or_else(numbers_used_up)?;
+            let number = next_number()?;
             let name = segment_name(number);
             match self.env.fs.create(&name, &CreateOptions::new(WriteOrigin::Log)) {
                 Err(error) if error.kind() == IoErrorKind::AlreadyExists => {}
@@ -156,7 +285,7 @@ impl Wal {
                         hold.remove();
                         return Err(Error::io(error, "draw the uuid of a log segment", name));
                     }
-                    return Ok(Blank { number, file, uuid, hold });
+                    return Ok(Blank { number, file, uuid, hold, prepared: None });
                 }
             }
         }
@@ -165,19 +294,23 @@ impl Wal {
     fn write_opening(
         &self,
         blank: &Blank,
+        has_header: bool,
         previous_end: LogPosition,
         synced_upto: LogPosition,
     ) -> Result<()> {
         let start = Start { number: blank.number, previous_end, timeline: self.timeline };
         let mut opening = encode_header(blank.uuid, self.database).to_vec();
         encode_start(&mut opening, Salt::of(blank.uuid), start, synced_upto);
-        let written = blank.file.write_at(0, &opening);
+        let from = if has_header { START_AT } else { 0 };
+        let written = blank.file.write_at(from, &opening[from as usize..]);
         written.map_err(|error| Error::io(error, "begin a log segment", segment_name(blank.number)))
     }
 
-    fn sync_opening(&self, blank: &Blank, hides_garbage: bool) -> Result<()> {
-        let synced = self.env.fs.sync_dir(WAL_DIR, SYNC_NAME);
-        synced.map_err(|error| Error::io(error, "sync", WAL_DIR))?;
+    fn sync_opening(&self, blank: &Blank, is_named: bool, hides_garbage: bool) -> Result<()> {
+        if !is_named {
+            let synced = self.env.fs.sync_dir(WAL_DIR, SYNC_NAME);
+            synced.map_err(|error| Error::io(error, "sync", WAL_DIR))?;
+        }
         if hides_garbage {
             let synced = blank.file.sync(SyncMode::Durable, SYNC_HIDING);
             synced.map_err(|error| Error::io(error, "sync", segment_name(blank.number)))?;

@@ -1,7 +1,7 @@
 //! The log's decoders, for [`crate::fuzz`].
 
 use super::{
-    ENTRY_PREFIX_BYTES, History, LogFacts, LogRecord, Recovered,
+    ENTRY_PREFIX_BYTES, History, LogFacts, LogRecord, Reading, Recovered,
     record::{AppendRecord, Meaning},
     recover,
     segment::WAL_DIR,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::options::LogRecovery;
 use isopach_engine::{codec::LogPosition, types::Uuid};
-use isopach_env::{CreateOptions, Fs, MemFs, WriteOrigin};
+use isopach_env::{CreateOptions, Fs, Inline, MemFs, WriteOrigin};
 
 /// The payload of a log record, behind a byte that says its kind.
 pub(crate) fn record(data: &[u8]) {
@@ -20,10 +20,8 @@ pub(crate) fn record(data: &[u8]) {
             let body = &payload[ENTRY_PREFIX_BYTES..];
             let (first_seqno, count, time) = (entry.first_seqno, entry.count, entry.time);
             let record = AppendRecord { kind: entry.kind, first_seqno, count, time, body };
-            let mut encoded = Vec::new();
-            record.encode(&mut encoded);
             assert_eq!(record.last_seqno(), entry.last_seqno);
-            assert_eq!(encoded, payload, "what was decoded encodes to the same bytes");
+            assert_eq!(record.encode(), payload, "what was decoded encodes to the same bytes");
         }
         Ok(Meaning::Void) | Err(_) => {}
     }
@@ -31,7 +29,7 @@ pub(crate) fn record(data: &[u8]) {
 
 /// A log of one segment: its end is found in each mode, and its records go to `each`. One byte says what the
 /// manifest has to say about it.
-pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord)) {
+pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord<'_>)) {
     let Some((&manifest, file)) = data.split_first() else { return };
     let fs = MemFs::new();
     fs.create_dir(WAL_DIR).expect("an empty place");
@@ -46,20 +44,23 @@ pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord)) {
         history: (manifest & 7 == 4).then(|| History { timeline: u64::from(manifest >> 3), from: 1 }),
     };
     for mode in [LogRecovery::Absolute, LogRecovery::TornEnd, LogRecovery::PointInTime] {
-        if let Ok(recovered) = recover(&fs, Uuid(database), facts, mode) {
+        let reading = Reading { spawn: &Inline, watch: &mut |_, _| Ok(()) };
+        if let Ok(recovered) = recover(&fs, Uuid(database), facts, mode, reading) {
             replay(&fs, &recovered, &mut each);
         }
     }
 }
 
-fn replay(fs: &MemFs, recovered: &Recovered, each: &mut impl FnMut(&LogRecord)) {
+fn replay(fs: &MemFs, recovered: &Recovered, each: &mut impl FnMut(&LogRecord<'_>)) {
     assert!(recovered.durable <= recovered.end, "what is durable lies before the end");
     let mut records = 0;
-    let replayed = recovered.replay(fs, &mut |record| {
-        records += 1;
-        let _ = record.last_seqno();
-        each(&record);
-        Ok(())
+    let replayed = recovered.pieces().try_for_each(|piece| {
+        piece.read(fs, &mut |record| {
+            records += 1;
+            let _ = record.last_seqno();
+            each(&record);
+            Ok(())
+        })
     });
     assert!(replayed.is_ok(), "what was read once is read again: {replayed:?}");
     assert_eq!(records, recovered.records);

@@ -8,9 +8,10 @@
 //!
 //! # Reading order
 //!
-//! [`recover`] finds the end of the log and writes nothing; [`Recovered::replay`] gives its records out;
-//! [`Wal::start`] opens it for writing. Then one thread at a time leads a group of commits through
-//! [`Wal::append`], and any thread makes what was appended durable with [`Wal::sync_through`].
+//! [`recover`] finds the end of the log and writes nothing; [`Recovered::pieces`] are its records;
+//! [`Wal::start`] opens it for writing, beside their replay. Then one thread at a time appends: a record with [`Wal::store`], where
+//! the segment is mapped, or a group with [`Wal::append`]; and any thread makes what was appended durable with
+//! [`Wal::sync_through`].
 //!
 //! # Invariants
 //!
@@ -28,6 +29,7 @@ mod record;
 mod segment;
 
 mod chain;
+mod read;
 
 mod recover;
 mod replay;
@@ -45,11 +47,12 @@ pub(crate) mod fuzz;
 mod tests;
 
 pub(crate) use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
-pub(crate) use recover::{Discarded, History, LogFacts, Recovered, recover};
-pub(crate) use replay::LogRecord;
+pub(crate) use recover::{Discarded, History, LogFacts, Reading, Recovered, recover};
+pub(crate) use replay::{LogPiece, LogRecord};
 pub(crate) use segment::segment_name;
 pub(crate) use state::{LogCut, SegmentInfo};
 
+use crate::waiting::Turn;
 use append::Appender;
 use isopach_engine::{
     codec::LogPosition,
@@ -57,7 +60,13 @@ use isopach_engine::{
     types::{Seqno, Uuid},
     version::FileRegistry,
 };
-use isopach_env::{Env, sync::Mutex};
+use isopach_env::{
+    Env,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use state::{Live, State};
 use std::fmt;
 
@@ -67,17 +76,25 @@ pub(crate) struct WalOptions {
     /// A segment is left when the next group would make it longer. A group that is longer gets a segment of
     /// its size. At most [`WalOptions::MAX_SEGMENT_BYTES`].
     pub segment_bytes: u64,
+    /// Whether segments are mapped where the backend can.
+    pub maps: bool,
 }
 
 impl WalOptions {
     /// Longest segment that can be asked for: 8 GiB. With the largest group behind it, every position in a
     /// segment can still be expressed.
     pub(crate) const MAX_SEGMENT_BYTES: u64 = 8 << 30;
+
+    /// After a demand for a sync segments are written for so many records, a thousand where they are not small: a
+    /// sync of a mapped one costs many times that of a written one.
+    fn written_records(&self) -> u32 {
+        (self.segment_bytes >> 15).clamp(4, 1000) as u32
+    }
 }
 
 impl Default for WalOptions {
     fn default() -> WalOptions {
-        WalOptions { segment_bytes: 16 << 20 }
+        WalOptions { segment_bytes: 16 << 20, maps: true }
     }
 }
 
@@ -92,13 +109,18 @@ pub(crate) struct Wal {
     /// Taken by who appends, for the length of a write.
     appender: Mutex<Appender>,
     /// Taken by who syncs, for the length of a sync.
-    syncing: Mutex<()>,
+    syncing: Turn,
     /// Taken by anybody, never for the length of an I/O.
     state: Mutex<State>,
+    /// The next segment should be prepared.
+    wants_preparation: AtomicBool,
+    /// A segment began.
+    has_grown: AtomicBool,
 }
 
 impl Wal {
     /// End of the last record: what is appended next lies at or behind it.
+    #[cfg(test)]
     pub(crate) fn end(&self) -> LogPosition {
         self.state.lock().end
     }
@@ -133,6 +155,23 @@ impl Wal {
     pub(crate) fn oldest(&self) -> u32 {
         let state = self.state.lock();
         state.segments.front().map_or(state.next_number, |live| live.number)
+    }
+
+    /// Where the segment ends, as of now, in which the operation `seqno` lies or the next behind it, and the last
+    /// operation in it. Behind everything that was appended: the end of the log, and `seqno` itself.
+    pub(crate) fn end_of(&self, seqno: Seqno) -> (LogPosition, Seqno) {
+        self.state.lock().end_of(seqno)
+    }
+
+    /// Whether [`Wal::prepare`] should be called; `true` once.
+    pub(crate) fn takes_wish(&self) -> bool {
+        self.wants_preparation.load(Ordering::Relaxed)
+            && self.wants_preparation.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a segment began since this was asked before.
+    pub(crate) fn takes_growth(&self) -> bool {
+        self.has_grown.load(Ordering::Relaxed) && self.has_grown.swap(false, Ordering::Relaxed)
     }
 
     /// Number of the segment in which the first operation `>= seqno` lies. If none was appended, the current

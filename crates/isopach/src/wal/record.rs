@@ -108,18 +108,22 @@ impl AppendRecord<'_> {
     /// # Panics
     ///
     /// If there are no operations, or their numbers exceed [`Seqno::MAX`]: the caller excludes both.
-    pub(super) fn last_seqno(&self) -> Seqno {
+    pub(crate) fn last_seqno(&self) -> Seqno {
         last_seqno(self.first_seqno, self.count).expect("a record has operations with numbers")
     }
 
-    /// Appends the payload to `out`.
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
-        out.reserve(ENTRY_PREFIX_BYTES + self.body.len());
-        out.extend_from_slice(&self.first_seqno.raw().to_le_bytes());
-        out.extend_from_slice(&self.count.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(&self.time.0.to_le_bytes());
-        out.extend_from_slice(self.body);
+    /// What the payload begins with; the body follows.
+    pub(super) fn prefix(&self) -> [u8; ENTRY_PREFIX_BYTES] {
+        let mut prefix = [0; ENTRY_PREFIX_BYTES];
+        prefix[..8].copy_from_slice(&self.first_seqno.raw().to_le_bytes());
+        prefix[8..12].copy_from_slice(&self.count.to_le_bytes());
+        prefix[16..].copy_from_slice(&self.time.0.to_le_bytes());
+        prefix
+    }
+
+    /// The payload.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [&self.prefix()[..], self.body].concat()
     }
 }
 
@@ -201,11 +205,8 @@ mod tests {
             6, 5, 4, 3, 2, 1, 0, 0, // time
             b'b', b'o', b'd', b'y',
         ];
-        let mut bytes = Vec::new();
 
-        record.encode(&mut bytes);
-
-        assert_eq!(bytes, golden);
+        assert_eq!(record.encode(), golden);
         let entry = Entry {
             kind: RecordKind::Batch,
             first_seqno: record.first_seqno,
@@ -221,7 +222,6 @@ mod tests {
         let start = Start { number: 7, previous_end: LogPosition::START, timeline: 0 }.encode();
         let mut own_successor = start;
         own_successor[12] = 7;
-        let mut batch = Vec::new();
         let record = AppendRecord {
             kind: RecordKind::Batch,
             first_seqno: Seqno::MAX,
@@ -229,7 +229,7 @@ mod tests {
             time: UnixUs(0),
             body: b"",
         };
-        record.encode(&mut batch);
+        let batch = record.encode();
         let changed = |at: usize, byte: u8| {
             let mut bytes = batch.clone();
             bytes[at] = byte;

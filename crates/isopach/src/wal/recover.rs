@@ -1,4 +1,5 @@
-//! Finding the log's end: reads every live record once, writes nothing.
+//! Finding the log's end: reads every live record once, several segments at a time where that helps, and
+//! writes nothing. What is found does not depend on how many.
 //!
 //! Two positions come out of it. *E*, [`Recovered::end`], is where the valid log ends. *X*,
 //! [`Recovered::durable`], is the greatest position that is known to have been durable: the greatest
@@ -9,16 +10,17 @@
 
 use super::{
     chain::chain,
-    record::{Entry, Meaning, Start},
+    read::{Content, Piece, Unread},
+    record::Start,
     segment::{DATA_AT, Found, Opening, START_AT, list, segment_name, used_bytes},
 };
-use crate::options::LogRecovery;
+use crate::{options::LogRecovery, together::in_parts};
 use isopach_engine::{
-    codec::{Corruption, LogPosition, RECORD_ALIGN, RecordReader, Salt, Step, greatest_synced_upto},
+    codec::{LogPosition, RECORD_HEADER_BYTES, RecordReader, Salt, Step, greatest_synced_upto},
     error::{Error, ErrorKind, Result},
     types::{Seqno, UnixUs, Uuid},
 };
-use isopach_env::{Fs, IoError};
+use isopach_env::{Fs, IoError, Spawn};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What the manifest says about the log.
@@ -121,12 +123,16 @@ pub(super) struct RecoveredSegment {
     pub(super) file_bytes: u64,
     /// First and last operation.
     pub(super) seqnos: Option<(Seqno, Seqno)>,
+    /// Where its records lie.
+    pub(super) pieces: Vec<Piece>,
 }
 
-impl RecoveredSegment {
-    pub(super) fn note(&mut self, first: Seqno, last: Seqno) {
-        self.seqnos = Some((self.seqnos.map_or(first, |(first, _)| first), last));
-    }
+/// How the log is read while its end is looked for.
+pub(crate) struct Reading<'a> {
+    /// Where segments are read beside each other.
+    pub spawn: &'a dyn Spawn,
+    /// Hears how many bytes were read, and of how many at most; its error ends the search.
+    pub watch: &'a mut dyn FnMut(u64, u64) -> Result<()>,
 }
 
 /// Finds the log's end.
@@ -137,7 +143,13 @@ impl RecoveredSegment {
 /// With a clean end: anything but valid records up to exactly there. With [`LogRecovery::Absolute`] anything
 /// behind the end. `MixedStore`: a segment of another database, or of another history of this one. Nothing is
 /// written in any case.
-pub(crate) fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts, mode: LogRecovery) -> Result<Recovered> {
+pub(crate) fn recover(
+    fs: &dyn Fs,
+    database: Uuid,
+    facts: LogFacts,
+    mode: LogRecovery,
+    mut reading: Reading<'_>,
+) -> Result<Recovered> {
     let numbers = list(fs)?;
     let live = numbers.iter().copied().filter(|&number| number >= facts.first_live);
     let found: Vec<Found> = live.map(|number| Found::open(fs, number, database)).collect::<Result<_>>()?;
@@ -146,11 +158,11 @@ pub(crate) fn recover(fs: &dyn Fs, database: Uuid, facts: LogFacts, mode: LogRec
     }
 
     let mut survey = Survey::new(&found, facts, mode);
-    survey.read()?;
+    survey.read(&mut reading)?;
     survey.search_behind_the_end()?;
     let damage = match survey.check() {
         Err(damage) if mode == LogRecovery::PointInTime && damage.kind() == ErrorKind::Corruption => {
-            survey.cut()?;
+            survey.cut(&mut reading)?;
             Some(damage)
         }
         checked => {
@@ -270,86 +282,56 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Reads the records of the chain, up to the first invalid one.
-    fn read(&mut self) -> Result<()> {
-        for index in 0..self.chain.len() {
-            let number = self.chain[index];
-            let next = self.chain.get(index + 1).map(|&next| self.started(next).2.previous_end.offset);
-            self.read_segment(number, next)?;
-            if self.stopped.is_some() {
-                return Ok(());
+    /// Reads the records of the chain, up to the first invalid one: as many segments at a time as may run in
+    /// parallel, each as if it were the first; what that leaves out is seen when they are put together.
+    fn read(&mut self, reading: &mut Reading<'_>) -> Result<()> {
+        let unread: Vec<Unread> = (0..self.chain.len()).map(|index| self.unread(index)).collect();
+        let total = unread.iter().map(|segment| segment.end().saturating_sub(DATA_AT)).sum();
+        let mut done = 0;
+        for some in unread.chunks(reading.spawn.parallelism().max(1)) {
+            let theirs = some.to_vec();
+            let contents = in_parts(reading.spawn, some.len(), move |index| theirs[index].read(Seqno::ZERO));
+            for (segment, content) in some.iter().zip(contents) {
+                let failed = read_error(segment.number);
+                let mut content = content.map_err(&failed)?;
+                if content.seqnos.is_some_and(|(first, _)| first <= self.last_seqno) {
+                    content = segment.read(self.last_seqno).map_err(&failed)?;
+                }
+                done += segment.end().saturating_sub(DATA_AT);
+                self.add(segment, content);
+                if self.stopped.is_some() {
+                    return (reading.watch)(total, total); // Nothing behind this is log.
+                }
             }
+            (reading.watch)(done, total)?;
         }
         Ok(())
     }
 
-    /// `next` is where the next segment says that this one ends.
-    fn read_segment(&mut self, number: u32, next: Option<u64>) -> Result<()> {
-        let (segment, salt, start, synced_upto) = self.started(number);
+    /// A segment of the chain, which ends where the next one says, or the manifest.
+    fn unread(&self, index: usize) -> Unread {
+        let number = self.chain[index];
+        let (segment, salt, ..) = self.started(number);
+        let next = self.chain.get(index + 1).map(|&next| self.started(next).2.previous_end.offset);
         let clean = self.facts.clean_end.filter(|end| end.file == number).map(|end| end.offset);
-        let named_limit = next.or(clean);
-        let end = named_limit.map_or(segment.bytes, |limit| limit.min(segment.bytes));
-        self.durable = self.durable.max(synced_upto);
+        let file = Arc::clone(&segment.file);
+        Unread { number, file, salt, named_limit: next.or(clean), bytes: segment.bytes }
+    }
+
+    /// What was read of the next segment.
+    fn add(&mut self, segment: &Unread, content: Content) {
+        let Unread { number, salt, bytes: file_bytes, .. } = *segment;
+        let (_, _, start, synced_upto) = self.started(number);
+        let Content { limit, seqnos, pieces, .. } = content;
         self.timeline = start.timeline;
-
-        let mut part =
-            RecoveredSegment { number, salt, limit: DATA_AT, file_bytes: segment.bytes, seqnos: None };
-        let mut reader = RecordReader::new(Arc::clone(&segment.file), salt, DATA_AT, end);
-        loop {
-            match reader.step().map_err(read_error(number))? {
-                Step::Record { offset, kind, synced_upto, payload } => {
-                    self.durable = self.durable.max(synced_upto);
-                    match self.entry_of(kind, &payload) {
-                        Ok(None) => {}
-                        Ok(Some(entry)) => {
-                            self.bytes += reader.offset() - offset;
-                            self.note(&mut part, entry);
-                        }
-                        // Sound bytes that mean nothing were written so: damage wherever they lie.
-                        Err(why) => {
-                            self.durable =
-                                self.durable.max(LogPosition { file: number, offset: offset + RECORD_ALIGN });
-                            self.stopped = Some(why.0);
-                            part.limit = offset;
-                            break;
-                        }
-                    }
-                    part.limit = reader.offset();
-                }
-                Step::Invalid { why, .. } => {
-                    self.stopped = Some(why.0);
-                    break;
-                }
-                Step::End => {
-                    if named_limit.is_some_and(|limit| limit > segment.bytes) {
-                        self.stopped = Some("the file ends before the log leaves it");
-                    }
-                    break;
-                }
-            }
-        }
-        self.end = LogPosition { file: number, offset: part.limit };
-        self.segments.push(part);
-        Ok(())
-    }
-
-    /// What a record of the caller says, if it is one.
-    fn entry_of(&self, kind: u8, payload: &[u8]) -> Result<Option<Entry>, Corruption> {
-        match Meaning::decode(kind, payload)? {
-            Meaning::Entry(entry) if entry.first_seqno <= self.last_seqno => {
-                Err(Corruption("a log record repeats a seqno of an earlier one"))
-            }
-            Meaning::Entry(entry) => Ok(Some(entry)),
-            Meaning::Void => Ok(None),
-            Meaning::Start(_) => Err(Corruption("a segment begins inside of another")),
-        }
-    }
-
-    fn note(&mut self, part: &mut RecoveredSegment, entry: Entry) {
-        part.note(entry.first_seqno, entry.last_seqno);
-        self.records += 1;
-        self.last_seqno = entry.last_seqno;
-        self.last_time = self.last_time.max(entry.time);
+        self.durable = self.durable.max(synced_upto).max(content.durable);
+        self.stopped = content.stopped;
+        self.records += content.records;
+        self.bytes += content.bytes;
+        self.last_seqno = seqnos.map_or(self.last_seqno, |(_, last)| last);
+        self.last_time = self.last_time.max(content.last_time);
+        self.end = LogPosition { file: number, offset: limit };
+        self.segments.push(RecoveredSegment { number, salt, limit, file_bytes, seqnos, pieces });
     }
 
     /// Raises the durable position by what any record header behind the end carries, at whatever offset.
@@ -360,8 +342,14 @@ impl<'a> Survey<'a> {
             let Some(salt) = segment.salt().filter(|_| !is_read) else {
                 continue;
             };
-            let found = greatest_synced_upto(Arc::clone(&segment.file), salt, from, segment.bytes);
-            self.durable = self.durable.max(found.map_err(read_error(segment.number))?.unwrap_or_default());
+            let failed = read_error(segment.number);
+            // Headers begin with bytes that are not all zero; what is reserved behind a log is.
+            let Some(used) = used_bytes(&*segment.file, from, segment.bytes).map_err(&failed)? else {
+                continue;
+            };
+            let end = segment.bytes.min(used + RECORD_HEADER_BYTES as u64);
+            let found = greatest_synced_upto(Arc::clone(&segment.file), salt, from, end).map_err(&failed)?;
+            self.durable = self.durable.max(found.unwrap_or_default());
         }
         if self.chain.is_empty() && self.durable.file < self.facts.first_live {
             // Nothing is left of the log, and nothing need be: it goes on behind what is known of it.
@@ -392,7 +380,7 @@ impl<'a> Survey<'a> {
     }
 
     /// Ends the log where it is damaged, below what was durable.
-    fn cut(&mut self) -> Result<()> {
+    fn cut(&mut self, reading: &mut Reading<'_>) -> Result<()> {
         let Some((first_left_out, _)) = self.too_early_an_end().filter(|_| self.durable <= self.end) else {
             return Ok(()); // It was read up to there.
         };
@@ -400,7 +388,7 @@ impl<'a> Survey<'a> {
         let chain: Vec<u32> = self.chain.iter().copied().take_while(keep).collect();
         let durable = self.durable;
         *self = Survey { chain, durable, ..Survey::new(self.found, self.facts, self.mode) };
-        self.read()
+        self.read(reading)
     }
 
     /// The end lies below the durable position: says where.

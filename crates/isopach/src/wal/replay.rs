@@ -1,22 +1,23 @@
-//! Giving the records of a recovered log to the layer above, one at a time and in order.
+//! Giving the records of a recovered log to the layer above, in pieces that can be read beside each other.
 
 use super::{
+    read::Piece,
     record::{ENTRY_PREFIX_BYTES, Meaning, RecordKind, last_seqno},
     recover::{Recovered, RecoveredSegment, read_error},
-    segment::{DATA_AT, segment_name},
+    segment::segment_name,
 };
 use isopach_engine::{
-    codec::{LogPosition, RecordReader, Step, record_bytes},
+    codec::{LogPosition, RecordReader, Salt, Step, record_bytes},
     error::{Error, Result},
-    types::{Seqno, SharedBytes, UnixUs},
+    types::{Seqno, UnixUs},
 };
 use isopach_env::{Fs, OpenMode};
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 /// A record of the log, verified.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub(crate) struct LogRecord {
+pub(crate) struct LogRecord<'a> {
     /// Where it begins.
     pub position: LogPosition,
     /// What it is.
@@ -28,16 +29,14 @@ pub(crate) struct LogRecord {
     /// When it was committed.
     #[cfg_attr(not(test), expect(dead_code, reason = "for who computes expiry; nobody does yet"))]
     pub time: UnixUs,
-    /// The bytes that the body lies in, so that windows into it need no copy.
-    pub payload: SharedBytes,
-    /// Where in `payload` the body lies.
-    pub body: Range<usize>,
+    /// All that its checksum covers: what the log says of it, then what was given to the log.
+    pub(super) payload: &'a [u8],
 }
 
-impl LogRecord {
+impl<'a> LogRecord<'a> {
     /// What was given to the log.
-    pub(crate) fn body(&self) -> &[u8] {
-        &self.payload[self.body.clone()]
+    pub(crate) fn body(&self) -> &'a [u8] {
+        &self.payload[ENTRY_PREFIX_BYTES..]
     }
 
     /// Number of its last operation.
@@ -56,30 +55,62 @@ impl LogRecord {
     }
 }
 
+/// A part of a log: whole records of one segment, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogPiece {
+    number: u32,
+    salt: Salt,
+    piece: Piece,
+}
+
 impl Recovered {
-    /// Gives every record of the caller to `each`, in the order of the log. One is in memory at a time,
-    /// unless `each` keeps them.
+    /// All records of the caller, in the order of the log.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = LogPiece> + '_ {
+        self.segments.iter().flat_map(|&RecoveredSegment { number, salt, ref pieces, .. }| {
+            pieces.iter().map(move |&piece| LogPiece { number, salt, piece })
+        })
+    }
+}
+
+impl LogPiece {
+    /// Its length.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.piece.end - self.piece.from
+    }
+
+    /// Bound of the memory that its operations take in memtables, if its records are sound.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.piece.memory_bytes
+    }
+
+    /// Whether there are records of keyspaces in it.
+    pub(crate) fn changes_keyspaces(&self) -> bool {
+        self.piece.changes_keyspaces
+    }
+
+    /// Gives every record of the caller to `each`, in the order of the log. One is in memory at a time.
     ///
     /// Before the registry removes files that [`Wal::start`](super::Wal::start) gave up. Writes nothing.
     ///
     /// # Errors
     ///
     /// What `each` returns; and the segments must be as they were when they were recovered.
-    pub(crate) fn replay(&self, fs: &dyn Fs, each: &mut dyn FnMut(LogRecord) -> Result<()>) -> Result<()> {
-        self.segments.iter().try_for_each(|segment| read_records(fs, segment, each))
+    pub(crate) fn read(&self, fs: &dyn Fs, each: &mut dyn FnMut(LogRecord<'_>) -> Result<()>) -> Result<()> {
+        read_records(fs, self.number, self.salt, self.piece.from..self.piece.end, each)
     }
 }
 
-/// Gives the records of one segment, up to where the log leaves it.
+/// Gives the records of a part of a segment.
 pub(super) fn read_records(
     fs: &dyn Fs,
-    segment: &RecoveredSegment,
-    each: &mut dyn FnMut(LogRecord) -> Result<()>,
+    number: u32,
+    salt: Salt,
+    part: Range<u64>,
+    each: &mut dyn FnMut(LogRecord<'_>) -> Result<()>,
 ) -> Result<()> {
-    let number = segment.number;
     let name = segment_name(number);
     let file = fs.open(&name, OpenMode::Read).map_err(read_error(number))?;
-    let mut reader = RecordReader::new(file, segment.salt, DATA_AT, segment.limit);
+    let mut reader = RecordReader::new(file, salt, part.start, part.end);
     loop {
         let (offset, kind, payload) = match reader.step().map_err(read_error(number))? {
             Step::Record { offset, kind, payload, .. } => (offset, kind, payload),
@@ -87,7 +118,7 @@ pub(super) fn read_records(
             Step::End => return Ok(()),
         };
         let meaning =
-            Meaning::decode(kind, &payload).map_err(|why| Error::corrupt(name.clone(), offset, why))?;
+            Meaning::decode(kind, payload).map_err(|why| Error::corrupt(name.clone(), offset, why))?;
         if let Meaning::Entry(entry) = meaning {
             each(LogRecord {
                 position: LogPosition { file: number, offset },
@@ -95,8 +126,7 @@ pub(super) fn read_records(
                 first_seqno: entry.first_seqno,
                 count: entry.count,
                 time: entry.time,
-                body: ENTRY_PREFIX_BYTES..payload.len(),
-                payload: Arc::new(payload.into_boxed_slice()),
+                payload,
             })?;
         }
     }

@@ -147,7 +147,7 @@ fn refuse(error: HeaderError, name: &str) -> Error {
 fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, number: u32) -> IoResult<Opening> {
     let mut reader = RecordReader::new(Arc::clone(file), salt, START_AT, bytes.min(DATA_AT));
     let why = match reader.step()? {
-        Step::Record { kind, synced_upto, payload, .. } => match Meaning::decode(kind, &payload) {
+        Step::Record { kind, synced_upto, payload, .. } => match Meaning::decode(kind, payload) {
             // A stale copy of an older segment has a header and a first record too, with another number.
             Ok(Meaning::Start(start)) if start.number == number => {
                 return Ok(Opening::Started { salt, start, synced_upto });
@@ -179,12 +179,21 @@ pub(super) fn used_bytes(file: &dyn File, from: u64, end: u64) -> IoResult<Optio
         let start = from.max(end.saturating_sub(WINDOW_BYTES));
         window.resize(usize::try_from(end - start).expect("at most a window"), 0);
         file.read_exact_at(start, &mut window)?;
-        if let Some(last) = window.iter().rposition(|&byte| byte != 0) {
+        if let Some(last) = last_used(&window) {
             return Ok(Some(start + last as u64 + 1));
         }
         end = start;
     }
     Ok(None)
+}
+
+/// Where the last byte lies that is not zero. Lines are looked at as a whole: what is reserved behind a log
+/// is megabytes of zeros.
+fn last_used(window: &[u8]) -> Option<usize> {
+    const LINE_BYTES: usize = 1024;
+    let is_used = |line: &[u8]| line.iter().fold(0, |all, byte| all | byte) != 0;
+    let zeros = window.rchunks(LINE_BYTES).take_while(|line| !is_used(line)).map(<[u8]>::len).sum::<usize>();
+    window[..window.len() - zeros].iter().rposition(|&byte| byte != 0)
 }
 
 #[cfg(test)]
@@ -224,15 +233,26 @@ mod tests {
             body: b"body",
         };
         let mut bytes = encode_header(file, database).to_vec();
-        let mut payload = Vec::new();
 
         encode_start(&mut bytes, Salt::of(file), start, synced_upto);
-        batch.encode(&mut payload);
-        let record = Record { kind: RecordKind::Batch as u8, synced_upto, payload: &payload };
+        let record = Record { kind: RecordKind::Batch as u8, synced_upto, payload: &batch.encode() };
         encode_record(&mut bytes, Salt::of(file), DATA_AT, record);
 
         assert_eq!(DATA_AT, 120);
         assert_eq!(hex(&bytes), include_str!("testdata/segment.hex").replace(char::is_whitespace, ""));
+    }
+
+    #[test]
+    fn the_last_used_byte_is_found_wherever_it_lies() {
+        for len in [0, 1, 1023, 1024, 1025, 5000] {
+            assert_eq!(last_used(&vec![0; len]), None, "{len} zeros");
+            for at in (0..len).step_by(97).chain(len.checked_sub(1)) {
+                let mut bytes = vec![0; len];
+                bytes[at / 2] = 7;
+                bytes[at] = 1;
+                assert_eq!(last_used(&bytes), Some(at), "of {len}");
+            }
+        }
     }
 
     fn hex(bytes: &[u8]) -> String {

@@ -22,6 +22,7 @@ use super::{
     segment::{DATA_AT, Found, START_AT, WAL_DIR, encode_header, encode_start, segment_name},
     state::{Live, State},
 };
+use crate::waiting::Turn;
 use isopach_engine::{
     codec::{FileKind, LogPosition, Record, Salt, encode_record},
     error::{Error, ErrorKind, Result},
@@ -30,7 +31,7 @@ use isopach_engine::{
 };
 use isopach_env::{
     Env, IoError, SyncMode, SyncSite,
-    sync::{Mutex, Rank},
+    sync::{Mutex, Rank, atomic::AtomicBool},
 };
 use std::{collections::VecDeque, sync::Arc};
 
@@ -77,9 +78,14 @@ impl Wal {
             database: after.database,
             timeline: after.timeline,
             options,
-            appender: Mutex::new(APPENDER_RANK, Appender::new(after.last_seqno, after.next_number)),
-            syncing: Mutex::new(SYNCING_RANK, ()),
+            appender: Mutex::new(
+                APPENDER_RANK,
+                Appender::new(after.last_seqno, after.next_number, options.maps),
+            ),
+            syncing: Turn::new(SYNCING_RANK),
             state: Mutex::new(STATE_RANK, State::new(after.end, VecDeque::new(), after.next_number)),
+            wants_preparation: AtomicBool::new(false),
+            has_grown: AtomicBool::new(false),
         };
         let mut given_up = after.leftovers.clone();
         if after.is_settled {
@@ -101,7 +107,7 @@ impl Wal {
     /// Copies what is not known durable into a new segment, and returns the segments that held nothing else.
     fn copy_tail(&self, after: &Recovered) -> Result<Vec<u32>> {
         let mut appender = self.appender.lock();
-        let mut copies = Copies::new(self.create_blank(&mut appender)?, after.durable);
+        let mut copies = Copies::new(self.create_blank(|| appender.take_number())?, after.durable);
         let old = match self.fill(&mut copies, after) {
             Ok(old) => old,
             Err(error) => {
@@ -119,6 +125,7 @@ impl Wal {
             reserved_bytes,
             has_records: seqnos.is_some(),
             previous_end: old.log_end,
+            map: None,
         });
         let live = Live { number: blank.number, hold: Arc::new(blank.hold), used_bytes: end, seqnos };
         let kept = old.kept.iter().map(|kept| self.adopt(kept)).collect();
@@ -140,9 +147,11 @@ impl Wal {
                 continue;
             }
             let mut part = RecoveredSegment { seqnos: None, limit: after.durable.offset, ..segment.clone() };
-            read_records(&*self.env.fs, segment, &mut |record| {
+            let records = DATA_AT..segment.limit;
+            read_records(&*self.env.fs, segment.number, segment.salt, records, &mut |record| {
                 if record.end() <= after.durable {
-                    part.note(record.first_seqno, record.last_seqno());
+                    let first = part.seqnos.map_or(record.first_seqno, |(first, _)| first);
+                    part.seqnos = Some((first, record.last_seqno()));
                     return Ok(());
                 }
                 old.log_end = old.log_end.min(record.position);
@@ -219,9 +228,9 @@ impl Copies {
         self.blank.file.write_at(0, &header).map_err(|error| self.failed("write", error))
     }
 
-    fn push(&mut self, record: &LogRecord) -> Result<()> {
+    fn push(&mut self, record: &LogRecord<'_>) -> Result<()> {
         let kind = record.kind as u8;
-        let framed = Record { kind, synced_upto: self.synced_upto, payload: &record.payload };
+        let framed = Record { kind, synced_upto: self.synced_upto, payload: record.payload };
         let before = self.buffer.len();
         encode_record(&mut self.buffer, self.salt, self.end, framed);
         self.end += (self.buffer.len() - before) as u64;

@@ -75,6 +75,10 @@ pub(super) struct State {
     pub(super) dirty: VecDeque<Dirty>,
     /// The segment that appends go to, if there is one; it is the last of `segments`.
     pub(super) current: Option<u32>,
+    /// Whether it is mapped.
+    is_mapped: bool,
+    /// Somebody wanted the current segment on the medium; the appender takes note.
+    has_sync_demand: bool,
     /// No live segment has this or a greater number.
     pub(super) next_number: u32,
     /// The last segment was left before it held records of the caller; this is the end that it names.
@@ -93,6 +97,8 @@ impl State {
             segments,
             dirty: VecDeque::new(),
             current: None,
+            is_mapped: false,
+            has_sync_demand: false,
             next_number,
             left_empty: None,
             poison: None,
@@ -114,10 +120,11 @@ impl State {
     }
 
     /// Adds a segment that was begun; appends go to it.
-    pub(super) fn push_segment(&mut self, live: Live, file: Arc<dyn File>) {
+    pub(super) fn push_segment(&mut self, live: Live, file: Arc<dyn File>, is_mapped: bool) {
         assert!(live.number > self.end.file, "segments are in order");
         self.end = LogPosition { file: live.number, offset: live.used_bytes };
         self.current = Some(live.number);
+        self.is_mapped = is_mapped;
         self.next_number = live.number + 1;
         self.dirty.push_back(Dirty { number: live.number, file, used_bytes: live.used_bytes });
         self.segments.push_back(live);
@@ -125,7 +132,7 @@ impl State {
 
     /// Adds a segment that was begun and made durable.
     pub(super) fn push_durable_segment(&mut self, live: Live, file: Arc<dyn File>) {
-        self.push_segment(live, file);
+        self.push_segment(live, file, false);
         self.data_end = self.end;
         self.synced_upto = self.end;
     }
@@ -135,6 +142,29 @@ impl State {
     pub(super) fn leave_segment(&mut self, is_empty: bool, previous_end: LogPosition) {
         self.current = None;
         self.left_empty = is_empty.then_some(previous_end);
+    }
+
+    /// Whether the next segment may pass over an empty one.
+    pub(super) fn may_pass_over(&self) -> bool {
+        self.left_empty.is_some()
+    }
+
+    /// Somebody wants everything before `position` on the medium. Whether that touches a mapped segment which
+    /// appends still go to.
+    pub(super) fn note_sync_demand(&mut self, position: LogPosition) -> bool {
+        let is_current = self.current == Some(position.file);
+        self.has_sync_demand |= is_current;
+        is_current && self.is_mapped
+    }
+
+    /// Whether there was such a demand of which the appender does not know.
+    pub(super) fn has_sync_demand(&self) -> bool {
+        self.has_sync_demand
+    }
+
+    /// Whether there was such a demand since this was asked before.
+    pub(super) fn take_sync_demand(&mut self) -> bool {
+        std::mem::take(&mut self.has_sync_demand)
     }
 
     /// The end that the next segment names. An empty segment that was left is passed over, unless somebody
@@ -188,8 +218,19 @@ impl State {
         assert!(upto <= self.end, "only what was written is durable");
         self.synced_upto = self.synced_upto.max(upto);
         let current = self.current;
-        self.dirty.retain(|dirty| dirty.number > upto.file || current == Some(dirty.number));
+        // What was appended while the sync ran is not covered, even if its segment was left since.
+        let is_covered = |dirty: &Dirty| LogPosition { file: dirty.number, offset: dirty.used_bytes } <= upto;
+        self.dirty.retain(|dirty| !is_covered(dirty) || current == Some(dirty.number));
         Ok(())
+    }
+
+    /// See [`Wal::end_of`](super::Wal::end_of).
+    pub(super) fn end_of(&self, seqno: Seqno) -> (LogPosition, Seqno) {
+        let last_in = |live: &Live| live.seqnos.map(|(_, last)| last).filter(|last| *last >= seqno);
+        let holder = self.segments.iter().find_map(|live| Some((live, last_in(live)?)));
+        holder.map_or((self.end, seqno), |(live, last)| {
+            (LogPosition { file: live.number, offset: live.used_bytes }, last)
+        })
     }
 
     /// The segment in which the first record with an operation `>= seqno` lies, or will lie.

@@ -3,8 +3,11 @@
 //! One sync runs at a time. Who comes while it runs waits, and then either finds itself covered by it or runs
 //! the next one, which covers all who wait: so a slow medium makes larger batches. A failed sync is never
 //! tried again: what the medium kept is unknown until the log is recovered.
+//!
+//! A mapped segment is left before it is synced, where syncs are wanted again and again: a sync of pages that stores
+//! go on to takes many times as long.
 
-use super::{Wal, append::Appender, segment::segment_name};
+use super::{Wal, append::Appender, begin::Place, segment::segment_name};
 use isopach_engine::{
     codec::LogPosition,
     error::{Error, Result},
@@ -45,10 +48,23 @@ impl Wal {
         if let Some(covered) = self.covers(position)? {
             return Ok(covered);
         }
-        let _turn = self.syncing.lock();
-        if let Some(covered) = self.covers(position)? {
-            return Ok(covered);
+        if self.state.lock().note_sync_demand(position) {
+            self.leave_mapped(position);
         }
+        self.sync_once(position)
+    }
+
+    /// As [`Wal::sync_through`], for who does not come often: a mapped segment goes on being one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::sync_through`].
+    pub(crate) fn sync_once(&self, position: LogPosition) -> Result<LogPosition> {
+        let turn = match self.syncing.take_unless(|| self.covers(position).transpose()) {
+            Ok(turn) => turn,
+            Err(covered) => return covered,
+        };
+        turn.gather();
         let due = self.state.lock().due(position);
         for (number, file) in due.files {
             self.sync_segment(number, &file)?;
@@ -56,6 +72,18 @@ impl Wal {
         let mut state = self.state.lock();
         state.note_synced(due.upto)?;
         Ok(state.synced_upto)
+    }
+
+    /// Goes on in a segment that is written, if the one of `position` is mapped. If that cannot be, a sync that
+    /// takes longer is better than none, and appends will tell why.
+    fn leave_mapped(&self, position: LogPosition) {
+        let mut appender = self.appender.lock();
+        appender.written_records = self.options.written_records();
+        let is_mapped = |place: &Place| place.number == position.file && place.map.is_some();
+        if !appender.is_closed && appender.place.as_ref().is_some_and(is_mapped) {
+            let begun = self.begin_segment(&mut appender, 0);
+            let _ = begun.map_err(|error| self.count_failure(&mut appender, error));
+        }
     }
 
     /// The durable position, if it has reached `position`.
@@ -86,15 +114,17 @@ impl Wal {
             let state = self.state.lock();
             (state.end, state.current_hold())
         };
-        self.sync_through(end)?;
+        self.sync_once(end)?;
         appender.is_closed = true;
-        let Appender { place, blank, .. } = &mut *appender;
+        let Appender { place, blank, left_maps, .. } = &mut *appender;
+        left_maps.clear();
         if let Some(blank) = blank.take() {
             blank.hold.remove();
         }
-        if let Some((place, hold)) = place.take().zip(hold)
+        if let Some((mut place, hold)) = place.take().zip(hold)
             && place.reserved_bytes > place.end
         {
+            drop(place.map.take());
             hold.trim(place.end)?;
         }
         Ok(CleanEnd { end })

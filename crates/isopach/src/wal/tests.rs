@@ -3,6 +3,7 @@
 mod append;
 mod clean;
 mod end_rule;
+mod mapped;
 mod power;
 mod restart;
 mod support;

@@ -3,10 +3,10 @@
 
 use super::{
     commit::Commits,
-    throttle::{Debt, rate},
+    throttle::{Debt, StallReason, rate},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     space::Space,
 };
 use isopach_env::sync::atomic::{AtomicU64, Ordering};
@@ -45,18 +45,25 @@ impl Commits {
     ///
     /// # Errors
     ///
-    /// What `gives_up` said.
+    /// What `gives_up` said; `Stalled` with `no_slowdown`, if this would have waited.
     pub(crate) fn admit(
         &self,
         bytes: u64,
         spaces: &[Arc<Space>],
+        no_slowdown: bool,
         gives_up: &dyn Fn() -> Option<Error>,
     ) -> Result<()> {
-        if let Some((_, bytes_per_s)) = rate(self.debt(spaces)) {
+        if let Some((reason, bytes_per_s)) = rate(self.debt(spaces)) {
+            if no_slowdown && self.throttle.is_behind(&*self.clock) {
+                return Err(stalled(reason));
+            }
             self.throttle.wait(&*self.clock, bytes, bytes_per_s);
         }
         if self.memtable_bytes() < self.memtable_limit {
             return Ok(());
+        }
+        if no_slowdown {
+            return Err(stalled(StallReason::MemoryBudget));
         }
         let since = self.clock.monotonic();
         let mut wait = self.memory_wait.lock();
@@ -86,6 +93,11 @@ impl Commits {
         }
     }
 
+    /// Whether the log is longer than it should be, as far as writers were told.
+    pub(crate) fn is_log_long(&self) -> bool {
+        self.log_excess.load(Ordering::Relaxed) > 0
+    }
+
     /// Tells writers how long the log is. Whether it is longer than `bound`.
     pub(crate) fn note_log(&self, bound: u64) -> bool {
         let bytes = self.wal.bytes();
@@ -95,6 +107,17 @@ impl Commits {
 
     /// Bytes that callers wrote.
     pub(crate) fn accepted_bytes(&self) -> u64 {
-        self.accepted_bytes.load(Ordering::Relaxed)
+        self.ordered.lock().accepted_bytes
     }
+}
+
+/// The error of a write that would have waited, and would rather not.
+fn stalled(reason: StallReason) -> Error {
+    let why = match reason {
+        StallReason::L0Runs => "runs of level 0 pile up",
+        StallReason::CompactionDebt => "compaction is behind",
+        StallReason::MemoryBudget => "memtables fill their part of the memory",
+        StallReason::LogBytes => "the log is near its bound",
+    };
+    Error::new(ErrorKind::Stalled, format!("the write would have waited: {why}"))
 }

@@ -1,20 +1,29 @@
-//! Commit: requests are put in order, logged with one write a group, applied, published, and synced if asked.
+//! Commit: a request gets its place in the order, is logged, applied, published in order, and synced if asked.
 //!
-//! One writer at a time leads: it takes everybody who waits as its group. The order of commits is the order
-//! in which leaders take them. Reads top-down: [`Commits::commit`] is the whole story.
+//! Reads top-down: [`Commits::commit`] is the whole story. No lock is held over an I/O, and an uncontended write
+//! to a mapped log makes no system call: its record is stored under the lock of the [order](super::order), it is
+//! applied beside others, and [published](super::in_flight) by whoever is done last. Records for a log that is
+//! written wait for a [group](super::group): one thread writes it, and all go on from there.
 
-use super::{Order, Throttle};
+use super::{
+    Throttle,
+    group::Body,
+    in_flight::InFlight,
+    operations::decode_operations,
+    order::{Entered, Ordered},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     options::Durability,
     space::Space,
     views::LiveViews,
+    waiting::Turn,
     wal::Wal,
 };
 use isopach_engine::{
-    codec::LogPosition,
+    memtable::Operation,
     store::Store,
-    types::{Seqno, SharedBytes, UnixUs},
+    types::{Seqno, TreeId, UnixUs},
 };
 use isopach_env::{
     Clock,
@@ -23,35 +32,28 @@ use isopach_env::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
-/// Of who leads and who waits. Held for moments.
-const QUEUE: Rank = Rank::new(10, "commit.queue");
-/// Of one request's outcome.
-const OUTCOME: Rank = Rank::new(11, "commit.outcome");
-/// Of the numbering; taken by the leader only, so nobody ever waits.
-const NUMBERING: Rank = Rank::new(12, "commit.numbering");
-/// Of the end of what was appended.
-const TAIL: Rank = Rank::new(26, "commit.tail");
-/// Of waiting for durable commits.
-const DURABLE: Rank = Rank::new(27, "commit.durable");
+/// Of who reserves numbers.
+const RESERVING: Rank = Rank::new(8, "commit.reserving");
+/// Of who writes a group.
+const WRITING: Rank = Rank::new(9, "commit.writing");
+/// Of the order of commits. Held for moments.
+const ORDERED: Rank = Rank::new(10, "commit.ordered");
 /// Of the want of space that lasts. Held for moments.
 const SPACE: Rank = Rank::new(29, "commit.space");
 /// Of waiting for memory.
 const MEMORY: Rank = Rank::new(28, "commit.memory");
 
-/// Most bytes of a group; a single larger request is a group of its own.
-const MAX_GROUP_BYTES: usize = 1 << 20;
-
 /// A write under way.
-pub(crate) struct Request {
+pub(crate) struct Request<'a> {
     pub(crate) change: Change,
     /// Keyspaces it names; it is refused if one was dropped before it.
-    pub(crate) spaces: Vec<Arc<Space>>,
+    pub(crate) spaces: &'a [Arc<Space>],
     /// Number of operations, at least 1.
     pub(crate) count: u32,
     /// Encoded.
-    pub(crate) body: SharedBytes,
+    pub(crate) body: Body<'a>,
     pub(crate) durability: Durability,
 }
 
@@ -66,18 +68,13 @@ pub(crate) enum Change {
     Drop(Arc<Space>),
 }
 
-/// A place in the queue: of a request, or of somebody who wants to be alone in the order of commits.
-pub(super) struct Waiter {
-    pub(super) request: Option<Request>,
-    pub(super) outcome: Mutex<Outcome>,
-    pub(super) changed: Condvar,
-}
-
-pub(super) enum Outcome {
-    Waiting,
-    /// The writer that waits leads the next group.
-    Leads,
-    Done(Result<Seqno>),
+/// A write that is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    /// Its last operation.
+    pub(crate) seqno: Seqno,
+    /// Of the memtables it was applied to, the size of the largest.
+    pub(crate) memtable_bytes: u64,
 }
 
 /// The commit pipeline of an open database.
@@ -87,49 +84,29 @@ pub(crate) struct Commits {
     pub(crate) throttle: Throttle,
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) queue: Mutex<Queue>,
-    pub(super) numbering: Mutex<Numbering>,
-    /// End of the last group in the log, and its last operation. A sync that starts now covers both.
-    pub(super) tail: Mutex<(LogPosition, Seqno)>,
-    /// Everything up to here is on the medium. Written under `durable_wait`, read without.
+    pub(super) ordered: Mutex<Ordered>,
+    /// Who was alone in the order of commits is not any more.
+    pub(super) may_enter: Condvar,
+    pub(super) in_flight: InFlight,
+    pub(super) reserving: Turn,
+    /// Numbers run short.
+    pub(super) wants_numbers: AtomicBool,
+    writing: Turn,
+    /// The last operation of the last group that was written, or failed.
+    group_ended: AtomicU64,
+    /// Everything up to here is on the medium.
     durable: AtomicU64,
-    durable_wait: Mutex<()>,
-    became_durable: Condvar,
     /// Bytes of all memtables.
     pub(super) memtable_bytes: AtomicU64,
     pub(super) memtable_limit: u64,
     pub(super) memory_wait: Mutex<()>,
     pub(super) memory_freed: Condvar,
-    /// Bytes of keys and values that callers wrote.
-    pub(super) accepted_bytes: AtomicU64,
     /// Why the last group failed, if that was for want of space.
     out_of_space: Mutex<Option<Error>>,
     /// Whether `out_of_space` is set; for those who only look.
     is_out_of_space: AtomicBool,
     /// How far the log is between the length at which it is shortened and its bound, in 1024ths.
     pub(super) log_excess: AtomicU64,
-}
-
-impl Waiter {
-    fn new(request: Option<Request>) -> Waiter {
-        Waiter { request, outcome: Mutex::new(OUTCOME, Outcome::Waiting), changed: Condvar::new() }
-    }
-}
-
-#[derive(Default)]
-pub(super) struct Queue {
-    pub(super) waiting: VecDeque<Arc<Waiter>>,
-    pub(super) has_leader: bool,
-}
-
-pub(super) struct Numbering {
-    pub(super) next: Seqno,
-    /// Numbers up to here may be given out: the edit that says so is durable.
-    pub(super) reserved: Seqno,
-    /// Greatest commit time so far; times never go back.
-    pub(super) last_time: UnixUs,
-    /// The database is closing: no number is given out any more.
-    pub(super) has_ended: bool,
 }
 
 /// Where the pipeline starts.
@@ -142,126 +119,119 @@ pub(crate) struct Start {
 
 impl Commits {
     pub(crate) fn new(store: Store, wal: Wal, views: Arc<LiveViews>, start: Start) -> Commits {
-        let numbering = Numbering {
-            next: start.last_used.checked_add(1).unwrap_or(Seqno::MAX),
-            reserved: start.last_used,
-            last_time: start.last_time,
-            has_ended: false,
-        };
         let visible = views.visible();
         Commits {
-            tail: Mutex::new(TAIL, (wal.end(), visible)),
             durable: AtomicU64::new(visible.raw()),
             clock: Arc::clone(&store.env().clock),
             wal,
             views,
             throttle: Throttle::default(),
             store,
-            queue: Mutex::new(QUEUE, Queue::default()),
-            numbering: Mutex::new(NUMBERING, numbering),
-            durable_wait: Mutex::new(DURABLE, ()),
-            became_durable: Condvar::new(),
+            ordered: Mutex::new(ORDERED, Ordered::new(start.last_used, start.last_time)),
+            may_enter: Condvar::new(),
+            in_flight: InFlight::new(),
+            reserving: Turn::new(RESERVING),
+            wants_numbers: AtomicBool::new(false),
+            writing: Turn::new(WRITING),
+            group_ended: AtomicU64::new(0),
             memtable_bytes: AtomicU64::new(0),
             memtable_limit: start.memtable_limit,
             memory_wait: Mutex::new(MEMORY, ()),
             memory_freed: Condvar::new(),
-            accepted_bytes: AtomicU64::new(0),
             out_of_space: Mutex::new(SPACE, None),
             is_out_of_space: AtomicBool::new(false),
             log_excess: AtomicU64::new(0),
         }
     }
 
-    /// Carries a request out and returns the number of its last operation: logged, applied, visible, and
-    /// durable if that was asked.
-    ///
-    /// `after_group` runs in the order of commits, behind each group that this thread led.
+    /// Carries a request out: logged, applied, visible, and durable if that was asked.
     ///
     /// # Errors
     ///
     /// `KeyspaceDropped`, `OutOfSpace`, `Io`: nothing happened. `Poisoned`: a sync failed; whether this
     /// commit survives is known after reopening.
-    pub(crate) fn commit(
-        &self,
-        request: Request,
-        after_group: &dyn Fn(&Order<'_>, &[Arc<Space>]),
-    ) -> Result<Seqno> {
-        let durability = request.durability;
-        let seqno = self.take_turn(request, after_group)?;
-        if durability == Durability::Sync {
-            self.sync_through(seqno)?;
+    pub(crate) fn commit(&self, request: &Request<'_>) -> Result<Committed> {
+        let committed = self.commit_as(request, false)?;
+        if request.durability == Durability::Sync {
+            self.sync_through(committed.seqno)?;
         }
-        Ok(seqno)
+        Ok(committed)
     }
 
-    /// Waits until a leader carried the request out, or leads.
-    fn take_turn(&self, request: Request, after_group: &dyn Fn(&Order<'_>, &[Arc<Space>])) -> Result<Seqno> {
-        let waiter = Arc::new(Waiter::new(Some(request)));
-        if let Some(result) = self.wait_to_lead(&waiter) {
-            return result;
+    /// All of [`Commits::commit`] but the sync. `is_alone`: the caller is alone in the order of commits.
+    pub(super) fn commit_as(&self, request: &Request<'_>, is_alone: bool) -> Result<Committed> {
+        let Entered { ticket, first, last, waits_for_group } = self.enter(request, is_alone)?;
+        let mut flight = Flight { commits: self, ticket, applied: None };
+        if waits_for_group {
+            self.write_group(last)?;
         }
-        // From here on this thread is alone in the order of commits, until `order` goes.
-        let order = Order { commits: self };
-        let group = self.take_group();
-        let requests: Vec<&Request> = group.iter().filter_map(|member| member.request.as_ref()).collect();
-        let results = order.carry_out(&requests);
-        let spaces: Vec<Arc<Space>> =
-            requests.iter().flat_map(|request| request.spaces.iter().cloned()).collect();
-        let mut own = None;
-        for (member, result) in group.iter().zip(results) {
-            if Arc::ptr_eq(member, &waiter) {
-                own = Some(result);
-            } else {
-                *member.outcome.lock() = Outcome::Done(result);
-                member.changed.notify_one();
-            }
-        }
-        after_group(&order, &spaces);
-        own.expect("a leader is the first of its group")
+        let memtable_bytes = self.apply(request, first, last);
+        flight.applied = Some(last);
+        drop(flight);
+        self.in_flight.waiters.wait_until(|| self.views.visible() >= last);
+        Ok(Committed { seqno: last, memtable_bytes })
     }
 
-    /// Waits in the queue. `None`: this thread leads now, and its waiter is the first in the queue.
-    fn wait_to_lead(&self, waiter: &Arc<Waiter>) -> Option<Result<Seqno>> {
-        let leads = {
-            let mut queue = self.queue.lock();
-            queue.waiting.push_back(Arc::clone(waiter));
-            !std::mem::replace(&mut queue.has_leader, true)
-        };
-        if leads {
-            return None;
-        }
-        let mut outcome = waiter.outcome.lock();
+    /// Returns when the group is written in which the record with this last operation waits.
+    ///
+    /// # Errors
+    ///
+    /// The group failed.
+    fn write_group(&self, last: Seqno) -> Result<()> {
         loop {
-            match std::mem::replace(&mut *outcome, Outcome::Waiting) {
-                Outcome::Waiting => outcome = waiter.changed.wait(outcome),
-                Outcome::Leads => return None,
-                Outcome::Done(result) => return Some(result),
-            }
+            let has_ended = || (self.group_ended.load(Ordering::SeqCst) >= last.raw()).then_some(());
+            let Ok(turn) = self.writing.take_unless(has_ended) else {
+                return self.ordered.lock().groups.outcome(last);
+            };
+            let group = self.ordered.lock().groups.begin();
+            let written = self.wal.append(&group.records()).map_err(Error::from);
+            self.note_space(written.as_ref().err());
+            let ended = self.ordered.lock().groups.end(group, written.as_ref().err());
+            self.group_ended.store(ended.raw(), Ordering::SeqCst);
+            drop(turn);
         }
     }
 
-    /// The requests that wait, in order, the leader's own first. Stops before who wants to be alone.
-    fn take_group(&self) -> Vec<Arc<Waiter>> {
-        let mut queue = self.queue.lock();
-        let mut group = Vec::new();
-        let mut bytes = 0;
-        while let Some(request) = queue.waiting.front().and_then(|next| next.request.as_ref()) {
-            bytes += request.body.len();
-            if !group.is_empty() && bytes > MAX_GROUP_BYTES {
-                break;
+    /// Applies a request, and returns the size of the largest memtable it went to.
+    fn apply(&self, request: &Request<'_>, first: Seqno, last: Seqno) -> u64 {
+        match &request.change {
+            Change::Create => return 0,
+            Change::Drop(space) => {
+                space.mark_dropped();
+                return 0;
             }
-            group.extend(queue.waiting.pop_front());
+            Change::Batch => {}
         }
-        group
-    }
-
-    /// Waits its turn, and is alone in the order of commits while the result is held.
-    pub(crate) fn order(&self) -> Order<'_> {
-        let waiter = Arc::new(Waiter::new(None));
-        let outcome = self.wait_to_lead(&waiter);
-        debug_assert!(outcome.is_none(), "nothing was requested");
-        self.queue.lock().waiting.pop_front();
-        Order { commits: self }
+        if request.durability == Durability::Volatile {
+            request.spaces.iter().for_each(|space| space.note_volatile(last));
+        }
+        let mut largest = 0;
+        let mut applied_bytes = 0;
+        let mut apply = |space: &Space, operations: &[Operation<'_>]| {
+            let applied = space.tree.apply_operations(operations);
+            let applied = applied.expect("INV-WAL-4: numbers above every boundary are not flushed");
+            applied_bytes += applied.bytes;
+            largest = largest.max(applied.memtable_bytes);
+        };
+        let body = request.body.bytes();
+        let decoded = match request.spaces {
+            [space] if request.count == 1 => {
+                decode_operations(body, first, 1, |_, operation| apply(space, &[operation]))
+            }
+            spaces => {
+                let mut by_space: Vec<Vec<Operation<'_>>> = spaces.iter().map(|_| Vec::new()).collect();
+                let place = |tree: TreeId, operation| {
+                    let at = spaces.iter().position(|space| space.id == tree);
+                    by_space[at.expect("a batch names its keyspaces")].push(operation);
+                };
+                let decoded = decode_operations(body, first, request.count, place);
+                spaces.iter().zip(&by_space).for_each(|(space, operations)| apply(space, operations));
+                decoded
+            }
+        };
+        decoded.expect("our own encoding");
+        self.add_memory(applied_bytes);
+        largest
     }
 
     /// Why nothing can be written, if so.
@@ -278,6 +248,11 @@ impl Commits {
         self.poisoned().map_or(Ok(()), Err)
     }
 
+    /// As [`Commits::check`], without a look at the log.
+    pub(super) fn check_store(&self) -> Result<()> {
+        self.store.poisoned().map_or(Ok(()), |error| Err(error.into()))
+    }
+
     // ----- space -----
 
     /// Why commits fail for want of space, if they do.
@@ -285,7 +260,7 @@ impl Commits {
         if self.is_out_of_space.load(Ordering::Acquire) { self.out_of_space.lock().clone() } else { None }
     }
 
-    /// A group was committed, or failed with this.
+    /// Something was written for commits, or failed with this.
     pub(super) fn note_space(&self, failure: Option<&Error>) {
         let lacking = failure.filter(|error| error.kind() == ErrorKind::OutOfSpace);
         if lacking.is_some() || self.is_out_of_space.load(Ordering::Relaxed) {
@@ -311,7 +286,7 @@ impl Commits {
         Seqno::from_raw(self.durable.load(Ordering::Acquire)).expect("only valid numbers become durable")
     }
 
-    /// Makes everything appended so far durable, and returns up to where.
+    /// Makes everything visible durable, and returns up to where.
     ///
     /// # Errors
     ///
@@ -320,23 +295,56 @@ impl Commits {
         // Whatever poisoned: the log might be synced all the same, but its keyspaces could not be found
         // again.
         self.check()?;
-        let (position, seqno) = *self.tail.lock();
+        let (position, upto) = self.wal.end_of(self.views.visible());
         self.wal.sync_through(position)?;
-        let _wait = self.durable_wait.lock();
-        self.durable.fetch_max(seqno.raw(), Ordering::AcqRel);
-        self.became_durable.notify_all();
-        Ok(seqno)
+        self.note_durable(upto);
+        Ok(upto)
     }
 
-    /// Returns when `seqno`, which was committed, is durable.
+    /// Returns when `seqno`, which is visible, is durable.
     ///
     /// # Errors
     ///
     /// `Poisoned`.
     pub(crate) fn sync_through(&self, seqno: Seqno) -> Result<()> {
         if self.durable() < seqno {
-            self.sync()?;
+            self.check()?;
+            let (position, upto) = self.wal.end_of(seqno);
+            self.wal.sync_through(position)?;
+            self.note_durable(upto);
         }
         Ok(())
+    }
+
+    /// As [`Commits::sync_through`], for what is done now and then: not for writes.
+    ///
+    /// # Errors
+    ///
+    /// `Poisoned`.
+    pub(crate) fn sync_once(&self, seqno: Seqno) -> Result<()> {
+        if self.durable() < seqno {
+            self.check()?;
+            let (position, upto) = self.wal.end_of(seqno);
+            self.wal.sync_once(position)?;
+            self.note_durable(upto);
+        }
+        Ok(())
+    }
+
+    fn note_durable(&self, upto: Seqno) {
+        self.durable.fetch_max(upto.raw(), Ordering::AcqRel);
+    }
+}
+
+/// A commit between its entry and its publication. One that is not applied leaves its numbers void.
+struct Flight<'c> {
+    commits: &'c Commits,
+    ticket: u64,
+    applied: Option<Seqno>,
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.commits.in_flight.done(self.ticket, self.applied, &self.commits.views);
     }
 }

@@ -5,11 +5,14 @@
 
 mod operations;
 mod throttle;
+mod group;
+mod in_flight;
 mod commit;
 mod order;
 mod admission;
 
-pub(crate) use commit::{Change, Commits, Request, Start};
+pub(crate) use commit::{Change, Commits, Committed, Request, Start};
+pub(crate) use group::Body;
 pub(crate) use operations::{Operations, decode_operations};
 pub(crate) use order::Order;
 pub use throttle::StallReason;

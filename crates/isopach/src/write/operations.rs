@@ -18,6 +18,8 @@ use isopach_engine::{
     memtable::Operation,
     types::{Seqno, TreeId},
 };
+use isopach_env::sync::thread_local;
+use std::cell::Cell;
 
 /// Most bytes of an encoded batch: with the prefix of its record 2^32 - 1.
 pub(crate) const MAX_BATCH_BYTES: usize = u32::MAX as usize - ENTRY_PREFIX_BYTES;
@@ -30,7 +32,23 @@ pub(crate) struct Operations {
     mistake: Option<Error>,
 }
 
+thread_local! {
+    /// The memory of the last short write of this thread, for its next one.
+    static MEMORY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 impl Operations {
+    /// Without operations, with the memory of an earlier write.
+    pub(crate) fn reusing() -> Operations {
+        Operations { bytes: MEMORY.with(Cell::take), ..Operations::default() }
+    }
+
+    /// Keeps the memory of a write for [`Operations::reusing`].
+    pub(crate) fn keep(mut bytes: Vec<u8>) {
+        bytes.clear();
+        MEMORY.with(|memory| memory.set(bytes));
+    }
+
     pub(crate) fn put(&mut self, tree: TreeId, key: &[u8], value: &[u8]) {
         self.push(ValueKind::Put, tree, key, Some(value));
     }

@@ -1,46 +1,232 @@
-//! Alone in the order of commits: what the leader of a group does with it.
+//! The order of commits: who comes gets numbers, a ticket and a place in the log, under one short lock; and who
+//! wants to be alone gets that.
 
 use super::{
-    commit::{Change, Commits, Outcome, Request},
-    operations::decode_operations,
+    commit::{Change, Commits, Request},
+    group::Groups,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     notes::RESERVED,
     options::Durability,
-    space::Space,
     wal::{AppendRecord, RecordKind},
 };
 use isopach_engine::{
-    memtable::Operation,
-    types::{Seqno, TreeId, UnixUs},
+    types::{Seqno, UnixUs},
     version::Note,
 };
-use std::sync::{Arc, atomic::Ordering};
+use isopach_env::sync::{MutexGuard, atomic::Ordering};
 
 /// Numbers reserved at once: they are lost at an unclean end.
-const SEQNO_BLOCK: u64 = 1 << 20;
+const SEQNO_BLOCK: u64 = 1 << 22;
 
-/// Alone in the order of commits: nobody appends or applies while it is held.
+/// What the order of commits is kept in. Never locked for the length of an I/O.
+pub(super) struct Ordered {
+    next: Seqno,
+    /// Numbers up to here may be given out: the edit that says so is durable.
+    reserved: Seqno,
+    /// Greatest commit time so far; times never go back.
+    last_time: UnixUs,
+    /// The database is closing: no number is given out any more.
+    has_ended: bool,
+    /// Somebody is alone in the order of commits.
+    is_alone: bool,
+    /// Who waits for that to end: they enter before the next is alone.
+    entrants: usize,
+    /// The next ticket.
+    tickets: u64,
+    /// Records that are written by groups.
+    pub(super) groups: Groups,
+    /// Bytes of keys and values that callers wrote.
+    pub(super) accepted_bytes: u64,
+}
+
+impl Ordered {
+    pub(super) fn new(last_used: Seqno, last_time: UnixUs) -> Ordered {
+        Ordered {
+            next: last_used.checked_add(1).unwrap_or(Seqno::MAX),
+            reserved: last_used,
+            last_time,
+            has_ended: false,
+            is_alone: false,
+            entrants: 0,
+            tickets: 0,
+            groups: Groups::default(),
+            accepted_bytes: 0,
+        }
+    }
+
+    /// The last of the next `count` numbers.
+    fn last_of(&self, count: u32) -> Result<Seqno> {
+        let last = self.next.checked_add(u64::from(count) - 1);
+        let exhausted = || Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up");
+        last.filter(|last| *last < Seqno::MAX).ok_or_else(exhausted)
+    }
+}
+
+/// A commit that has its place in the order.
+pub(super) struct Entered {
+    pub(super) ticket: u64,
+    pub(super) first: Seqno,
+    pub(super) last: Seqno,
+    /// Its record waits for a group to be written with.
+    pub(super) waits_for_group: bool,
+}
+
+impl Commits {
+    /// Gives a request its place in the order. `is_alone`: the caller is who wants to be alone.
+    pub(super) fn enter(&self, request: &Request<'_>, is_alone: bool) -> Result<Entered> {
+        let mut ordered = self.wait_to_enter(is_alone);
+        loop {
+            if ordered.has_ended {
+                return Err(Error::new(ErrorKind::Closed, "the database is closed"));
+            }
+            self.check_store()?;
+            if let Some(gone) = request.spaces.iter().find(|space| space.is_dropped()) {
+                return Err(gone.dropped_error());
+            }
+            let last = ordered.last_of(request.count)?;
+            if last > ordered.reserved {
+                drop(ordered);
+                self.reserve_numbers(last)?;
+            } else if !self.in_flight.has_room(ordered.tickets) {
+                let ticket = ordered.tickets;
+                drop(ordered);
+                self.in_flight.waiters.wait_until(|| self.in_flight.has_room(ticket));
+            } else {
+                return self.enter_as(&mut ordered, request, last);
+            }
+            ordered = self.wait_to_enter(is_alone);
+        }
+    }
+
+    fn wait_to_enter(&self, is_alone: bool) -> MutexGuard<'_, Ordered> {
+        let mut ordered = self.ordered.lock();
+        if ordered.is_alone && !is_alone {
+            ordered.entrants += 1;
+            while ordered.is_alone {
+                ordered = self.may_enter.wait(ordered);
+            }
+            ordered.entrants -= 1;
+            if ordered.entrants == 0 {
+                self.may_enter.notify_all();
+            }
+        }
+        ordered
+    }
+
+    fn enter_as(&self, ordered: &mut Ordered, request: &Request<'_>, last: Seqno) -> Result<Entered> {
+        let first = ordered.next;
+        // Whatever becomes of the commit, its numbers are not used again.
+        ordered.next = last.checked_add(1).expect("below the greatest");
+        if last.raw() + SEQNO_BLOCK / 2 > ordered.reserved.raw() {
+            self.wants_numbers.store(true, Ordering::Relaxed);
+        }
+        ordered.last_time = ordered.last_time.max(UnixUs(self.clock.unix_us()));
+        let mut waits_for_group = false;
+        if request.durability == Durability::Volatile {
+            self.check()?; // Others hear of it from the log.
+        } else {
+            let kind = match request.change {
+                Change::Batch => RecordKind::Batch,
+                Change::Create | Change::Drop(_) => RecordKind::Keyspace,
+            };
+            let (count, time, body) = (request.count, ordered.last_time, request.body.bytes());
+            let record = AppendRecord { kind, first_seqno: first, count, time, body };
+            // Behind a record that waits this one waits, too.
+            waits_for_group = !ordered.groups.is_idle() || !self.wal.store(&record)?;
+            if waits_for_group {
+                ordered.groups.push(&record, &request.body);
+            }
+        }
+        let ticket = ordered.tickets;
+        ordered.tickets += 1;
+        if matches!(request.change, Change::Batch) {
+            ordered.accepted_bytes += request.body.bytes().len() as u64;
+        }
+        Ok(Entered { ticket, first, last, waits_for_group })
+    }
+
+    // ----- numbers -----
+
+    /// Whether numbers should be reserved before somebody needs them; `true` once.
+    pub(crate) fn takes_wish_for_numbers(&self) -> bool {
+        self.wants_numbers.load(Ordering::Relaxed) && self.wants_numbers.swap(false, Ordering::Relaxed)
+    }
+
+    /// Has ahead what commits need next, so that none waits for it. For a thread that does not commit.
+    ///
+    /// # Errors
+    ///
+    /// Commits do themselves what is not done then. Want of space is none: who needs it will say so.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        self.store.prepare_memory();
+        let (next, reserved) = {
+            let ordered = self.ordered.lock();
+            (ordered.next, ordered.reserved)
+        };
+        let upto = next.checked_add(SEQNO_BLOCK / 2).unwrap_or(Seqno::MAX);
+        let numbers = if reserved < upto { self.reserve_numbers(upto) } else { Ok(()) };
+        match self.wal.prepare().map_err(Error::from).and(numbers) {
+            Err(error) if error.kind() == ErrorKind::OutOfSpace => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Sees to it that `upto` and a block of numbers behind it may be given out.
+    fn reserve_numbers(&self, upto: Seqno) -> Result<()> {
+        // One at a time: what is stored never goes back.
+        let is_done = || (self.ordered.lock().reserved >= upto).then_some(());
+        let Ok(_turn) = self.reserving.take_unless(is_done) else {
+            return Ok(());
+        };
+        let reserved = upto.checked_add(SEQNO_BLOCK).unwrap_or(Seqno::MAX);
+        let note = Note::new(RESERVED, reserved.raw().to_le_bytes());
+        let stored = self.store.commit(&[note]).map_err(Error::from);
+        self.note_space(stored.as_ref().err());
+        stored?;
+        self.ordered.lock().reserved = reserved;
+        Ok(())
+    }
+
+    // ----- alone -----
+
+    /// Waits until nobody is on the way, and is alone in the order of commits while the result is held.
+    pub(crate) fn order(&self) -> Order<'_> {
+        let mut ordered = self.ordered.lock();
+        while ordered.is_alone || ordered.entrants > 0 {
+            ordered = self.may_enter.wait(ordered);
+        }
+        ordered.is_alone = true;
+        let tickets = ordered.tickets;
+        drop(ordered);
+        self.in_flight.waiters.wait_until(|| self.in_flight.is_published(tickets));
+        Order { commits: self }
+    }
+}
+
+/// Alone in the order of commits: while it is held nobody is numbered, appends or applies.
 pub(crate) struct Order<'c> {
-    pub(super) commits: &'c Commits,
+    commits: &'c Commits,
 }
 
 impl Drop for Order<'_> {
-    /// The next who waits leads, if there is one.
     fn drop(&mut self) {
-        let mut queue = self.commits.queue.lock();
-        match queue.waiting.front() {
-            Some(next) => {
-                *next.outcome.lock() = Outcome::Leads;
-                next.changed.notify_one();
-            }
-            None => queue.has_leader = false,
-        }
+        self.commits.ordered.lock().is_alone = false;
+        self.commits.may_enter.notify_all();
     }
 }
 
 impl Order<'_> {
+    /// Carries a request out, as [`Commits::commit`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Commits::commit`].
+    pub(crate) fn commit(&self, request: &Request<'_>) -> Result<Seqno> {
+        Ok(self.commits.commit_as(request, true)?.seqno)
+    }
+
     /// The newest commit: everything up to it is applied.
     pub(crate) fn visible(&self) -> Seqno {
         self.commits.views.visible()
@@ -48,135 +234,14 @@ impl Order<'_> {
 
     /// The last number given out, and the time of its commit.
     pub(crate) fn numbered(&self) -> (Seqno, UnixUs) {
-        let numbering = self.commits.numbering.lock();
-        (numbering.next.before(), numbering.last_time)
+        let ordered = self.commits.ordered.lock();
+        (ordered.next.before(), ordered.last_time)
     }
 
     /// Ends the numbering: who comes later gets `Closed`, also with writes that no log would refuse. Returns
     /// the last number given out, and the time of its commit.
     pub(crate) fn end(&self) -> (Seqno, UnixUs) {
-        let mut numbering = self.commits.numbering.lock();
-        numbering.has_ended = true;
-        (numbering.next.before(), numbering.last_time)
-    }
-
-    /// Logs, applies and publishes a group. A result for each member.
-    pub(super) fn carry_out(&self, group: &[&Request]) -> Vec<Result<Seqno>> {
-        let commits = self.commits;
-        if let Some(error) = commits.poisoned() {
-            return group.iter().map(|_| Err(error.clone())).collect();
-        }
-        let mut results: Vec<Result<Seqno>> = Vec::with_capacity(group.len());
-        let mut dropped_in_group: Vec<TreeId> = Vec::new();
-        for member in group {
-            let gone = |space: &&Arc<Space>| space.is_dropped() || dropped_in_group.contains(&space.id);
-            results.push(match member.spaces.iter().find(gone) {
-                Some(space) => Err(space.dropped_error()),
-                None => Ok(Seqno::ZERO),
-            });
-            if let (Change::Drop(space), Ok(_)) = (&member.change, &results[results.len() - 1]) {
-                dropped_in_group.push(space.id);
-            }
-        }
-
-        let total = group.iter().zip(&results).filter(|(_, result)| result.is_ok());
-        let total: u64 = total.map(|(member, _)| u64::from(member.count)).sum();
-        if total == 0 {
-            return results;
-        }
-        let fail_all = |results: Vec<Result<Seqno>>, error: Error| {
-            results.into_iter().map(|result| result.and_then(|_| Err(error.clone()))).collect()
-        };
-        let (mut next, time) = match self.take_numbers(total) {
-            Ok(taken) => taken,
-            Err(error) => {
-                commits.note_space(Some(&error));
-                return fail_all(results, error);
-            }
-        };
-        let mut records = Vec::with_capacity(group.len());
-        let mut last = next.before();
-        for (member, result) in group.iter().zip(&mut results).filter(|(_, result)| result.is_ok()) {
-            let Request { count, body, durability, change, .. } = *member;
-            let kind = if matches!(change, Change::Batch) { RecordKind::Batch } else { RecordKind::Keyspace };
-            if *durability != Durability::Volatile {
-                records.push(AppendRecord { kind, first_seqno: next, count: *count, time, body });
-            }
-            last = next.checked_add(u64::from(*count) - 1).expect("the numbers were taken");
-            *result = Ok(last);
-            next = last.checked_add(1).unwrap_or(Seqno::MAX);
-        }
-        let appended = if records.is_empty() { Ok(None) } else { commits.wal.append(&records).map(Some) };
-        match appended {
-            Ok(end) => {
-                let mut tail = commits.tail.lock();
-                *tail = (end.unwrap_or(tail.0), last);
-                drop(tail);
-                commits.note_space(None);
-            }
-            // The numbers stay void: nothing was applied under them.
-            Err(error) => {
-                let error = Error::from(error);
-                commits.note_space(Some(&error));
-                return fail_all(results, error);
-            }
-        }
-        for (member, result) in group.iter().zip(&results) {
-            if let Ok(last) = result {
-                self.apply(member, *last);
-            }
-        }
-        commits.views.publish(last); // Everything up to it is applied (INV-WAL-2).
-        results
-    }
-
-    /// Numbers for `count` operations, and the time of their commit.
-    fn take_numbers(&self, count: u64) -> Result<(Seqno, UnixUs)> {
-        let commits = self.commits;
-        let mut numbering = commits.numbering.lock();
-        if numbering.has_ended {
-            return Err(Error::new(ErrorKind::Closed, "the database is closed"));
-        }
-        let exhausted = || Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up");
-        let last = numbering.next.checked_add(count - 1).ok_or_else(exhausted)?;
-        if last > numbering.reserved {
-            let upto = last.checked_add(SEQNO_BLOCK).unwrap_or(Seqno::MAX);
-            let note = Note::new(RESERVED, upto.raw().to_le_bytes());
-            commits.store.commit(&[note])?;
-            numbering.reserved = upto;
-        }
-        let first = numbering.next;
-        numbering.next = last.checked_add(1).ok_or_else(exhausted)?;
-        numbering.last_time = numbering.last_time.max(UnixUs(commits.clock.unix_us()));
-        Ok((first, numbering.last_time))
-    }
-
-    /// Applies a request whose last operation is `last`.
-    fn apply(&self, request: &Request, last: Seqno) {
-        let commits = self.commits;
-        match &request.change {
-            Change::Create => {}
-            Change::Drop(space) => space.mark_dropped(),
-            Change::Batch => {
-                let first =
-                    Seqno::from_raw(last.raw() + 1 - u64::from(request.count)).expect("below the last");
-                let mut per_tree: Vec<Vec<Operation<'_>>> =
-                    request.spaces.iter().map(|_| Vec::new()).collect();
-                let place = |tree: TreeId, operation| {
-                    let at = request.spaces.iter().position(|space| space.id == tree);
-                    per_tree[at.expect("a batch names its keyspaces")].push(operation);
-                };
-                decode_operations(&request.body, first, request.count, place).expect("our own encoding");
-                for (space, operations) in request.spaces.iter().zip(per_tree) {
-                    if request.durability == Durability::Volatile {
-                        space.last_volatile.store(last.raw(), Ordering::Relaxed);
-                    }
-                    let applied = space.tree.apply_operations(&operations);
-                    let applied = applied.expect("INV-WAL-4: numbers above every boundary are not flushed");
-                    commits.add_memory(applied.bytes);
-                }
-                commits.accepted_bytes.fetch_add(request.body.len() as u64, Ordering::Relaxed);
-            }
-        }
+        self.commits.ordered.lock().has_ended = true;
+        self.numbered()
     }
 }

@@ -35,6 +35,16 @@ pub(crate) struct Debt {
     pub(crate) log_excess: u64,
 }
 
+impl Debt {
+    /// Whether no pressure has begun. Told without division: every write asks.
+    fn is_small(&self) -> bool {
+        self.log_excess == 0
+            && self.l0_runs as f64 <= L0_RUNS.0
+            && self.compaction_bytes as f64 <= COMPACTION_BYTES.0
+            && self.memtable_bytes as f64 <= MEMORY_SHARE.0 * self.memtable_limit as f64
+    }
+}
+
 /// Slowing begins at the first number and is at its strongest at the second.
 const L0_RUNS: (f64, f64) = (12.0, 40.0);
 const COMPACTION_BYTES: (f64, f64) = ((4_u64 << 30) as f64, (64_u64 << 30) as f64);
@@ -53,6 +63,9 @@ const MAX_DELAY: Duration = Duration::from_millis(100);
 /// The greatest of the pressures decides. From [`FASTEST_BYTES_PER_S`] the pace falls geometrically to
 /// [`SLOWEST_BYTES_PER_S`]: no step, and no point where it stops.
 pub(crate) fn rate(debt: Debt) -> Option<(StallReason, u64)> {
+    if debt.is_small() {
+        return None;
+    }
     let pressure = |(start, end): (f64, f64), value: f64| ((value - start) / (end - start)).clamp(0.0, 1.0);
     let share = debt.memtable_bytes as f64 / debt.memtable_limit.max(1) as f64;
     let pressures = [
@@ -94,6 +107,11 @@ impl Throttle {
             clock.sleep(delay);
             self.note_wait(delay);
         }
+    }
+
+    /// Whether the next writer would wait for its share.
+    pub(crate) fn is_behind(&self, clock: &dyn Clock) -> bool {
+        u128::from(self.paid_at_ns.load(Ordering::Relaxed)) > clock.monotonic().as_nanos()
     }
 
     /// Counts time that writers waited.

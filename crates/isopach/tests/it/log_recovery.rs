@@ -27,7 +27,8 @@ const HEAD: &str = "\
 fn builder(files: &MemFs, mode: LogRecovery) -> Builder {
     let env =
         Env::new(Arc::new(files.clone()), Arc::new(SystemClock::new()), Arc::new(SeededEntropy::new(1)));
-    tiny(Db::builder("db").env(env)).threads(1).log_recovery(mode)
+    // A mapped segment would be left at each flush.
+    tiny(Db::builder("db").env(env)).threads(1).mapped_log(false).log_recovery(mode)
 }
 
 // ----- databases -----

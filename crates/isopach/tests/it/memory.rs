@@ -1,7 +1,7 @@
 //! Memory stays inside its bounds, and writers that wait for it always go on.
 
 use isopach::{
-    Db,
+    Db, ErrorKind, WriteOptions,
     env::{CrashFs, MemFs, Step},
 };
 use std::{
@@ -61,6 +61,35 @@ fn a_batch_that_fills_the_memory_during_a_flush_is_flushed_next() {
     let handle = a.clone();
     thread::spawn(move || written.send(handle.insert("l", "v")));
     done.recv_timeout(SOON).expect("the next write goes on").unwrap();
+}
+
+/// While a flush is held up, memtables fill their part of the memory.
+#[test]
+fn a_write_that_would_wait_says_so_if_it_was_asked_not_to() {
+    let fs = CrashFs::new();
+    let builder = Db::builder("db").env(env_of(fs.clone())).threads(2).cache_bytes(0);
+    let db = builder.memory_budget(128 << 10).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let patient = WriteOptions::new().no_slowdown(true);
+    ks.insert_with("first", "v", patient).unwrap();
+    let (go, gone) = mpsc::channel::<()>();
+    let gone = std::sync::Mutex::new(gone);
+    fs.watch(move |_, step| {
+        if matches!(step, Step::Create(name) if name.starts_with("tables/")) {
+            let _ = gone.lock().unwrap().recv(); // An error says that all may go.
+        }
+        Ok(())
+    });
+    ks.insert("k", vec![0; 200 << 10]).unwrap();
+
+    let error = ks.insert_with("second", "v", patient).unwrap_err();
+
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Stalled, true), "{error}");
+    assert_eq!(error.keyspace(), Some("k"));
+    assert_eq!(ks.get("second").unwrap(), None, "nothing was written");
+    drop(go);
+    db.wait_idle(SOON).unwrap();
+    ks.insert_with("second", "v", patient).unwrap();
 }
 
 #[test]

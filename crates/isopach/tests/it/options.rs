@@ -56,12 +56,14 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
         .max_open_files(40)
         .durability(Durability::Sync)
         .sync_every(Duration::from_secs(7))
+        .mapped_log(false)
         .open()
         .unwrap();
     let set = db.options();
     assert_eq!((set.cache_bytes, set.memory_budget, set.write_buffer_bytes), (1 << 20, 8 << 20, 64 << 10));
     assert_eq!((set.max_wal_bytes, set.threads, set.max_open_files), (2 << 20, 3, 40));
     assert_eq!((set.durability, set.sync_every), (Durability::Sync, Some(Duration::from_secs(7))));
+    assert!(!set.mapped_log);
     db.close().unwrap();
 
     let db = plain(&files).open().unwrap();

@@ -324,7 +324,14 @@ impl Life {
     /// What a crash leaves that comes while nothing is under way in the background.
     fn image(&self, fs: &MemFs) -> Image {
         self.db.wait_idle(SOON).expect("background work ends");
-        Image::of(fs)
+        let mut image = Image::of(fs);
+        // What is prepared for the log holds none of it yet: nobody could tell of damage to it.
+        let is_prepared = |name: &str, bytes: &[u8]| name.starts_with("wal/") && records(bytes).is_empty();
+        let prepared = image.files().find(|(name, bytes)| is_prepared(name, bytes));
+        if let Some(name) = prepared.map(|(name, _)| name.to_owned()) {
+            image.remove(&name);
+        }
+        image
     }
 
     fn settle(&self) {

@@ -225,7 +225,8 @@ fn check_names(fs: &impl Fs, db: &Db) {
     root.retain(|name| !name.starts_with("MANIFEST-"));
     assert_eq!(root, ["IDENTITY", "LOCK", "tables", "wal"]);
     let (segments, live) = (files_in(fs, "wal"), db.stats().wal_segments);
-    assert!(segments.len() as u64 <= live + 1, "{live} segments are live, and there are {segments:?}");
+    // One may be prepared, and one on its way out.
+    assert!(segments.len() as u64 <= live + 2, "{live} segments are live, and there are {segments:?}");
 }
 
 /// Whether a power loss left something stale in place of the header of a table, before it was durable: files

@@ -34,6 +34,8 @@ pub struct Run<F> {
     under_way: UnderWay,
     pace: Pace,
     rng: Rng,
+    /// Whether the log is mapped; `None`: by chance, in each life.
+    is_mapped: Option<bool>,
     /// `None` while it is closed.
     db: Option<Db>,
 }
@@ -42,7 +44,13 @@ impl<F: Fs + Clone> Run<F> {
     /// Nothing is there yet, or a database of which the ledger knows.
     pub fn new(files: &F, ledger: &Ledger, pace: Pace, rng: Rng) -> Run<F> {
         let under_way = UnderWay::default();
-        Run { files: files.clone(), ledger: ledger.clone(), under_way, pace, rng, db: None }
+        Run { files: files.clone(), ledger: ledger.clone(), under_way, pace, rng, is_mapped: None, db: None }
+    }
+
+    /// Always writes the log, or always maps it.
+    #[must_use]
+    pub fn mapped_log(self, is_mapped: bool) -> Run<F> {
+        Run { is_mapped: Some(is_mapped), ..self }
     }
 
     /// The files.
@@ -133,9 +141,11 @@ impl<F: Fs + Clone> Run<F> {
         drop(closing);
     }
 
-    fn builder(&self) -> Builder {
+    fn builder(&mut self) -> Builder {
         let place = SubDir::open(Arc::new(self.files.clone()), DATABASE).expect("it was made");
-        let builder = small(place).listener(self.under_way.clone());
+        // The log is mapped in one life and written in the next.
+        let is_mapped = self.is_mapped.unwrap_or_else(|| self.rng.one_in(2));
+        let builder = small(place).listener(self.under_way.clone()).mapped_log(is_mapped);
         if self.pace == Pace::Stepwise { builder.threads(1) } else { builder }
     }
 

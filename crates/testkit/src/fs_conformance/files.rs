@@ -12,6 +12,7 @@ pub(super) const RULES: &[Rule] = &[
     ("an empty write changes nothing, wherever it is", empty_writes_change_nothing),
     ("set_len cuts, and extends with zeros", set_len_cuts_and_extends),
     ("allocate makes the file at least as large, with zeros, and keeps its content", allocate_extends),
+    ("what is stored through a map is written, and stays when the map goes", maps_write),
     ("a handle for reading changes nothing", reading_handles_change_nothing),
     ("a file can be synced, through any handle", files_are_synced),
     (
@@ -116,6 +117,34 @@ fn allocate_extends(fs: &Arc<dyn Fs>) {
     assert!(content[2..].iter().all(|&byte| byte == 0), "new bytes read as zeros");
     assert_works(file.write_at(4_999, b"yz"), "write_at over the reserved end");
     assert_eq!(file.size_bytes(), Ok(5_001));
+}
+
+fn maps_write(fs: &Arc<dyn Fs>) {
+    let file = make_file(fs, "a", b"before");
+    if file
+        .allocate(9_000)
+        .and_then(|()| file.map(9_000))
+        .is_err_and(|error| error.kind() == IoErrorKind::Unsupported)
+    {
+        return;
+    }
+
+    let map = assert_works(file.map(9_000), "map what is reserved");
+    map.populate(u64::MAX);
+    map.store(8, b"store");
+    map.store(8_984, &[7; 16]);
+    let mut expected = vec![0; 9_000];
+    expected[..6].copy_from_slice(b"before");
+    expected[8..13].copy_from_slice(b"store");
+    expected[8_984..].copy_from_slice(&[7; 16]);
+    assert_eq!(content_of(&open(fs, "a")), expected, "readers see what is stored");
+    assert_works(file.write_at(8, b"write"), "write_at beside a map");
+    drop(map);
+
+    expected[8..13].copy_from_slice(b"write");
+    assert_eq!(content_of(&file), expected, "nothing goes with the map");
+    assert_fails(file.map(9_001), IoErrorKind::UnexpectedEnd, "map behind the end");
+    assert_fails(open(fs, "a").map(8), IoErrorKind::PermissionDenied, "map of a handle for reading");
 }
 
 fn reading_handles_change_nothing(fs: &Arc<dyn Fs>) {

@@ -95,12 +95,7 @@ pub(super) fn records(data: &[u8]) {
                 match reader.step().expect("files in memory can be read") {
                     Step::Record { offset, kind, synced_upto, payload } => {
                         let mut again = Vec::new();
-                        encode_record(
-                            &mut again,
-                            salt,
-                            offset,
-                            Record { kind, synced_upto, payload: &payload },
-                        );
+                        encode_record(&mut again, salt, offset, Record { kind, synced_upto, payload });
                         let at = offset as usize;
                         let len = 32 + payload.len();
                         assert_eq!(

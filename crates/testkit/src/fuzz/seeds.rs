@@ -180,7 +180,7 @@ fn payloads(prefix: &str) -> Vec<(u8, Vec<u8>)> {
         let fs = super::place_of([("records", &file[..])]);
         let mut reader = RecordReader::new(super::open(&fs, "records"), salt, 64, file.len() as u64);
         while let Ok(Step::Record { kind, payload, .. }) = reader.step() {
-            payloads.push((kind, payload));
+            payloads.push((kind, payload.to_vec()));
         }
     }
     payloads.sort();

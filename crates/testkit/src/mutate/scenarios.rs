@@ -74,7 +74,9 @@ impl Scenario {
             files.mute(site);
         }
         let faults = FaultFs::new(Arc::new(files.clone()));
-        let mut run = Run::new(&faults, &ledger, Pace::Free, Rng::new(seed));
+        let run = Run::new(&faults, &ledger, Pace::Free, Rng::new(seed));
+        // What is copied is written: a mapped log would go on in another segment, whose entry is synced, too.
+        let mut run = if self == Scenario::Recovery { run.mapped_log(false) } else { run };
         if self == Scenario::FailedAppend {
             fail_an_append(&mut run, &faults);
         }

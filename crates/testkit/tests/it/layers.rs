@@ -93,6 +93,7 @@ const UNSAFE: [&str; 9] = [
     "engine/src/memtable/blink/record.rs",
     "engine/src/memtable/blink/tree.rs",
     "env/src/memory.rs",
+    "env/src/os/map.rs",
     "env/src/sync/spin.rs",
     "testkit/src/allocations.rs",
 ];

@@ -82,6 +82,11 @@ impl Calls for Flaky {
         self.resize(bytes);
         Ok(())
     }
+
+    fn map(&self, _bytes: u64) -> Result<Box<dyn FileMap>> {
+        self.pass()?;
+        Err(ErrorKind::Unsupported.into())
+    }
 }
 
 fn file_over(calls: Flaky) -> OsFile<Flaky> {

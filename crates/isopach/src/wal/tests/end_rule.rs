@@ -492,3 +492,19 @@ fn every_flipped_bit_gives_a_prefix_or_an_error() {
         }
     }
 }
+
+/// Segments are read as if each were the first; what connects them is seen all the same.
+#[test]
+fn a_segment_that_repeats_numbers_of_the_one_before_is_damaged_there() {
+    let mut bench = Bench::new();
+    let wal = bench.start();
+    put_all(&wal, 1..6);
+    bench.facts.synced_upto = wal.end(); // Nothing has to be copied: the next run has a segment of its own.
+    let bench = bench.killed();
+    let mut forgetful = bench.recover().unwrap();
+    forgetful.last_seqno = seqno(3);
+    put_all(&bench.start_after(&forgetful), 4..6);
+    assert_eq!(bench.numbers(), [1, 2]);
+
+    assert_corrupt(&bench.killed(), 2, nth(0));
+}

@@ -37,6 +37,7 @@ fn run(seed: u64) -> u64 {
     let mut rng = Rng(seed);
     let mut bench = Bench::over(TestFs::new(rng.one_in(2)), seed);
     bench.options.segment_bytes = 1024 << rng.below(3);
+    bench.options.maps = rng.one_in(2);
     let mut history = History::default();
     for run in 0..1 + rng.below(3) {
         let wal = history.open(&mut bench);

@@ -1,7 +1,9 @@
 //! Files that fail on demand and remember every change, and a log over them.
 
 use crate::options::LogRecovery;
-use crate::wal::{AppendRecord, LogFacts, RecordKind, Recovered, Wal, WalOptions, recover};
+use crate::wal::{
+    AppendRecord, LogFacts, LogRecord, Reading, RecordKind, Recovered, Wal, WalOptions, recover,
+};
 use isopach_engine::{
     codec::LogPosition,
     error::Result,
@@ -9,8 +11,8 @@ use isopach_engine::{
     version::FileRegistry,
 };
 use isopach_env::{
-    CreateOptions, DirEntry, Entropy, Env, File, Fs, IoErrorKind, IoResult, MemFs, OpenMode, SeededEntropy,
-    SyncMode, SyncSite, TestClock, WriteOrigin,
+    CreateOptions, DirEntry, Entropy, Env, File, FileMap, Fs, IoErrorKind, IoResult, Job, MemFs, OpenMode,
+    SeededEntropy, Spawn, SyncMode, SyncSite, TestClock, ThreadSpawn, WriteOrigin,
 };
 use std::{
     collections::BTreeMap,
@@ -38,6 +40,7 @@ pub(super) enum Call {
     Write,
     Sync,
     SyncDir,
+    Map,
 }
 
 /// A failure to come.
@@ -75,6 +78,10 @@ struct Memory {
     inodes_count: usize,
     faults: Vec<Fault>,
     sync_sites: Vec<&'static str>,
+    /// Stores to maps so far.
+    stores: usize,
+    /// What happens while the next sync of a file runs.
+    beside_sync: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl TestFs {
@@ -117,6 +124,16 @@ impl TestFs {
     /// Changes so far: a point at which power can fail.
     pub(super) fn step(&self) -> usize {
         self.memory().changes.len()
+    }
+
+    /// Stores to maps so far.
+    pub(super) fn stores(&self) -> usize {
+        self.memory().stores
+    }
+
+    /// Does something while the next sync of a file runs: behind all that it covers.
+    pub(super) fn beside_next_sync(&self, work: impl FnOnce() + Send + 'static) {
+        self.memory().beside_sync = Some(Box::new(work));
     }
 
     /// Where syncs were asked for since the last call, oldest first.
@@ -225,6 +242,11 @@ impl File for TestFile {
         memory.sync_sites.push(site.0);
         memory.check(Call::Sync)?;
         memory.changes.push(Change::Sync { inode: self.inode });
+        let beside = memory.beside_sync.take();
+        drop(memory);
+        if let Some(beside) = beside {
+            beside();
+        }
         Ok(())
     }
 
@@ -250,6 +272,27 @@ impl File for TestFile {
         memory.changes.push(Change::SetLen { inode: self.inode, bytes: bytes.max(before) });
         Ok(())
     }
+
+    fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
+        self.fs.memory().check(Call::Map)?;
+        let map = self.file.map(bytes)?;
+        Ok(Box::new(TestMap { fs: self.fs.clone(), map, inode: self.inode }))
+    }
+}
+
+struct TestMap {
+    fs: TestFs,
+    map: Box<dyn FileMap>,
+    inode: usize,
+}
+
+impl FileMap for TestMap {
+    fn store(&self, offset: u64, data: &[u8]) {
+        let mut memory = self.fs.memory();
+        self.map.store(offset, data);
+        memory.stores += 1;
+        memory.changes.push(Change::Write { inode: self.inode, offset, data: data.into() });
+    }
 }
 
 /// A log over files in memory.
@@ -273,7 +316,7 @@ impl Bench {
             fs,
             env: Env::new(Arc::clone(&shared), Arc::new(TestClock::new()), entropy),
             registry: FileRegistry::new(shared),
-            options: WalOptions { segment_bytes: 4096 },
+            options: WalOptions { segment_bytes: 4096, maps: false },
             facts: LogFacts::NEW,
         }
     }
@@ -292,7 +335,13 @@ impl Bench {
     }
 
     pub(super) fn recover(&self) -> Result<Recovered> {
-        recover(&self.fs, DATABASE, self.facts, LogRecovery::TornEnd)
+        let by = |spawn: &dyn Spawn| {
+            let reading = Reading { spawn, watch: &mut |_, _| Ok(()) };
+            recover(&self.fs, DATABASE, self.facts, LogRecovery::TornEnd, reading)
+        };
+        let found = by(&*self.env.spawn);
+        assert_eq!(format!("{found:?}"), format!("{:?}", by(&Threads)), "what is found hangs on no thread");
+        found
     }
 
     /// Opens the log for writing.
@@ -334,6 +383,19 @@ impl Bench {
     /// Removes what was given up.
     pub(super) fn run_deletions(&self) {
         assert_eq!(self.registry.run_deletions(u64::MAX).failed, 0);
+    }
+}
+
+/// Threads of the system.
+struct Threads;
+
+impl Spawn for Threads {
+    fn spawn(&self, job: Job) -> std::result::Result<(), Job> {
+        ThreadSpawn::new().spawn(job)
+    }
+
+    fn parallelism(&self) -> usize {
+        3
     }
 }
 
@@ -394,15 +456,14 @@ pub(super) fn put_all(wal: &Wal, seqnos: std::ops::Range<u64>) {
 /// Seqno and body of every record; the body is checked to be the one that belongs to the seqno.
 pub(super) fn replayed(fs: &dyn Fs, recovered: &Recovered) -> Vec<(u64, Vec<u8>)> {
     let mut records = Vec::new();
-    recovered
-        .replay(fs, &mut |record| {
-            let (seqno, body) = (record.first_seqno.raw(), record.body().to_vec());
-            assert_eq!(body, body_of(seqno, body.len()), "the body of another record");
-            assert_eq!((record.count, record.time), (1, UnixUs(seqno)));
-            records.push((seqno, body));
-            Ok(())
-        })
-        .unwrap();
+    let mut take = |record: LogRecord<'_>| {
+        let (seqno, body) = (record.first_seqno.raw(), record.body().to_vec());
+        assert_eq!(body, body_of(seqno, body.len()), "the body of another record");
+        assert_eq!((record.count, record.time), (1, UnixUs(seqno)));
+        records.push((seqno, body));
+        Ok(())
+    };
+    recovered.pieces().try_for_each(|piece| piece.read(fs, &mut take)).unwrap();
     assert_eq!(records.len() as u64, recovered.records);
     records
 }

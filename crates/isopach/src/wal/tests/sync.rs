@@ -3,6 +3,7 @@
 use super::support::{Bench, Call, Fault, at, put, put_all};
 use isopach_engine::error::ErrorKind;
 use isopach_env::IoErrorKind;
+use std::sync::Arc;
 
 #[test]
 fn a_sync_makes_all_that_was_appended_durable() {
@@ -166,4 +167,26 @@ fn who_waits_for_a_sync_shares_the_next_one() {
     });
 
     assert_eq!(bench.fs.take_sync_sites(), ["wal.segment"], "the first one covered all");
+}
+
+/// A segment that was synced, grew meanwhile and was left counted as durable in whole: a power cut lost what was
+/// acknowledged behind it.
+#[test]
+fn what_is_appended_while_its_segment_is_synced_and_left_is_synced_next() {
+    let bench = Bench::new();
+    let wal = Arc::new(bench.start());
+    put_all(&wal, 1..4);
+    let beside = Arc::clone(&wal);
+    bench.fs.beside_next_sync(move || {
+        put(&beside, 4, 100).unwrap();
+        beside.rotate_segment().unwrap();
+        put(&beside, 5, 100).unwrap();
+    });
+    let synced = wal.sync().unwrap();
+    assert!(synced < wal.end());
+    let before = bench.fs.step();
+
+    assert_eq!(wal.sync().unwrap(), wal.end());
+
+    assert_eq!(format!("{:?}", &bench.fs.changes()[before..]), "[Sync { inode: 0 }, Sync { inode: 1 }]");
 }

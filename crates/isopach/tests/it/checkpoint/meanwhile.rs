@@ -246,7 +246,8 @@ fn a_keyspace_that_is_dropped_meanwhile_fails_no_flush() {
 fn a_write_that_failed_is_not_in_the_checkpoint() {
     let files = MemFs::new();
     let faulty = FaultFs::new(Arc::new(files.clone()));
-    let db = make_in(&faulty, "db");
+    faulty.create_dir("db").unwrap();
+    let db = small(sub(&faulty, "db")).mapped_log(false).open().unwrap();
     let ks = db.keyspace("k").unwrap();
     ks.insert("a", "1").unwrap();
     faulty.arm(Rule::new(Fault::Cut(20, Errno::Io)).on(Call::Write).named("db/wal/*").times(1));
