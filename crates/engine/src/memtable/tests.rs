@@ -114,7 +114,7 @@ fn memory_is_accounted_for() {
         }
     });
     let (bytes, at_least) = (memtable.bytes(), memtable.bytes_at_least());
-    assert!(bytes > all && at_least <= bytes && at_least + (4 * 4 << 10) > bytes, "{at_least} of {bytes}");
+    assert!(bytes > all && at_least <= bytes && at_least + 4 * (4 << 10) > bytes, "{at_least} of {bytes}");
 }
 
 #[test]
