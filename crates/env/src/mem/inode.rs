@@ -3,10 +3,12 @@
 use crate::{
     error::{IoErrorKind, IoResult},
     fs::LockMode,
-    sync::{Rank, RwLock},
+    sync::{
+        Rank, RwLock,
+        core_atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 use alloc::{sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Above the lock of the tree: content changes while the tree is held for reading.
 const CONTENT_RANK: Rank = Rank::new(Rank::ENV_LEVELS + 6, "mem_fs.content");

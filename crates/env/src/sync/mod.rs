@@ -3,7 +3,7 @@
 //! | item                                      | with `std`                      | without            |
 //! |-------------------------------------------|---------------------------------|--------------------|
 //! | [`Mutex`], [`RwLock`], [`StateCell`]      | blocking locks                  | spin locks         |
-//! | [`atomic`]                                | `core::sync::atomic`            | the same           |
+//! | [`atomic`]                                | [`core_atomic`]                 | the same           |
 //! | order of locks ([`Rank`])                 | asserted in debug builds        | not checked        |
 //! | `Condvar`                                 | present                         | absent             |
 //! | `thread`, `thread_local`, `Instant`       | those of `std`                  | absent             |
@@ -48,6 +48,7 @@ mod rank;
 mod cell;
 #[cfg(feature = "std")]
 mod condvar;
+pub mod core_atomic;
 mod lock;
 mod panics;
 mod point;
@@ -67,7 +68,7 @@ pub use relax::relax;
 pub use striped::Striped;
 
 #[cfg(not(feature = "schedules"))]
-pub use core::sync::atomic;
+pub use core_atomic as atomic;
 #[cfg(feature = "schedules")]
 pub use scheduled::Instant;
 #[cfg(feature = "schedules")]
