@@ -76,8 +76,9 @@ impl Map for Memtable {
         let mut cursor = self.cursor();
         cursor.seek_first().expect("memory");
         let mut entries = 0;
-        while let Some(entry) = cursor.entry() {
-            entries += u64::from(entry.value.len() == VALUE_BYTES);
+        while cursor.entry().is_some() {
+            let value = cursor.value_bytes().expect("memory");
+            entries += u64::from(value.len() == VALUE_BYTES);
             cursor.next().expect("memory");
         }
         entries

@@ -6,7 +6,10 @@ use isopach::{
         cache::BlockCache,
         key::ValueKind,
         memtable::{Memtable, Operation},
-        table::{DataCache, PropertySeed, TABLES_DIR, Table, TableIdentity, TableOptions, TableWriter},
+        table::{
+            DataCache, FilterKind, FilterOptions, PropertySeed, TABLES_DIR, Table, TableIdentity,
+            TableOptions, TableWriter,
+        },
         tree::WriteBatch,
         types::{TableId, TreeId, UnixUs},
     },
@@ -118,7 +121,9 @@ pub fn cache(is_kept: bool) -> Arc<DataCache> {
 
 /// Tables as they are below level 0, with or without a filter.
 pub fn table_options(filter_bits_per_key: Option<f32>) -> TableOptions {
-    TableOptions { block_bytes: 16 * 1024, compression: Compression::Lz4, filter_bits_per_key }
+    let filter =
+        filter_bits_per_key.map(|bits_per_key| FilterOptions { kind: FilterKind::Bloom, bits_per_key });
+    TableOptions { block_bytes: 16 * 1024, compression: Compression::Lz4, filter }
 }
 
 /// A writer of table `id`.

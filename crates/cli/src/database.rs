@@ -280,6 +280,7 @@ fn per_level<T>(levels: &PerLevel<T>, show: impl Fn(&T) -> String) -> String {
 fn filter(filter: &FilterPolicy) -> String {
     match filter {
         FilterPolicy::BitsPerKey(bits) => format!("bits:{bits}"),
+        FilterPolicy::ByDepth(bits) => format!("by_depth:{bits}"),
         other => lower_case(other),
     }
 }
@@ -368,6 +369,7 @@ mod tests {
     #[test]
     fn options_read_as_one_word() {
         assert_eq!(filter(&FilterPolicy::BitsPerKey(10.0)), "bits:10");
+        assert_eq!(filter(&FilterPolicy::ByDepth(7.0)), "by_depth:7");
         assert_eq!(filter(&FilterPolicy::None), "none");
         assert_eq!(lower_case(&Compression::Lz4), "lz4");
     }

@@ -95,6 +95,7 @@ pub use isopach_env as env;
 
 // Each stands alone, so that formatting keeps the order of the layers.
 
+mod prefetch;
 pub mod types;
 
 pub mod error;

@@ -112,8 +112,8 @@ impl Memtable {
         if self.first_seqno.load(Ordering::Acquire) > at.raw() {
             return None;
         }
-        let entry = self.operations.get(InternalKey { key, seqno: at })?;
-        Some((entry.seqno, entry.kind, entry.value.into()))
+        let (entry, value) = self.operations.get(InternalKey { key, seqno: at })?;
+        Some((entry.seqno, entry.kind, value.into()))
     }
 
     /// Memory in use. What is prepared beyond it is less than a page of 2 MiB and some slices of 32 KiB.

@@ -9,8 +9,22 @@ use core::{
     ops::{Bound, Deref, RangeBounds},
 };
 
-/// Bytes that slices share.
-pub type SharedBytes = Arc<Box<[u8]>>;
+/// Bytes that slices share, in parts.
+pub trait SliceOwner: Send + Sync {
+    /// A part. The same bytes each time.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such part.
+    fn part(&self, part: u16) -> &[u8];
+}
+
+impl SliceOwner for Box<[u8]> {
+    fn part(&self, part: u16) -> &[u8] {
+        assert!(part == 0, "the bytes are one part");
+        self
+    }
+}
 
 /// Immutable bytes, cheap to clone: up to [`Slice::INLINE_BYTES`] inline, else a window into counted bytes.
 ///
@@ -22,31 +36,32 @@ pub struct Slice(Repr);
 #[derive(Clone)]
 enum Repr {
     Inline { len: u8, bytes: [u8; Slice::INLINE_BYTES] },
-    Window { start: u32, len: u32, owner: SharedBytes },
+    Window { part: u16, start: u32, len: u32, owner: Arc<dyn SliceOwner> },
 }
 
-const _: () = assert!(size_of::<Slice>() == 24);
+const _: () = assert!(size_of::<Slice>() == 32);
 
 impl Slice {
     /// Longest content that needs no shared bytes.
-    pub const INLINE_BYTES: usize = 20;
+    pub const INLINE_BYTES: usize = 30;
 
     /// Without bytes.
     pub const EMPTY: Slice = Slice(Repr::Inline { len: 0, bytes: [0; Slice::INLINE_BYTES] });
 
-    /// A window into shared bytes. Short ones are copied inline and hold nothing.
+    /// A window into a part of shared bytes. Short ones are copied inline and hold nothing.
     ///
     /// # Panics
     ///
-    /// If the window does not lie inside `owner` or starts beyond 4 GiB.
-    pub fn window(owner: &SharedBytes, start: usize, len: usize) -> Slice {
-        let bytes = &owner[start..start + len];
+    /// If the window does not lie inside the part or starts beyond 4 GiB.
+    pub fn window(owner: Arc<dyn SliceOwner>, part: u16, start: usize, len: usize) -> Slice {
+        let bytes = &owner.part(part)[start..start + len];
         match Self::inline(bytes) {
             Some(slice) => slice,
             None => Slice(Repr::Window {
+                part,
                 start: u32::try_from(start).expect("a window starts within 4 GiB"),
                 len: u32::try_from(len).expect("a window is at most 4 GiB long"),
-                owner: Arc::clone(owner),
+                owner,
             }),
         }
     }
@@ -87,8 +102,8 @@ impl Slice {
         assert!(start <= end && end <= self.len(), "range {start}..{end} is outside of {} bytes", self.len());
         match &self.0 {
             Repr::Inline { bytes, .. } => Self::inline(&bytes[start..end]).expect("a part is no longer"),
-            Repr::Window { start: first, owner, .. } => {
-                Slice::window(owner, *first as usize + start, end - start)
+            Repr::Window { part, start: first, owner, .. } => {
+                Slice::window(Arc::clone(owner), *part, *first as usize + start, end - start)
             }
         }
     }
@@ -100,7 +115,9 @@ impl Deref for Slice {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            Repr::Window { start, len, owner } => &owner[*start as usize..][..*len as usize],
+            Repr::Window { part, start, len, owner } => {
+                &owner.part(*part)[*start as usize..][..*len as usize]
+            }
         }
     }
 }
@@ -196,7 +213,7 @@ impl From<Vec<u8>> for Slice {
     fn from(bytes: Vec<u8>) -> Slice {
         Self::inline(&bytes).unwrap_or_else(|| {
             let len = bytes.len();
-            Slice::window(&Arc::new(bytes.into_boxed_slice()), 0, len)
+            Slice::window(Arc::new(bytes.into_boxed_slice()), 0, 0, len)
         })
     }
 }
@@ -332,13 +349,13 @@ mod tests {
 
     #[test]
     fn short_slices_are_inline_and_long_ones_share() {
-        let owner: SharedBytes = Arc::new(vec![7_u8; 100].into_boxed_slice());
+        let owner = Arc::new(vec![7_u8; 100].into_boxed_slice());
+        let window = |len| Slice::window(Arc::<Box<[u8]>>::clone(&owner), 0, 10, len);
 
-        let short = Slice::window(&owner, 10, Slice::INLINE_BYTES);
-        let long = Slice::window(&owner, 10, Slice::INLINE_BYTES + 1);
+        let (short, long) = (window(Slice::INLINE_BYTES), window(Slice::INLINE_BYTES + 1));
 
         assert_eq!(Arc::strong_count(&owner), 2, "only the long one holds the bytes");
-        assert_eq!((short.len(), long.len()), (20, 21));
+        assert_eq!((short.len(), long.len()), (30, 31));
         assert_eq!(long.detach(), long);
         drop(long.detach());
         assert_eq!(Arc::strong_count(&owner), 2);

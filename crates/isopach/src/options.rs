@@ -303,7 +303,7 @@ pub struct KeyspaceOptions {
     pub compression: PerLevel<Compression>,
     /// Size of data blocks, 4 KiB to 1 MiB. Default 16 KiB.
     pub block_bytes: PerLevel<u32>,
-    /// Filters of tables. Default 10 bits per key.
+    /// Filters of tables. Default [`FilterPolicy::ByDepth`] with 7 bits per key.
     pub filters: PerLevel<FilterPolicy>,
     /// Size that tables are cut near, 64 KiB to 4 GiB. Default 64 MiB.
     pub table_bytes: u64,

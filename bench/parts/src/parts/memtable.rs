@@ -61,8 +61,8 @@ fn scan(meter: &mut Meter) {
         || memtable.cursor(),
         |cursor| {
             cursor.seek_first().expect("in memory");
-            while let Some(entry) = cursor.entry() {
-                black_box(entry.value);
+            while cursor.entry().is_some() {
+                black_box(cursor.value_bytes().expect("in memory"));
                 cursor.next().expect("in memory");
             }
         },
@@ -76,8 +76,8 @@ fn scan_reverse(meter: &mut Meter) {
         || memtable.cursor(),
         |cursor| {
             cursor.seek_last().expect("in memory");
-            while let Some(entry) = cursor.entry() {
-                black_box(entry.value);
+            while cursor.entry().is_some() {
+                black_box(cursor.value_bytes().expect("in memory"));
                 cursor.prev().expect("in memory");
             }
         },

@@ -3,11 +3,11 @@
 use crate::support::{PACKAGES, Scene, files};
 use std::{fs, path::PathBuf};
 
-/// A header of version 0x8002: magic, kind, checksum id, version, two uuids, zeros, checksum.
-const NEWER_IDENTITY: [u8; 64] = *b"ISOP\x01\x01\x02\x80\
+/// A header of version 0x80ff: magic, kind, checksum id, version, two uuids, zeros, checksum.
+const NEWER_IDENTITY: [u8; 64] = *b"ISOP\x01\x01\xff\x80\
     \x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\
     \x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x20\
-    \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xa8\x71\xed\x24";
+    \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xd4\x6d\xc0\xbc";
 
 #[test]
 fn malformed_line_is_1_and_batches_before_it_stay() {
@@ -194,7 +194,7 @@ fn newer_format_is_6_and_untouched() {
 
     for args in [&["info", "db"][..], &["verify", "db"], &["put", "db", "packages", "key", "value"]] {
         let said = scene.fails(6, args);
-        assert!(said.contains("IDENTITY: format version 0x8002"), "{said}");
+        assert!(said.contains("IDENTITY: format version 0x80ff"), "{said}");
     }
 
     assert_eq!(files(&scene.path("db")), before);

@@ -5,13 +5,13 @@ use super::{
     checksum::{Checksum, digest},
     protect::FileCodec,
 };
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 /// Size of a frame's header, before the directory.
-pub const BLOCK_HEADER_BYTES: usize = 32;
+pub const BLOCK_HEADER_BYTES: usize = 24;
 
 /// Size of a section's entry in the directory.
-pub const SECTION_ENTRY_BYTES: usize = 24;
+pub const SECTION_ENTRY_BYTES: usize = 17;
 
 /// Most sections of a block.
 pub const MAX_SECTIONS: usize = 64;
@@ -46,7 +46,7 @@ pub struct Section<'a> {
 
 /// Appends a frame to `out`, which will lie at `offset` of the file.
 ///
-/// Header, 32 bytes:
+/// Header, 24 bytes:
 ///
 /// | bytes  | field                                                            |
 /// |--------|------------------------------------------------------------------|
@@ -58,11 +58,10 @@ pub struct Section<'a> {
 /// | 6..8   | zero                                                             |
 /// | 8..14  | stored length of the sections together                           |
 /// | 14..20 | raw length of the sections together                              |
-/// | 20..28 | checksum of the stored sections, bound to the frame's offset     |
-/// | 28..32 | low half of the checksum of bytes 0..28 and the directory        |
+/// | 20..24 | low half of the checksum of bytes 0..20 and the directory        |
 ///
-/// Directory, 24 bytes a section: stored length u32, raw length u32, codec u8, 7 zero bytes, checksum u64 of
-/// the stored bytes, bound to where they lie.
+/// Directory, 17 bytes a section: stored length u32, raw length u32, codec u8, checksum u64 of the stored bytes,
+/// bound to where they lie. Each section stands for itself: it is verified and decompressed without the others.
 ///
 /// # Panics
 ///
@@ -91,14 +90,13 @@ pub fn encode_block(
         out[entry + 4..entry + 8].copy_from_slice(&length(section.raw.len()));
         out[entry + 8] = compression.to_raw();
         let checksum = Checksum::of(&stored, codec.salt, section_at);
-        out[entry + 16..entry + 24].copy_from_slice(&checksum.0.to_le_bytes());
+        out[entry + 9..entry + 17].copy_from_slice(&checksum.0.to_le_bytes());
         greatest_codec = greatest_codec.max(compression.to_raw());
         raw_bytes += section.raw.len() as u64;
         out.extend_from_slice(&stored);
     }
 
     let stored_bytes = (out.len() - start - payload_at) as u64;
-    let payload = Checksum::of(&out[start + payload_at..], codec.salt, offset);
     let header = &mut out[start..start + BLOCK_HEADER_BYTES];
     header[..2].copy_from_slice(&MAGIC.to_le_bytes());
     header[2] = kind as u8;
@@ -106,24 +104,79 @@ pub fn encode_block(
     header[5] = u8::try_from(sections.len()).expect("at most 64 sections");
     header[8..14].copy_from_slice(&stored_bytes.to_le_bytes()[..6]);
     header[14..20].copy_from_slice(&raw_bytes.to_le_bytes()[..6]);
-    header[20..28].copy_from_slice(&payload.0.to_le_bytes());
     let check = header_check(&out[start..start + payload_at], codec, offset);
-    out[start + 28..start + 32].copy_from_slice(&check);
+    out[start + 20..start + 24].copy_from_slice(&check);
     codec.parity.append(out, start);
 }
 
-/// Decodes the frame that is all of `frame`, read at `offset` of the file: its sections, raw.
+/// A section as it lies in a frame. Its bytes were not verified yet.
+#[derive(Clone, Debug)]
+pub struct StoredSection<'a> {
+    stored: Cow<'a, [u8]>,
+    raw_bytes: usize,
+    compression: Compression,
+    checksum: Checksum,
+    /// Where the stored bytes lie in their file.
+    offset: u64,
+}
+
+impl StoredSection<'_> {
+    /// Size of what [`StoredSection::open`] returns, as the directory has it.
+    pub fn raw_bytes(&self) -> usize {
+        self.raw_bytes
+    }
+
+    /// How it is compressed.
+    pub fn compression(&self) -> Compression {
+        self.compression
+    }
+
+    /// Verified, opened, decompressed.
+    ///
+    /// # Errors
+    ///
+    /// Any of its bytes differs from what was framed. Nothing is allocated for a length that its compression
+    /// cannot reach.
+    pub fn open(&self, codec: &FileCodec) -> Result<Vec<u8>, Corruption> {
+        if Checksum::of(&self.stored, codec.salt, self.offset) != self.checksum {
+            return Err(Corruption("a section of the block fails its checksum"));
+        }
+        let opened = codec.sealing.open(Vec::from(&*self.stored), self.offset)?;
+        self.compression.decompress(opened, self.raw_bytes)
+    }
+
+    /// With bytes of its own.
+    pub fn into_owned(self) -> StoredSection<'static> {
+        StoredSection { stored: Cow::Owned(self.stored.into_owned()), ..self }
+    }
+}
+
+/// Decodes the frame that is all of `frame`, read at `offset` of the file: its sections, verified and raw.
 ///
 /// # Errors
 ///
-/// Any byte differs from what was framed, or the frame is of another kind or lay elsewhere. Nothing is
-/// allocated before the length it is sized by was verified.
+/// As [`read_frame`] and [`StoredSection::open`].
 pub fn decode_block(
     frame: &[u8],
     kind: BlockKind,
     codec: &FileCodec,
     offset: u64,
 ) -> Result<Vec<Vec<u8>>, Corruption> {
+    read_frame(frame, kind, codec, offset)?.iter().map(|section| section.open(codec)).collect()
+}
+
+/// Decodes header and directory of the frame that is all of `frame`, read at `offset` of the file.
+///
+/// # Errors
+///
+/// Any byte of them differs from what was framed, or the frame is of another kind, lay elsewhere or has
+/// another length.
+pub fn read_frame<'a>(
+    frame: &'a [u8],
+    kind: BlockKind,
+    codec: &FileCodec,
+    offset: u64,
+) -> Result<Vec<StoredSection<'a>>, Corruption> {
     let mut header = Reader::new(frame);
     if header.u16()? != MAGIC {
         return Err(Corruption("no block begins here"));
@@ -135,7 +188,6 @@ pub fn decode_block(
     let zero = header.u16()?;
     let stored_bytes = u48(header.array()?);
     let raw_bytes = u48(header.array()?);
-    let payload_checksum = header.u64()?;
     let check: [u8; 4] = header.array()?;
     let payload_at = BLOCK_HEADER_BYTES + sections * SECTION_ENTRY_BYTES;
     if sections > MAX_SECTIONS || payload_at > frame.len() {
@@ -151,30 +203,24 @@ pub fn decode_block(
     if payload.len() as u64 != stored_bytes + codec.parity.trailer_bytes(stored_bytes) {
         return Err(Corruption("the block has another length than its handle says"));
     }
-    if Checksum::of(payload, codec.salt, offset).0 != payload_checksum {
-        return Err(Corruption("the block fails its checksum"));
-    }
 
     let mut directory = Reader::new(&frame[BLOCK_HEADER_BYTES..payload_at]);
     let mut left = Reader::new(payload);
     let mut raw_total = 0_u64;
-    let mut decoded = Vec::with_capacity(sections);
+    let mut found = Vec::with_capacity(sections);
     for _ in 0..sections {
         let (stored, raw) = (directory.u32()?, directory.u32()?);
         let compression = Compression::from_raw(directory.u8()?).ok_or(Corruption("unknown compression"))?;
-        if directory.array()? != [0_u8; 7] {
-            return Err(Corruption("reserved bytes of the section directory are in use"));
-        }
-        let _checksum = directory.u64()?; // For readers of one section; the payload's covers all of them.
-        let section_at = offset + (payload_at + payload.len() - left.remaining()) as u64;
-        let stored = Vec::from(left.bytes(to_len(stored)?)?);
+        let checksum = Checksum(directory.u64()?);
+        let offset = offset + (payload_at + payload.len() - left.remaining()) as u64;
+        let stored = Cow::Borrowed(left.bytes(to_len(stored)?)?);
         raw_total += u64::from(raw);
-        decoded.push(compression.decompress(codec.sealing.open(stored, section_at)?, to_len(raw)?)?);
+        found.push(StoredSection { stored, raw_bytes: to_len(raw)?, compression, checksum, offset });
     }
     if raw_total != raw_bytes || !left.is_empty() {
         return Err(Corruption("the sections do not fill the block"));
     }
-    Ok(decoded)
+    Ok(found)
 }
 
 fn to_len(bytes: u32) -> Result<usize, Corruption> {
@@ -190,9 +236,9 @@ fn u48(bytes: [u8; 6]) -> u64 {
 /// Of the header before its own check, and the directory.
 fn header_check(header: &[u8], codec: &FileCodec, offset: u64) -> [u8; 4] {
     let directory = digest(&header[BLOCK_HEADER_BYTES..]);
-    let mut covered = [0; 36];
-    covered[..28].copy_from_slice(&header[..28]);
-    covered[28..].copy_from_slice(&directory.to_le_bytes());
+    let mut covered = [0; 28];
+    covered[..20].copy_from_slice(&header[..20]);
+    covered[20..].copy_from_slice(&directory.to_le_bytes());
     let [a, b, c, d, ..] = Checksum::of(&covered, codec.salt, offset).0.to_le_bytes();
     [a, b, c, d]
 }

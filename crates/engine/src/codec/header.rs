@@ -7,7 +7,7 @@ use crate::types::Uuid;
 pub const HEADER_BYTES: usize = 64;
 
 /// Version of all formats. Until 0.1 it is `0x8000 + n` and every other version is refused.
-pub const FORMAT_VERSION: u16 = 0x8001;
+pub const FORMAT_VERSION: u16 = 0x8002;
 
 const MAGIC: [u8; 4] = *b"ISOP";
 /// Checksums are XXH3-64, bound to their place.

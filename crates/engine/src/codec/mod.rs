@@ -18,7 +18,8 @@ mod tests;
 mod tlv;
 
 pub use block::{
-    BLOCK_HEADER_BYTES, BlockKind, MAX_SECTIONS, SECTION_ENTRY_BYTES, Section, decode_block, encode_block,
+    BLOCK_HEADER_BYTES, BlockKind, MAX_SECTIONS, SECTION_ENTRY_BYTES, Section, StoredSection, decode_block,
+    encode_block, read_frame,
 };
 pub use checksum::{Checksum, Salt, digest};
 pub use compress::Compression;

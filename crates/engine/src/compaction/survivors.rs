@@ -9,7 +9,6 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     iter::{Cursor, Entry},
-    types::Slice,
 };
 use alloc::{format, vec::Vec};
 use core::ops::Bound;
@@ -104,11 +103,15 @@ impl<C: Cursor> Survivors<C> {
         self.cursor.entry().expect("the cursor stays where advance() left it")
     }
 
-    /// The value of the survivor it stands on, sharing its bytes; empty on nothing.
-    pub fn value(&self) -> Slice {
+    /// The stored value of the survivor it stands on; empty on nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cursor::value_bytes`]: the job must be given up.
+    pub fn value_bytes(&self) -> Result<&[u8]> {
         match self.position {
-            Position::OnSurvivor => self.cursor.value(),
-            Position::Before | Position::After => Slice::EMPTY,
+            Position::OnSurvivor => self.cursor.value_bytes(),
+            Position::Before | Position::After => Ok(&[]),
         }
     }
 

@@ -240,8 +240,12 @@ impl<C: Cursor> Cursor for MergeCursor<C> {
         self.sources[*self.heap.first()?].entry()
     }
 
-    fn value(&self) -> Slice {
-        self.heap.first().map_or(Slice::EMPTY, |&front| self.sources[front].value())
+    fn value_bytes(&self) -> Result<&[u8]> {
+        self.heap.first().map_or(Ok(&[]), |&front| self.sources[front].value_bytes())
+    }
+
+    fn value(&self) -> Result<Slice> {
+        self.heap.first().map_or(Ok(Slice::EMPTY), |&front| self.sources[front].value())
     }
 }
 

@@ -27,8 +27,6 @@ pub struct Entry<'a> {
     pub seqno: Seqno,
     /// What was done.
     pub kind: ValueKind,
-    /// The stored bytes.
-    pub value: &'a [u8],
 }
 
 impl Entry<'_> {
@@ -69,8 +67,20 @@ pub trait Cursor: Send {
     /// The entry it stands on.
     fn entry(&self) -> Option<Entry<'_>>;
 
-    /// The value of the entry it stands on, sharing its bytes; empty on nothing.
-    fn value(&self) -> Slice;
+    /// The stored value of the entry it stands on; empty on nothing. Values of tables are read and decompressed
+    /// when they are asked for: who needs keys only pays for keys only.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be read; the error stands for this key. The cursor stays where it is.
+    fn value_bytes(&self) -> Result<&[u8]>;
+
+    /// As [`Cursor::value_bytes`], sharing the bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cursor::value_bytes`].
+    fn value(&self) -> Result<Slice>;
 }
 
 impl<C: Cursor + ?Sized> Cursor for alloc::boxed::Box<C> {
@@ -102,7 +112,11 @@ impl<C: Cursor + ?Sized> Cursor for alloc::boxed::Box<C> {
         (**self).entry()
     }
 
-    fn value(&self) -> Slice {
+    fn value_bytes(&self) -> Result<&[u8]> {
+        (**self).value_bytes()
+    }
+
+    fn value(&self) -> Result<Slice> {
         (**self).value()
     }
 }

@@ -39,8 +39,11 @@ impl Version {
         InternalKey { key: &self.key, seqno: self.seqno }
     }
 
-    pub(crate) fn of(entry: Entry<'_>) -> Version {
-        Version { key: entry.key.into(), seqno: entry.seqno, kind: entry.kind, value: entry.value.into() }
+    /// Where a cursor stands.
+    pub(crate) fn at(cursor: &dyn Cursor) -> Option<Version> {
+        let entry = cursor.entry()?;
+        let value = cursor.value_bytes().expect("values of tests can be read");
+        Some(Version { key: entry.key.into(), seqno: entry.seqno, kind: entry.kind, value: value.into() })
     }
 }
 
@@ -203,12 +206,16 @@ impl Cursor for SimulatedCursor {
 
     fn entry(&self) -> Option<Entry<'_>> {
         let (block, entry) = self.at?;
-        let Version { key, seqno, kind, value } = &self.blocks.0[block].versions[entry];
-        Some(Entry { key, seqno: *seqno, kind: *kind, value })
+        let Version { key, seqno, kind, .. } = &self.blocks.0[block].versions[entry];
+        Some(Entry { key, seqno: *seqno, kind: *kind })
     }
 
-    fn value(&self) -> Slice {
-        self.entry().map_or(Slice::EMPTY, |entry| entry.value.into())
+    fn value_bytes(&self) -> Result<&[u8]> {
+        Ok(self.at.map_or(&[], |(block, entry)| &self.blocks.0[block].versions[entry].value))
+    }
+
+    fn value(&self) -> Result<Slice> {
+        self.value_bytes().map(Slice::from)
     }
 }
 

@@ -140,7 +140,8 @@ impl<M: Fn() -> alloc::boxed::Box<dyn Cursor>> VisibleScan<M> {
             match resolve(entry) {
                 Ok(true) => {
                     let key = Slice::from(entry.key);
-                    return Some(Ok((key, if with_value { cursor.value() } else { Slice::EMPTY })));
+                    let value = if with_value { cursor.value() } else { Ok(Slice::EMPTY) };
+                    return Some(value.map(|value| (key, value)));
                 }
                 Ok(false) => self.left.0 = Bound::Excluded(entry.key.into()),
                 Err(error) => return Some(Err(error)),
@@ -212,8 +213,10 @@ impl<M: Fn() -> alloc::boxed::Box<dyn Cursor>> VisibleScan<M> {
             let mut newest = None;
             while let Some(entry) = cursor.entry().filter(|entry| entry.key == key) {
                 if entry.seqno <= self.at {
-                    newest = Some(resolve(entry).map(|is_put| {
-                        is_put.then(|| if with_value { cursor.value() } else { Slice::EMPTY })
+                    newest = Some(resolve(entry).and_then(|is_put| match (is_put, with_value) {
+                        (true, true) => cursor.value().map(Some),
+                        (true, false) => Ok(Some(Slice::EMPTY)),
+                        (false, _) => Ok(None),
                     }));
                 }
                 if let Err(error) = cursor.prev() {

@@ -79,8 +79,8 @@ fn a_memtable_is_a_sorted_map_of_versions() {
                 }
                 (_, None) => {}
             }
-            assert_eq!(cursor.entry().map(Version::of).as_ref(), at.map(|at| all[at]));
-            assert_eq!(cursor.value()[..], at.map_or(&b""[..], |at| &all[at].value)[..]);
+            assert_eq!(Version::at(&cursor).as_ref(), at.map(|at| all[at]));
+            assert_eq!(cursor.value().unwrap()[..], at.map_or(&b""[..], |at| &all[at].value)[..]);
         }
     });
 }
@@ -173,7 +173,7 @@ fn count(cursor: &mut MemtableCursor, fill: u8) -> usize {
     cursor.seek_first().unwrap();
     while let Some(entry) = cursor.entry() {
         assert_eq!(entry.key, [fill]);
-        assert!(entry.value.len() == 1000 && entry.value.iter().all(|&byte| byte == fill));
+        assert_eq!(cursor.value_bytes().unwrap(), [fill; 1000]);
         entries += 1;
         cursor.next().unwrap();
     }

@@ -2,12 +2,14 @@
 
 use super::{DataBlock, Table, reader::Caching};
 use crate::{
-    error::Result,
+    codec::Corruption,
+    error::{Error, Result},
     iter::{Cursor, Entry},
     key::{InternalKey, ValueKind},
     types::{Seqno, Slice},
 };
 use alloc::{sync::Arc, vec::Vec};
+use core::ops::Bound;
 
 /// A cursor over all versions of a table; see [`Cursor`].
 ///
@@ -51,7 +53,7 @@ impl TableCursor {
     fn stand_on(&mut self, block: Arc<DataBlock>, index: usize, entry: usize) {
         self.key.clear();
         self.key.extend_from_slice(block.prefix());
-        self.key.extend_from_slice(block.rest(entry));
+        block.push_rest(entry, &mut self.key);
         let (seqno, kind) = (block.seqno(entry), block.kind(entry));
         self.position = Some(Position { block, index, entry, seqno, kind });
     }
@@ -77,11 +79,17 @@ impl TableCursor {
         Ok(())
     }
 
+    /// The error of the value at a position, which stands for its key.
+    fn damaged_value(&self, position: &Position, why: Corruption) -> Error {
+        let here = || Bound::Included(self.key.clone());
+        self.table.damaged_block(position.index, why).over_keys((here(), here()))
+    }
+
     /// Moves to another entry of the same block.
     fn step_to(&mut self, entry: usize) {
         let Some(position) = &mut self.position else { return };
         self.key.truncate(position.block.prefix().len());
-        self.key.extend_from_slice(position.block.rest(entry));
+        position.block.push_rest(entry, &mut self.key);
         position.entry = entry;
         position.seqno = position.block.seqno(entry);
         position.kind = position.block.kind(entry);
@@ -157,15 +165,17 @@ impl Cursor for TableCursor {
 
     fn entry(&self) -> Option<Entry<'_>> {
         let position = self.position.as_ref()?;
-        Some(Entry {
-            key: &self.key,
-            seqno: position.seqno,
-            kind: position.kind,
-            value: position.block.value(position.entry),
-        })
+        Some(Entry { key: &self.key, seqno: position.seqno, kind: position.kind })
     }
 
-    fn value(&self) -> Slice {
-        self.position.as_ref().map_or(Slice::EMPTY, |position| position.block.value_slice(position.entry))
+    fn value_bytes(&self) -> Result<&[u8]> {
+        let Some(position) = &self.position else { return Ok(&[]) };
+        position.block.value(position.entry).map_err(|why| self.damaged_value(position, why))
+    }
+
+    fn value(&self) -> Result<Slice> {
+        let Some(position) = &self.position else { return Ok(Slice::EMPTY) };
+        let value = DataBlock::value_slice(&position.block, position.entry);
+        value.map_err(|why| self.damaged_value(position, why))
     }
 }

@@ -16,7 +16,7 @@
 mod block;
 mod cursor;
 mod fields;
-mod filter;
+pub mod filter;
 mod footer;
 #[doc(hidden)]
 pub mod fuzz;
@@ -33,7 +33,7 @@ mod writer;
 
 pub use block::DataBlock;
 pub use cursor::TableCursor;
-pub use filter::KeyHash;
+pub use filter::{FilterKind, FilterOptions, KeyHash};
 pub use meta::{BlockHandle, TableMeta};
 pub use properties::{KindCounts, Properties, PropertySeed};
 pub use reader::{DataCache, Table};

@@ -118,7 +118,7 @@ fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, database: Uuid) -> Result<Op
         None => None,
         Some(handle) => Some(
             content(BlockKind::Filter, handle)
-                .and_then(Filter::decode)
+                .and_then(|bytes| Filter::decode(&bytes))
                 .map_err(|why| Error::corrupt(file.name.as_str(), handle.offset, why))?,
         ),
     };

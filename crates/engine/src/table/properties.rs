@@ -2,7 +2,8 @@
 
 use super::{
     fields::{once, required},
-    meta::{seqno, user_key},
+    filter::{FilterKind, FilterOptions},
+    meta::{fixed, seqno, user_key},
 };
 use crate::{
     codec::{Compression, Corruption, Reader, TlvReader, TlvWriter},
@@ -87,7 +88,7 @@ impl KindCounts {
 }
 
 /// What a table says of its content.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Properties {
     /// What the caller of its writer said.
     pub seed: PropertySeed,
@@ -109,6 +110,8 @@ pub struct Properties {
     pub data_blocks: u64,
     /// How values are compressed, where that saves enough.
     pub compression: Compression,
+    /// Which filter was asked for; the table's own may be of another kind if keys are few.
+    pub filter: Option<FilterOptions>,
 }
 
 mod tag {
@@ -132,6 +135,7 @@ mod tag {
     pub(super) const VALUE_BYTES: u8 = 18;
     pub(super) const DATA_BLOCKS: u8 = 19;
     pub(super) const COMPRESSION: u8 = 20;
+    pub(super) const FILTER: u8 = 21;
 }
 
 impl Properties {
@@ -149,6 +153,7 @@ impl Properties {
     /// | 8   | level                          | 18  | bytes of values                    |
     /// | 9   | run age                        | 19  | data blocks                        |
     /// | 10  | created at                     | 20  | compression                        |
+    /// | 21  | filter: kind u8, bits a key f32 |    |                                    |
     pub(super) fn encode(&self) -> Vec<u8> {
         let seed = &self.seed;
         let mut fields = TlvWriter::new();
@@ -174,6 +179,7 @@ impl Properties {
         fields.u64(tag::VALUE_BYTES, self.value_bytes);
         fields.u64(tag::DATA_BLOCKS, self.data_blocks);
         fields.u64(tag::COMPRESSION, self.compression.to_raw().into());
+        fields.bytes(tag::FILTER, &encode_filter(self.filter));
         fields.finish()
     }
 
@@ -188,7 +194,7 @@ impl Properties {
         let (mut level, mut run_age, mut created_at, mut replay_point) = (None, None, None, None);
         let (mut counts, mut first_key, mut last_key) = (None, None, None);
         let (mut first_seqno, mut last_seqno, mut key_bytes, mut value_bytes) = (None, None, None, None);
-        let (mut data_blocks, mut compression) = (None, None);
+        let (mut data_blocks, mut compression, mut filter) = (None, None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -212,6 +218,7 @@ impl Properties {
                 tag::VALUE_BYTES => once(&mut value_bytes, TlvReader::as_u64(value)?)?,
                 tag::DATA_BLOCKS => once(&mut data_blocks, TlvReader::as_u64(value)?)?,
                 tag::COMPRESSION => once(&mut compression, compression_of(value)?)?,
+                tag::FILTER => once(&mut filter, decode_filter(value)?)?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -238,6 +245,7 @@ impl Properties {
             value_bytes: required(value_bytes)?,
             data_blocks: required(data_blocks)?,
             compression: required(compression)?,
+            filter: required(filter)?,
         })
     }
 }
@@ -270,4 +278,29 @@ fn kind_counts(value: &[u8]) -> Result<KindCounts, Corruption> {
 
 fn compression_of(value: &[u8]) -> Result<Compression, Corruption> {
     Compression::from_raw(narrow(value)?).ok_or(Corruption("unknown compression"))
+}
+
+/// Kind 0 is none, with zero bits.
+fn encode_filter(filter: Option<FilterOptions>) -> [u8; 5] {
+    let (kind, bits_per_key) = match filter {
+        None => (0, 0.0),
+        Some(FilterOptions { kind: FilterKind::Bloom, bits_per_key }) => (1, bits_per_key),
+        Some(FilterOptions { kind: FilterKind::Burr, bits_per_key }) => (2, bits_per_key),
+    };
+    let [a, b, c, d] = f32::to_le_bytes(bits_per_key);
+    [kind, a, b, c, d]
+}
+
+fn decode_filter(value: &[u8]) -> Result<Option<FilterOptions>, Corruption> {
+    const UNKNOWN: Corruption = Corruption("unknown kind of filter");
+    let [kind, bits_per_key @ ..] = fixed::<5>(value)?;
+    let bits_per_key = f32::from_le_bytes(bits_per_key);
+    let kind = match kind {
+        0 if bits_per_key.to_bits() == 0 => return Ok(None),
+        1 => FilterKind::Bloom,
+        2 => FilterKind::Burr,
+        _ => return Err(UNKNOWN),
+    };
+    let filter = FilterOptions { kind, bits_per_key };
+    filter.validate().map(|()| Some(filter)).map_err(|_| UNKNOWN)
 }

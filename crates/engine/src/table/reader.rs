@@ -99,7 +99,12 @@ impl Table {
         if entry == block.len() || !block.has_key(entry, key) {
             return Ok(None);
         }
-        Ok(Some((block.seqno(entry), block.kind(entry), block.value_slice(entry))))
+        let (seqno, kind) = (block.seqno(entry), block.kind(entry));
+        let value = DataBlock::into_value(block, entry).map_err(|why| {
+            let here = || Bound::Included(key.into());
+            self.damaged_block(index, why).over_keys((here(), here()))
+        })?;
+        Ok(Some((seqno, kind, value)))
     }
 
     /// A cursor over all versions.
@@ -136,8 +141,8 @@ impl Table {
             return Ok(block);
         }
         let read = self.read_block(handle).and_then(|block| {
-            let why = |why| Error::corrupt(self.file_name(), handle.offset, why);
-            self.check_place(&block, index).map_err(why).map(|()| block)
+            let damaged = |why| self.damaged_block(index, why);
+            self.check_place(&block, index).map_err(damaged).map(|()| block)
         });
         let block = Arc::new(read.map_err(|error| error.over_keys(self.block_keys(index)))?);
         if caching == Caching::Fill {
@@ -157,7 +162,7 @@ impl Table {
     /// The entries of a block lie between the separators around it, and inside of the table's range: so the
     /// blocks of a table, and the tables of a run, are in order as a whole.
     fn check_place(&self, block: &DataBlock, index: usize) -> core::result::Result<(), Corruption> {
-        let first = [block.prefix(), block.rest(0)].concat();
+        let first = block.key(0);
         let is_behind = match index.checked_sub(1).map(|before| self.index.separator(before)) {
             None => self.meta.first_key <= first,
             Some((key, seqno)) => {
@@ -165,7 +170,7 @@ impl Table {
             }
         };
         let at = block.len() - 1;
-        let last = [block.prefix(), block.rest(at)].concat();
+        let last = block.key(at);
         let (key, seqno) = self.index.separator(index);
         let is_before =
             InternalKey { key: &last, seqno: block.seqno(at) } <= InternalKey { key: &key, seqno };
@@ -174,6 +179,11 @@ impl Table {
         } else {
             Err(Corruption("a data block holds keys that the table's index has elsewhere"))
         }
+    }
+
+    /// Something is wrong with a data block.
+    pub(super) fn damaged_block(&self, index: usize, why: Corruption) -> Error {
+        Error::corrupt(self.file_name(), self.index.handle(index).offset, why)
     }
 
     /// Reads a data block from the file.

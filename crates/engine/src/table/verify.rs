@@ -123,7 +123,10 @@ impl Check<'_> {
         let mut is_complete = true;
         for index in 0..self.table.blocks() {
             let handle = self.table.index.handle(index);
-            match self.table.read_block(handle) {
+            let read = self.table.read_block(handle).and_then(|block| {
+                block.open_values().map_err(|why| self.table.damaged_block(index, why)).map(|()| block)
+            });
+            match read {
                 Ok(block) => {
                     for message in self.block(&block, index, &mut seen) {
                         self.found_in_block(index, message);
@@ -238,12 +241,12 @@ impl Seen {
         self.first_seqno = self.first_seqno.min(seqno);
         self.last_seqno = self.last_seqno.max(seqno);
         self.key_bytes += key.len() as u64;
-        self.value_bytes += block.value(entry).len() as u64;
+        self.value_bytes += block.value_len(entry) as u64;
     }
 }
 
 fn entry_key(block: &DataBlock, entry: usize) -> (Vec<u8>, Seqno) {
-    ([block.prefix(), block.rest(entry)].concat(), block.seqno(entry))
+    (block.key(entry), block.seqno(entry))
 }
 
 fn as_internal((key, seqno): &(Vec<u8>, Seqno)) -> InternalKey<'_> {

@@ -7,7 +7,7 @@ use super::{
     BlockHandle, PropertySeed, TableMeta,
     block::BlockBuilder,
     file_name,
-    filter::FilterBuilder,
+    filter::{FilterBuilder, FilterKind, FilterOptions, KeyHash},
     footer::{FOOTER_BYTES, Footer},
     index::IndexBuilder,
     properties::{KindCounts, Properties},
@@ -34,8 +34,8 @@ pub struct TableOptions {
     pub block_bytes: usize,
     /// Compression of values.
     pub compression: Compression,
-    /// Bits a key in the filter, 2.0 to 24.0. `None`: no filter.
-    pub filter_bits_per_key: Option<f32>,
+    /// Its filter. `None`: it has none.
+    pub filter: Option<FilterOptions>,
 }
 
 impl TableOptions {
@@ -52,8 +52,8 @@ impl TableOptions {
         if !Self::BLOCK_BYTES.contains(&self.block_bytes) {
             return Err(Error::new(ErrorKind::InvalidArgument, "a block has 4 KiB to 1 MiB"));
         }
-        if self.filter_bits_per_key.is_some_and(|bits| !(2.0..=24.0).contains(&bits)) {
-            return Err(Error::new(ErrorKind::InvalidArgument, "a filter has 2 to 24 bits a key"));
+        if let Some(filter) = self.filter {
+            filter.validate()?;
         }
         if !self.compression.is_available() {
             let message = format!("compression {:?} is not compiled in", self.compression);
@@ -63,11 +63,12 @@ impl TableOptions {
     }
 }
 
-/// Blocks of 16 KiB, LZ4 if compiled in, ten bits a key.
+/// Blocks of 16 KiB, LZ4 if compiled in, a Bloom filter of ten bits a key.
 impl Default for TableOptions {
     fn default() -> TableOptions {
         let compression = if Compression::Lz4.is_available() { Compression::Lz4 } else { Compression::None };
-        TableOptions { block_bytes: 16 * 1024, compression, filter_bits_per_key: Some(10.0) }
+        let filter = FilterOptions { kind: FilterKind::Bloom, bits_per_key: 10.0 };
+        TableOptions { block_bytes: 16 * 1024, compression, filter: Some(filter) }
     }
 }
 
@@ -127,7 +128,7 @@ impl TableWriter {
             out,
             block: BlockBuilder::default(),
             index: IndexBuilder::default(),
-            filter: options.filter_bits_per_key.map(FilterBuilder::new),
+            filter: options.filter.map(FilterBuilder::new),
             last_added: Seqno::MAX,
             properties: Properties {
                 seed,
@@ -140,6 +141,7 @@ impl TableWriter {
                 value_bytes: 0,
                 data_blocks: 0,
                 compression: options.compression,
+                filter: options.filter,
             },
         })
     }
@@ -159,13 +161,15 @@ impl TableWriter {
         let last = InternalKey { key: &self.properties.last_key, seqno: self.last_added };
         assert!(is_first || last < InternalKey { key, seqno }, "entries of a table come in strict order");
         let is_new_key = is_first || last.key != key;
-        if !self.block.has_room(key, seqno, kind, value, self.options.block_bytes) {
+        let block_bytes = self.options.block_bytes;
+        if !self.block.add(key, seqno, kind, value, block_bytes) {
             self.finish_block(Some(key))?;
+            let is_added = self.block.add(key, seqno, kind, value, block_bytes);
+            debug_assert!(is_added, "an empty block takes any entry");
         }
-        self.block.add(key, seqno, kind, value);
         if is_new_key {
             if let Some(filter) = &mut self.filter {
-                filter.add(key);
+                filter.add(KeyHash::of(key));
             }
             if is_first {
                 self.properties.first_key.extend_from_slice(key);

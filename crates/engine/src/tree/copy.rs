@@ -78,7 +78,7 @@ impl MemtablePin {
                     unfinished = Some(self.tree.create_table(id, fs, &target)?);
                 }
                 let writer = unfinished.as_mut().expect("just begun");
-                writer.add(entry.key, entry.seqno, entry.kind, entry.value)?;
+                writer.add(entry.key, entry.seqno, entry.kind, cursor.value_bytes()?)?;
                 if is_new_key {
                     last_key = Some(entry.key.into());
                 }

@@ -7,6 +7,7 @@
 mod apply;
 mod compact;
 mod copy;
+mod filters;
 mod flush;
 mod options;
 mod outputs;
@@ -18,8 +19,9 @@ mod stats;
 pub use apply::{Applied, WriteBatch};
 pub use compact::{CompactionReport, cancelled};
 pub(crate) use copy::MemtablePin;
+pub use filters::FilterPolicy;
 pub use flush::FlushReport;
-pub use options::{FilterPolicy, PerLevel, TreeOptions};
+pub use options::{PerLevel, TreeOptions};
 pub use read::{Reader, Scan};
 pub use state::OldState;
 pub use stats::{LevelStats, TreeStats};

@@ -1,5 +1,6 @@
 //! Options of a tree: validated once, stored with it, read back at open.
 
+use super::filters::FilterPolicy;
 use crate::{
     codec::{Compression, Corruption, TlvReader, TlvWriter},
     error::{Error, ErrorKind, Result},
@@ -29,16 +30,6 @@ impl<T> From<T> for PerLevel<T> {
     }
 }
 
-/// Membership filter of a table.
-#[derive(Clone, Copy, PartialEq, Debug)]
-#[non_exhaustive]
-pub enum FilterPolicy {
-    /// Reads of absent keys search the table.
-    None,
-    /// 2.0 to 24.0 bits per key.
-    BitsPerKey(f32),
-}
-
 /// Options of a tree.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
@@ -47,7 +38,7 @@ pub struct TreeOptions {
     pub compression: PerLevel<Compression>,
     /// Size of data blocks, 4 KiB to 1 MiB. Default 16 KiB.
     pub block_bytes: PerLevel<u32>,
-    /// Filters of tables. Default 10 bits per key.
+    /// Filters of tables. Default [`FilterPolicy::ByDepth`] with 7 bits.
     pub filters: PerLevel<FilterPolicy>,
     /// Size that tables are cut near, 64 KiB to 4 GiB. Default 64 MiB.
     pub table_bytes: u64,
@@ -59,7 +50,7 @@ impl Default for TreeOptions {
         TreeOptions {
             compression: PerLevel(Vec::from([Compression::None, below])),
             block_bytes: (16 << 10).into(),
-            filters: FilterPolicy::BitsPerKey(10.0).into(),
+            filters: FilterPolicy::ByDepth(7.0).into(),
             table_bytes: 64 << 20,
         }
     }
@@ -71,7 +62,7 @@ const BLOCK_BYTES: u8 = 3;
 const FILTERS: u8 = 4;
 const TABLE_BYTES: u8 = 5;
 
-/// On disk a filter is its bits per key as `f32`, none is zero bits.
+/// On disk a filter is an `f32`: its bits per key, or less than zero the bits by depth; none is zero bits.
 const NO_FILTER: f32 = 0.0;
 
 impl TreeOptions {
@@ -98,11 +89,7 @@ impl TreeOptions {
             }
         }
         for &policy in &self.filters.0 {
-            if let FilterPolicy::BitsPerKey(bits) = policy
-                && !(2.0..=24.0).contains(&bits)
-            {
-                return invalid(format!("a filter has {bits} bits per key, not 2.0 to 24.0"));
-            }
+            policy.validate()?;
         }
         if !(64 << 10..=4 << 30).contains(&self.table_bytes) {
             return invalid(format!("table_bytes is {}, not 64 KiB to 4 GiB", self.table_bytes));
@@ -121,6 +108,7 @@ impl TreeOptions {
         let bits = |policy: &FilterPolicy| match *policy {
             FilterPolicy::None => NO_FILTER,
             FilterPolicy::BitsPerKey(bits) => bits,
+            FilterPolicy::ByDepth(bits) => -bits,
         };
         let filters: Vec<u8> = self.filters.0.iter().flat_map(|policy| bits(policy).to_le_bytes()).collect();
         fields.bytes(FILTERS, &filters);
@@ -157,8 +145,10 @@ impl TreeOptions {
                 }
                 BLOCK_BYTES => options.block_bytes = PerLevel(words(value).map(u32::from_le_bytes).collect()),
                 FILTERS => {
-                    let policy = |bits: f32| {
-                        if bits == NO_FILTER { FilterPolicy::None } else { FilterPolicy::BitsPerKey(bits) }
+                    let policy = |bits: f32| match bits {
+                        NO_FILTER => FilterPolicy::None,
+                        ..NO_FILTER => FilterPolicy::ByDepth(-bits),
+                        _ => FilterPolicy::BitsPerKey(bits),
                     };
                     options.filters = PerLevel(words(value).map(f32::from_le_bytes).map(policy).collect());
                 }
@@ -173,4 +163,17 @@ impl TreeOptions {
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
     bytes.chunks_exact(4).map(|word| word.try_into().expect("four bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_as_they_were_stored() {
+        let policies = [FilterPolicy::None, FilterPolicy::BitsPerKey(4.5), FilterPolicy::ByDepth(7.0)];
+        let options = TreeOptions { filters: PerLevel(policies.into()), ..TreeOptions::default() };
+
+        assert_eq!(TreeOptions::decode(&options.encode()).unwrap(), options);
+    }
 }

@@ -13,8 +13,6 @@ use crate::{
 use alloc::{sync::Arc, vec::Vec};
 use isopach_env::{Fs, IoErrorKind, SyncSite, WriteOrigin};
 
-use super::options::FilterPolicy;
-
 /// Where outputs go, and what their properties say.
 pub(super) struct Target {
     pub(super) level: Level,
@@ -91,7 +89,8 @@ impl Tree {
         let mut announced_bytes = 0;
         while survivors.advance()? {
             let (entry, is_new_key) = (survivors.entry(), survivors.is_new_key());
-            let entry_bytes = (entry.key.len() + entry.value.len()) as u64;
+            let value = survivors.value_bytes()?;
+            let entry_bytes = (entry.key.len() + value.len()) as u64;
             announced_bytes += entry_bytes;
             if announced_bytes >= STEP_BYTES {
                 proceed(core::mem::take(&mut announced_bytes))?;
@@ -106,7 +105,7 @@ impl Tree {
                 unfinished = Some(self.begin_table(target)?);
             }
             let table = unfinished.as_mut().expect("just begun");
-            table.writer().add(entry.key, entry.seqno, entry.kind, entry.value)?;
+            table.writer().add(entry.key, entry.seqno, entry.kind, value)?;
         }
         if let Some(table) = unfinished.take() {
             written.0.push(self.finish_table(table)?);
@@ -143,13 +142,12 @@ impl Tree {
     /// Creates a table in `fs`, written as the options of this tree say.
     pub(super) fn create_table(&self, id: TableId, fs: &Arc<dyn Fs>, target: &Target) -> Result<TableWriter> {
         let context = &self.0.context;
+        let state = self.0.state.load();
+        let last_level = state.levels.tables().map(|(level, ..)| level).max().unwrap_or(Level(0));
         let options = TableOptions {
             block_bytes: self.0.options.block_bytes.at(target.level) as usize,
             compression: self.0.options.compression.at(target.level),
-            filter_bits_per_key: match self.0.options.filters.at(target.level) {
-                FilterPolicy::None => None,
-                FilterPolicy::BitsPerKey(bits) => Some(bits),
-            },
+            filter: self.0.options.filters.at(target.level).for_table(target.level, last_level),
         };
         let now = UnixUs(context.env.clock.unix_us());
         let seed = PropertySeed {

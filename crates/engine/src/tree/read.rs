@@ -83,7 +83,7 @@ impl Reader {
             let Some((seqno, kind, value)) = newest else {
                 return Ok(None);
             };
-            let is_put = resolve(Entry { key, seqno, kind, value: &value })?;
+            let is_put = resolve(Entry { key, seqno, kind })?;
             Ok(is_put.then_some(value))
         });
         found.map_err(|error| error.in_tree(self.tree.id()))

@@ -115,7 +115,13 @@ impl Cursor for RunCursor {
         self.cursor.as_ref()?.entry()
     }
 
-    fn value(&self) -> Slice {
-        self.cursor.as_ref().map_or(Slice::EMPTY, TableCursor::value)
+    fn value_bytes(&self) -> Result<&[u8]> {
+        let Some(cursor) = &self.cursor else { return Ok(&[]) };
+        cursor.value_bytes().map_err(|error| self.tables[self.at].blame(error))
+    }
+
+    fn value(&self) -> Result<Slice> {
+        let Some(cursor) = &self.cursor else { return Ok(Slice::EMPTY) };
+        cursor.value().map_err(|error| self.tables[self.at].blame(error))
     }
 }

@@ -12,6 +12,7 @@ use isopach_engine::{
     env::{Fs, IoErrorKind, MemFs},
     error::ErrorKind,
     store::Store,
+    table::{FilterKind, FilterOptions},
     tree::{Tree, TreeOptions, WriteBatch, cancelled},
     types::{Level, TableId},
 };
@@ -838,4 +839,28 @@ fn a_failed_creation_of_a_table_leaves_no_file() {
     assert_eq!(table_files(&faults.files).len(), 1);
     store.files().run_deletions(u64::MAX);
     assert_eq!(table_files(&faults.files), [""; 0]);
+}
+
+/// Flushed tables have Bloom filters of 12 bits; merged ones BuRR, with more bits the more levels lie below.
+#[test]
+fn filters_of_tables_follow_how_they_were_written_and_what_lies_below() {
+    let (_faults, _store, tree) = fresh();
+    let asked = || -> Vec<FilterOptions> {
+        let tables = tree.tables();
+        tables.iter().map(|table| table.open().unwrap().properties().unwrap().filter.unwrap()).collect()
+    };
+    let filter = |kind, bits_per_key| FilterOptions { kind, bits_per_key };
+
+    put(&tree, "a", "1", 2);
+    flush(&tree, 2);
+    assert_eq!(asked(), [filter(FilterKind::Bloom, 12.0)]);
+
+    merge_all(&tree, 6, &views(&[2])).unwrap();
+    assert_eq!(asked(), [filter(FilterKind::Burr, 7.0)]);
+
+    let above = tables_of(&tree, &["b=2"], 3);
+    tree.compact(&Plan::merge(above, Level(5)), &views(&[3]), &mut |_| Ok(())).unwrap();
+    let above = tables_of(&tree, &["c=3"], 4);
+    tree.compact(&Plan::merge(above, Level(3)), &views(&[4]), &mut |_| Ok(())).unwrap();
+    assert_eq!(asked(), [13.0, 10.0, 7.0].map(|bits| filter(FilterKind::Burr, bits)));
 }

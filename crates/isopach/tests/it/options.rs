@@ -17,7 +17,11 @@ fn options_of_a_keyspace_are_those_of_its_creation() {
     let options = KeyspaceOptions::new()
         .table_bytes(1 << 20)
         .block_bytes(PerLevel(vec![4 << 10, 64 << 10]))
-        .filters(PerLevel(vec![FilterPolicy::BitsPerKey(4.5), FilterPolicy::None]))
+        .filters(PerLevel(vec![
+            FilterPolicy::BitsPerKey(4.5),
+            FilterPolicy::None,
+            FilterPolicy::ByDepth(6.0),
+        ]))
         .compression(Compression::None)
         .durability(Durability::Sync);
     let db = small(files.clone()).open().unwrap();
@@ -114,6 +118,7 @@ fn an_option_out_of_bounds_is_named_and_nothing_is_made() {
         ("table_bytes", KeyspaceOptions::new().table_bytes((64 << 10) - 1)),
         ("filter", KeyspaceOptions::new().filters(FilterPolicy::BitsPerKey(1.0))),
         ("filter", KeyspaceOptions::new().filters(FilterPolicy::BitsPerKey(f32::NAN))),
+        ("filter", KeyspaceOptions::new().filters(FilterPolicy::ByDepth(11.0))),
         ("per level", KeyspaceOptions::new().block_bytes(PerLevel(vec![]))),
     ] {
         let error = db.keyspace_with("k", options).unwrap_err();

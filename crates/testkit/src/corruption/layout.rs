@@ -4,8 +4,8 @@ use isopach::engine::codec::{HEADER_BYTES, LogPosition, RECORD_HEADER_BYTES, rec
 use std::ops::Range;
 
 /// Bytes of a block frame's header, and of an entry of its directory.
-const BLOCK_HEADER_BYTES: usize = 32;
-const SECTION_ENTRY_BYTES: usize = 24;
+const BLOCK_HEADER_BYTES: usize = 24;
+const SECTION_ENTRY_BYTES: usize = 17;
 const FOOTER_BYTES: usize = 96;
 
 /// What a file is, by its name.

@@ -7,8 +7,8 @@
 use isopach::engine::codec::{Checksum, HEADER_BYTES, RECORD_HEADER_BYTES, Salt, digest, record_bytes};
 use isopach::engine::types::Uuid;
 
-const BLOCK_HEADER_BYTES: usize = 32;
-const SECTION_BYTES: usize = 24;
+const BLOCK_HEADER_BYTES: usize = 24;
+const SECTION_BYTES: usize = 17;
 const FOOTER_BYTES: usize = 96;
 
 /// Of any file of a database: what it holds follows from its header.
@@ -101,14 +101,12 @@ pub(super) fn frame(bytes: &mut [u8], salt: Salt, offset: u64) -> Option<usize> 
         let len = u32::from_le_bytes(bytes[entry..entry + 4].try_into().expect("four bytes"));
         let section_end = section_at.saturating_add(len as usize).min(end);
         let checksum = Checksum::of(&bytes[section_at..section_end], salt, offset + section_at as u64);
-        bytes[entry + 16..entry + 24].copy_from_slice(&checksum.0.to_le_bytes());
+        bytes[entry + 9..entry + 17].copy_from_slice(&checksum.0.to_le_bytes());
         section_at = section_end;
     }
-    let payload = Checksum::of(&bytes[payload_at..end], salt, offset).0;
-    bytes[20..28].copy_from_slice(&payload.to_le_bytes());
     let directory = digest(&bytes[BLOCK_HEADER_BYTES..payload_at]).to_le_bytes();
-    let covered = [&bytes[..28], &directory].concat();
+    let covered = [&bytes[..20], &directory].concat();
     let check = Checksum::of(&covered, salt, offset).0.to_le_bytes();
-    bytes[28..32].copy_from_slice(&check[..4]);
+    bytes[20..24].copy_from_slice(&check[..4]);
     payload_at.checked_add(stored).filter(|len| *len <= bytes.len())
 }

@@ -12,11 +12,14 @@ use isopach::{
     Compression, Db, Durability, FilterPolicy, KeyspaceOptions, WriteOptions,
     engine::{
         codec::{
-            BlockKind, FileCodec, FileHeader, FileKind, LogPosition, Record, RecordReader, Salt, Section,
-            Step, TlvWriter, encode_block, encode_record,
+            BLOCK_HEADER_BYTES, BlockKind, FileCodec, FileHeader, FileKind, LogPosition, Record,
+            RecordReader, SECTION_ENTRY_BYTES, Salt, Section, Step, TlvWriter, encode_block, encode_record,
         },
         key::ValueKind,
-        table::{PropertySeed, Table, TableIdentity, TableOptions, TableWriter, file_name, number_of},
+        table::{
+            FilterKind, FilterOptions, KeyHash, PropertySeed, Table, TableIdentity, TableOptions,
+            TableWriter, file_name, filter::FilterBuilder, number_of,
+        },
         tree::TreeOptions,
         types::{Seqno, TableId, TreeId, UnixUs, Uuid},
     },
@@ -259,7 +262,9 @@ fn contents(kind: BlockKind) -> Vec<Vec<Vec<u8>>> {
         while table[at..].starts_with(b"IB") {
             let mut stored = [0; 8];
             stored[..6].copy_from_slice(&table[at + 8..at + 14]);
-            let end = at + 32 + 24 * usize::from(table[at + 5]) + u64::from_le_bytes(stored) as usize;
+            let sections = usize::from(table[at + 5]);
+            let payload_at = at + BLOCK_HEADER_BYTES + sections * SECTION_ENTRY_BYTES;
+            let end = payload_at + u64::from_le_bytes(stored) as usize;
             if let Ok(sections) =
                 isopach::engine::codec::decode_block(&table[at..end], kind, &codec, at as u64)
             {
@@ -276,7 +281,14 @@ pub(super) fn indexes() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn filters() -> Vec<Vec<u8>> {
-    contents(BlockKind::Filter).concat()
+    let mut filters = contents(BlockKind::Filter).concat();
+    // Enough keys for BuRR, with a layer or two that bump.
+    for (keys, bits_per_key) in [(4_096, 2.0), (5_000, 7.0), (4_500, 11.0)] {
+        let mut builder = FilterBuilder::new(FilterOptions { kind: FilterKind::Burr, bits_per_key });
+        (0..keys).for_each(|key: u32| builder.add(KeyHash::of(&key.to_le_bytes())));
+        filters.push(builder.finish());
+    }
+    filters
 }
 
 pub(super) fn properties() -> Vec<Vec<u8>> {
@@ -286,7 +298,7 @@ pub(super) fn properties() -> Vec<Vec<u8>> {
 pub(super) fn data_blocks() -> Vec<Vec<u8>> {
     let blocks = contents(BlockKind::Data).into_iter();
     blocks
-        .map(|sections| [&(sections[0].len() as u16).to_le_bytes()[..], &sections.concat()].concat())
+        .map(|sections| [&(sections[0].len() as u16).to_le_bytes()[..], &[0], &sections.concat()].concat())
         .collect()
 }
 

@@ -148,7 +148,11 @@ impl<const N: usize> Cursor for BlinkCursor<N> {
         self.record().map(RecordRef::entry)
     }
 
-    fn value(&self) -> Slice {
-        self.record().map_or(Slice::EMPTY, |record| record.value().into())
+    fn value_bytes(&self) -> Result<&[u8]> {
+        Ok(self.record().map_or(&[], RecordRef::value))
+    }
+
+    fn value(&self) -> Result<Slice> {
+        self.value_bytes().map(Slice::from)
     }
 }

@@ -39,17 +39,3 @@ mod tree;
 
 pub(crate) use cursor::BlinkCursor;
 pub(crate) use tree::Blink;
-
-use core::ptr::NonNull;
-
-/// Asks for the lines of so many bytes at a place, without waiting for them.
-fn prefetch<T>(place: NonNull<T>, bytes: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    for line in (0..bytes).step_by(64) {
-        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint: whatever the address, nothing but time depends on it.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.as_ptr().wrapping_byte_add(line).cast()) };
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    let _ = (place, bytes);
-}

@@ -7,10 +7,12 @@
 use super::{
     super::atomics::{AtomicPtr, AtomicU32, AtomicU64, fence, relax},
     arena::Arena,
-    prefetch,
     record::{Record, RecordRef},
 };
-use crate::key::{InternalKey, common_prefix_len};
+use crate::{
+    key::{InternalKey, common_prefix_len},
+    prefetch::prefetch,
+};
 use core::{array, cmp::Ordering as Order, marker::PhantomData, ptr, ptr::NonNull, sync::atomic::Ordering};
 
 /// Words of a prefix that a node keeps.
@@ -224,7 +226,7 @@ impl<'a, const N: usize> NodeRef<'a, N> {
     /// Asks for all lines that a search may read, so that those of pointers do not come behind those of
     /// heads.
     pub(super) fn prefetch(self) {
-        prefetch(self.node, size_of::<Node<N>>());
+        prefetch(self.node.as_ptr(), size_of::<Node<N>>());
     }
 
     /// How many records come before a place.

@@ -1,9 +1,10 @@
 //! Records: an operation as it lies in an arena. Never changed once a pointer to it was stored.
 
-use super::{super::atomics::AtomicU64, arena::Arena, prefetch};
+use super::{super::atomics::AtomicU64, arena::Arena};
 use crate::{
     iter::Entry,
     key::{InternalKey, ValueKind},
+    prefetch::prefetch,
     types::Seqno,
 };
 use core::{marker::PhantomData, ptr, ptr::NonNull, slice, sync::atomic::Ordering};
@@ -73,7 +74,7 @@ impl<'a> RecordRef<'a> {
 
     /// Asks for the first lines, so that those of the value do not come behind that of the key.
     pub(super) fn prefetch(self) {
-        prefetch(self.record, PREFETCHED_BYTES);
+        prefetch(self.record.as_ptr(), PREFETCHED_BYTES);
     }
 
     fn head(self) -> &'a Record {
@@ -109,6 +110,6 @@ impl<'a> RecordRef<'a> {
 
     pub(super) fn entry(self) -> Entry<'a> {
         let kind = ValueKind::from_raw(self.tag() as u8).expect("it was one");
-        Entry { key: self.key(), seqno: self.seqno(), kind, value: self.value() }
+        Entry { key: self.key(), seqno: self.seqno(), kind }
     }
 }

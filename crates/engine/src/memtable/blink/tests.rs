@@ -60,7 +60,7 @@ fn check_against_a_map<const N: usize>(dice: &mut Dice, operations: u64) {
 
     let mut cursor = BlinkCursor::new(&tree);
     let seen = |cursor: &BlinkCursor<N>| {
-        cursor.entry().map(|entry| (entry.key.to_vec(), entry.seqno, entry.value.to_vec()))
+        cursor.entry().map(|entry| (entry.key.to_vec(), entry.seqno, cursor.value_bytes().unwrap().to_vec()))
     };
     let expected = |at: Option<usize>| {
         at.and_then(|at| all.get(at)).map(|(key, seqno, value)| (key.to_vec(), *seqno, value.to_vec()))
@@ -84,7 +84,7 @@ fn check_against_a_map<const N: usize>(dice: &mut Dice, operations: u64) {
         let up_to = all.partition_point(|(key, seqno, _)| InternalKey { key, seqno: *seqno } <= place);
         let newest = all.get(from).filter(|(found, ..)| *found == key);
         assert_eq!(
-            tree.get(place).map(|entry| (entry.seqno, entry.value)),
+            tree.get(place).map(|(entry, value)| (entry.seqno, value)),
             newest.map(|(_, seqno, value)| (*seqno, *value))
         );
         cursor.seek(place).unwrap();
@@ -140,8 +140,8 @@ fn large_values_and_many_small_ones_share_an_arena() {
         tree.insert(InternalKey { key: &n.to_be_bytes(), seqno: number(1) }, ValueKind::Put, &value);
     }
     for n in 0..40_u64 {
-        let entry = tree.get(InternalKey { key: &n.to_be_bytes(), seqno: number(9) }).unwrap();
-        assert!(entry.value.len() >= 100 << 10 && entry.value.iter().all(|&byte| byte == n as u8));
+        let (_, value) = tree.get(InternalKey { key: &n.to_be_bytes(), seqno: number(9) }).unwrap();
+        assert!(value.len() >= 100 << 10 && value.iter().all(|&byte| byte == n as u8));
     }
 }
 
@@ -177,9 +177,9 @@ fn write_and_read_at_once<const N: usize>(keys: u64) {
                         written.iter().map(|written| written.load(Ordering::Acquire)).collect();
                     for (writer, floor) in floors.iter().enumerate().filter(|(_, floor)| **floor > 0) {
                         let key = key(writer as u64, floor - 1);
-                        let entry =
+                        let (_, value) =
                             tree.get(InternalKey { key: &key, seqno: Seqno::MAX }).expect("it is there");
-                        assert_eq!(entry.value, &key[8..]);
+                        assert_eq!(value, &key[8..]);
                     }
                     for is_forward in [true, false] {
                         let (mut last, mut seen) = (None, 0);
@@ -190,7 +190,7 @@ fn write_and_read_at_once<const N: usize>(keys: u64) {
                         }
                         while let Some(entry) = cursor.entry() {
                             let key = entry.key.to_vec();
-                            assert_eq!(entry.value, &key[8..]);
+                            assert_eq!(cursor.value_bytes().unwrap(), &key[8..]);
                             let is_in_order =
                                 last.as_ref().is_none_or(|last| (*last < key) == is_forward && *last != key);
                             assert!(is_in_order, "each once, in order");

@@ -49,7 +49,7 @@ impl<const N: usize> Blink<N> {
     }
 
     /// The newest operation of a key that is not newer than the place.
-    pub(crate) fn get(&self, place: InternalKey<'_>) -> Option<Entry<'_>> {
+    pub(crate) fn get(&self, place: InternalKey<'_>) -> Option<(Entry<'_>, &[u8])> {
         let record = loop {
             let Found { node, version, rank } = self.find(place, 0, Before::LessOrEqual, Before::Less);
             // The least record of the right neighbour is the high of this node.
@@ -58,7 +58,7 @@ impl<const N: usize> Blink<N> {
                 break record;
             }
         };
-        record.filter(|record| record.key() == place.key).map(RecordRef::entry)
+        record.filter(|record| record.key() == place.key).map(|record| (record.entry(), record.value()))
     }
 
     fn root(&self) -> NodeRef<'_, N> {

@@ -2,7 +2,7 @@
 
 use super::{
     super::heads::{HEAD_BYTES, head_of},
-    FIXED_BYTES, MAX_KEY_SECTION_BYTES, REST_END_BYTES, VALUE_END_BYTES,
+    FIXED_BYTES, HEADS_ARE_CUT, MAX_KEY_SECTION_BYTES, PAGE_BYTES, PAGES, TAIL_END_BYTES, TAILS_DIFFER,
 };
 use crate::{
     codec::{BlockKind, Compression, FileCodec, Section, encode_block},
@@ -18,16 +18,11 @@ use alloc::vec::Vec;
 #[derive(Default)]
 pub(in crate::table) struct BlockBuilder {
     first_key: Vec<u8>,
-    /// Bytes that all keys share with the first one.
-    prefix: usize,
+    shape: Option<Shape>,
     entries: Vec<Pending>,
     /// Keys without what they share with the first one, each on its own.
     tails: Vec<u8>,
     values: Vec<u8>,
-    /// Lengths of all keys together.
-    key_bytes: usize,
-    seqnos: Option<(Seqno, Seqno)>,
-    kinds_differ: bool,
 }
 
 struct Pending {
@@ -39,6 +34,95 @@ struct Pending {
     kind: ValueKind,
 }
 
+/// What the size of a key section depends on.
+#[derive(Clone, Copy)]
+struct Shape {
+    entries: usize,
+    /// Bytes that all keys share.
+    prefix: usize,
+    /// Lengths of all keys together.
+    key_bytes: usize,
+    /// Lengths of all values together.
+    value_bytes: usize,
+    least_key_bytes: usize,
+    least_seqno: Seqno,
+    greatest_seqno: Seqno,
+    kinds_differ: bool,
+    keys_differ_in_length: bool,
+    values_differ_in_length: bool,
+}
+
+impl Shape {
+    /// Of one entry.
+    fn of(key: &[u8], seqno: Seqno, value: &[u8]) -> Shape {
+        Shape {
+            entries: 1,
+            prefix: key.len(),
+            key_bytes: key.len(),
+            value_bytes: value.len(),
+            least_key_bytes: key.len(),
+            least_seqno: seqno,
+            greatest_seqno: seqno,
+            kinds_differ: false,
+            keys_differ_in_length: false,
+            values_differ_in_length: false,
+        }
+    }
+
+    /// With another entry, whose key shares `shared` bytes with the first and whose kind is its kind or not.
+    fn with(self, key: &[u8], shared: usize, seqno: Seqno, is_same_kind: bool, value: &[u8]) -> Shape {
+        let is_as_long = |all: usize, one: usize| all == one.saturating_mul(self.entries);
+        Shape {
+            entries: self.entries + 1,
+            prefix: self.prefix.min(shared),
+            key_bytes: self.key_bytes + key.len(),
+            value_bytes: self.value_bytes + value.len(),
+            least_key_bytes: self.least_key_bytes.min(key.len()),
+            least_seqno: self.least_seqno.min(seqno),
+            greatest_seqno: self.greatest_seqno.max(seqno),
+            kinds_differ: self.kinds_differ || !is_same_kind,
+            keys_differ_in_length: self.keys_differ_in_length || !is_as_long(self.key_bytes, key.len()),
+            values_differ_in_length: self.values_differ_in_length
+                || !is_as_long(self.value_bytes, value.len()),
+        }
+    }
+
+    /// Bytes that tails leave to heads.
+    fn cut_bytes(self) -> usize {
+        if self.least_key_bytes - self.prefix >= HEAD_BYTES { HEAD_BYTES } else { 0 }
+    }
+
+    fn tail_bytes(self) -> usize {
+        self.key_bytes - self.entries * (self.prefix + self.cut_bytes())
+    }
+
+    fn seqno_bytes(self) -> usize {
+        bytes_of(self.greatest_seqno.raw() - self.least_seqno.raw())
+    }
+
+    fn value_end_bytes(self) -> usize {
+        match (self.values_differ_in_length, self.value_bytes) {
+            (false, _) => 0,
+            (true, 0..=0xffff) => 2,
+            (true, _) => 4,
+        }
+    }
+
+    fn key_section_bytes(self) -> usize {
+        let tail_end = if self.keys_differ_in_length { TAIL_END_BYTES } else { 0 };
+        let columns = HEAD_BYTES
+            + self.value_end_bytes()
+            + tail_end
+            + usize::from(self.kinds_differ)
+            + self.seqno_bytes();
+        FIXED_BYTES + self.entries * columns + self.prefix + self.tail_bytes()
+    }
+
+    fn bytes(self) -> usize {
+        self.key_section_bytes().saturating_add(self.value_bytes)
+    }
+}
+
 impl BlockBuilder {
     /// Whether it holds no entry.
     pub(in crate::table) fn is_empty(&self) -> bool {
@@ -47,59 +131,41 @@ impl BlockBuilder {
 
     /// Size of the sections, uncompressed.
     pub(in crate::table) fn raw_bytes(&self) -> usize {
-        match self.seqnos {
-            None => 0,
-            Some((least, greatest)) => {
-                let entries = self.entries.len();
-                let rests = self.key_bytes - entries * self.prefix;
-                let widths = usize::from(self.kinds_differ) + width_of(greatest.raw() - least.raw());
-                key_section_bytes(entries, widths, self.prefix, rests) + self.values.len()
-            }
-        }
+        self.shape.map_or(0, Shape::bytes)
     }
 
-    /// Whether an entry may be added to a block of at most `block_bytes` bytes. The first one always may.
-    pub(in crate::table) fn has_room(
-        &self,
+    /// Adds an entry, which comes behind all others, if it fits a block of at most `block_bytes` bytes: the
+    /// first one always does. Else nothing changes, and the answer is `false`.
+    pub(in crate::table) fn add(
+        &mut self,
         key: &[u8],
         seqno: Seqno,
         kind: ValueKind,
         value: &[u8],
         block_bytes: usize,
     ) -> bool {
-        let Some((least, greatest)) = self.seqnos else { return true };
-        let entries = self.entries.len() + 1;
-        let prefix = common_prefix_len(&self.first_key[..self.prefix], key);
-        let rests = self.key_bytes + key.len() - entries * prefix;
-        let kinds = usize::from(self.kinds_differ || kind != self.entries[0].kind);
-        let width = width_of(greatest.max(seqno).raw() - least.min(seqno).raw());
-        let section = key_section_bytes(entries, kinds + width, prefix, rests);
-        section <= MAX_KEY_SECTION_BYTES
-            && section.saturating_add(self.values.len()).saturating_add(value.len()) <= block_bytes
-    }
-
-    /// Adds an entry, which comes behind all others and has room.
-    pub(in crate::table) fn add(&mut self, key: &[u8], seqno: Seqno, kind: ValueKind, value: &[u8]) {
         debug_assert!(key.len() <= MAX_KEY_BYTES, "the writer checks keys");
-        let shared = match self.entries.first() {
+        let shared;
+        match self.shape {
             None => {
                 self.first_key.extend_from_slice(key);
-                self.prefix = key.len();
-                key.len()
+                shared = key.len();
+                self.shape = Some(Shape::of(key, seqno, value));
             }
-            Some(first) => {
-                self.kinds_differ |= first.kind != kind;
-                common_prefix_len(&self.first_key, key)
+            Some(shape) => {
+                shared = common_prefix_len(&self.first_key, key);
+                let shape = shape.with(key, shared, seqno, kind == self.entries[0].kind, value);
+                if shape.key_section_bytes() > MAX_KEY_SECTION_BYTES || shape.bytes() > block_bytes {
+                    return false;
+                }
+                self.shape = Some(shape);
             }
-        };
-        self.prefix = self.prefix.min(shared);
-        self.key_bytes += key.len();
+        }
         self.tails.extend_from_slice(&key[shared..]);
         self.values.extend_from_slice(value);
-        let (least, greatest) = self.seqnos.unwrap_or((seqno, seqno));
-        self.seqnos = Some((least.min(seqno), greatest.max(seqno)));
         let (tail_end, value_end) = (self.tails.len(), self.values.len());
         self.entries.push(Pending { shared, tail_end, value_end, seqno, kind });
+        true
     }
 
     /// Appends the block to `out`, which will lie at `offset` of the file, and starts over.
@@ -111,93 +177,102 @@ impl BlockBuilder {
         compression: Compression,
     ) {
         let keys = self.key_section();
-        let sections = [
-            Section { raw: &keys, compression: Compression::None },
-            Section { raw: &self.values, compression },
-        ];
+        let mut sections = Vec::with_capacity(1 + 2 * PAGES);
+        sections.push(Section { raw: &keys, compression: Compression::None });
+        sections.extend(self.pages().into_iter().map(|raw| Section { raw, compression }));
         encode_block(out, BlockKind::Data, codec, offset, &sections);
         self.clear();
     }
 
     pub(super) fn key_section(&self) -> Vec<u8> {
-        let (least, greatest) = self.seqnos.expect("a block holds an entry");
-        let seqno_bytes = width_of(greatest.raw() - least.raw());
-        let count = u32::try_from(self.entries.len()).expect("a key section is at most 64 KiB");
+        let shape = self.shape.expect("a block holds an entry");
+        let (seqno_bytes, value_end_bytes) = (shape.seqno_bytes(), shape.value_end_bytes());
+        let cut = shape.cut_bytes();
+        let (first, count) = (&self.entries[0], u32::try_from(shape.entries).expect("at most 64 Ki"));
+        let of_all = |all: usize, differ: bool| if differ { 0 } else { all / shape.entries };
+        let value_len = of_all(shape.value_bytes, shape.values_differ_in_length);
+        let tail_len = of_all(shape.tail_bytes(), shape.keys_differ_in_length);
 
-        let mut out = Vec::with_capacity(self.raw_bytes() - self.values.len());
+        let mut out = Vec::with_capacity(shape.key_section_bytes());
         out.extend_from_slice(&count.to_le_bytes());
-        out.extend_from_slice(&to_u16(self.prefix).to_le_bytes());
-        out.push(if self.kinds_differ { 0 } else { self.entries[0].kind as u8 });
-        out.push(u8::try_from(seqno_bytes).expect("at most eight"));
-        out.extend_from_slice(&least.raw().to_le_bytes());
-        for (shared, tail) in self.rests() {
+        out.extend_from_slice(&to_u16(shape.prefix).to_le_bytes());
+        out.push(if shape.kinds_differ { 0 } else { first.kind as u8 });
+        out.push(to_u8(seqno_bytes));
+        out.extend_from_slice(&shape.least_seqno.raw().to_le_bytes());
+        out.extend_from_slice(&to_u32(value_len).to_le_bytes());
+        out.extend_from_slice(&to_u16(tail_len).to_le_bytes());
+        out.push(to_u8(value_end_bytes));
+        let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
+        out.push(flag(cut > 0, HEADS_ARE_CUT) | flag(shape.keys_differ_in_length, TAILS_DIFFER));
+        for (shared, tail) in self.rests(shape.prefix) {
             out.extend_from_slice(&joined_head(shared, tail).to_le_bytes());
         }
         for entry in &self.entries {
-            let end = u32::try_from(entry.value_end).expect("a value section is less than 4 GiB");
-            out.extend_from_slice(&end.to_le_bytes());
+            out.extend_from_slice(&to_u32(entry.value_end).to_le_bytes()[..value_end_bytes]);
         }
-        let mut rest_end = 0;
-        for (shared, tail) in self.rests() {
-            rest_end += shared.len() + tail.len();
-            out.extend_from_slice(&to_u16(rest_end).to_le_bytes());
+        if shape.keys_differ_in_length {
+            let mut tail_end = 0;
+            for (shared, tail) in self.rests(shape.prefix) {
+                tail_end += shared.len() + tail.len() - cut;
+                out.extend_from_slice(&to_u16(tail_end).to_le_bytes());
+            }
         }
-        if self.kinds_differ {
+        if shape.kinds_differ {
             out.extend(self.entries.iter().map(|entry| entry.kind as u8));
         }
         for entry in &self.entries {
-            let delta = entry.seqno.raw() - least.raw();
+            let delta = entry.seqno.raw() - shape.least_seqno.raw();
             out.extend_from_slice(&delta.to_le_bytes()[..seqno_bytes]);
         }
-        out.extend_from_slice(&self.first_key[..self.prefix]);
-        for (shared, tail) in self.rests() {
-            out.extend_from_slice(shared);
-            out.extend_from_slice(tail);
+        out.extend_from_slice(&self.first_key[..shape.prefix]);
+        for (shared, tail) in self.rests(shape.prefix) {
+            let cut_of_shared = cut.min(shared.len());
+            out.extend_from_slice(&shared[cut_of_shared..]);
+            out.extend_from_slice(&tail[cut - cut_of_shared..]);
         }
         out
     }
 
-    #[cfg(test)]
-    pub(super) fn values(&self) -> &[u8] {
-        &self.values
+    /// Values, cut into pages.
+    pub(super) fn pages(&self) -> Vec<&[u8]> {
+        let target = PAGE_BYTES.max(self.values.len() / PAGES);
+        let mut pages = Vec::with_capacity(2 * PAGES);
+        let (mut start, mut end) = (0, 0);
+        for entry in &self.entries {
+            if entry.value_end - start > target && end > start {
+                pages.push(&self.values[start..end]);
+                start = end;
+            }
+            end = entry.value_end;
+        }
+        if end > start {
+            pages.push(&self.values[start..end]);
+        }
+        pages
     }
 
-    /// Each key without the prefix, in two parts: what it shares with the first key, and its tail.
-    fn rests(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    /// Keys without the prefix, each in two parts: shared with the first key, and its own.
+    fn rests(&self, prefix: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut tail_start = 0;
         self.entries.iter().map(move |entry| {
             let tail = &self.tails[tail_start..entry.tail_end];
             tail_start = entry.tail_end;
-            (&self.first_key[self.prefix..entry.shared], tail)
+            (&self.first_key[prefix..entry.shared], tail)
         })
     }
 
     fn clear(&mut self) {
         self.first_key.clear();
-        self.prefix = 0;
+        self.shape = None;
         self.entries.clear();
         self.tails.clear();
         self.values.clear();
-        self.key_bytes = 0;
-        self.seqnos = None;
-        self.kinds_differ = false;
     }
 }
 
-/// Size of a key section with `optional` bytes an entry in the columns of kinds and numbers.
-fn key_section_bytes(entries: usize, optional: usize, prefix: usize, rests: usize) -> usize {
-    FIXED_BYTES + entries * (HEAD_BYTES + VALUE_END_BYTES + REST_END_BYTES + optional) + prefix + rests
-}
-
-/// Bytes that numbers up to `greatest` take in their column.
-fn width_of(greatest: u64) -> usize {
-    match greatest {
-        0 => 0,
-        1..=0xff => 1,
-        0x100..=0xffff => 2,
-        0x1_0000..=0xffff_ffff => 4,
-        _ => 8,
-    }
+/// Bytes that numbers up to `greatest` take.
+fn bytes_of(greatest: u64) -> usize {
+    8 - greatest.leading_zeros() as usize / 8
 }
 
 /// The head of a rest that lies in two parts.
@@ -210,6 +285,14 @@ fn joined_head(shared: &[u8], tail: &[u8]) -> u32 {
     u32::from_be_bytes(head)
 }
 
+fn to_u8(bytes: usize) -> u8 {
+    u8::try_from(bytes).expect("widths are at most eight")
+}
+
 fn to_u16(bytes: usize) -> u16 {
-    u16::try_from(bytes).expect("prefix and rests are bounded by keys and by the key section")
+    u16::try_from(bytes).expect("prefix and tails are bounded by keys and by the key section")
+}
+
+fn to_u32(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("the values of a block are less than 4 GiB")
 }

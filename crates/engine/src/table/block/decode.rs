@@ -1,14 +1,21 @@
-//! A data block in memory: checked once, then read in place.
+//! A data block in memory: its keys checked once, then read in place; its values opened as they are needed.
 
-use super::{super::heads, FIXED_BYTES, REST_END_BYTES, VALUE_END_BYTES};
+use super::{
+    super::heads::{self, HEAD_BYTES},
+    FIXED_BYTES, HEADS_ARE_CUT, TAIL_END_BYTES, TAILS_DIFFER,
+    pages::Pages,
+};
 use crate::{
-    codec::{BlockKind, Corruption, FileCodec, Reader, decode_block},
+    codec::{BlockKind, Corruption, FileCodec, Reader, read_frame},
     key::{InternalKey, MAX_KEY_BYTES, ValueKind},
-    types::{Seqno, SharedBytes, Slice},
+    prefetch::prefetch,
+    types::{Seqno, Slice, SliceOwner},
 };
 use alloc::{sync::Arc, vec::Vec};
-use core::cmp::Ordering;
-use heads::HEAD_BYTES;
+use core::{cmp::Ordering, ops::Range};
+
+/// How much of the heads is asked for at once.
+const PREFETCHED_BYTES: usize = 1024;
 
 /// A decoded data block. An entry is named by its place, from 0.
 ///
@@ -17,23 +24,32 @@ use heads::HEAD_BYTES;
 pub struct DataBlock {
     /// The key section.
     keys: Vec<u8>,
-    values: SharedBytes,
+    pages: Pages,
     len: usize,
     /// `None`: they differ.
     kind: Option<ValueKind>,
     least_seqno: u64,
     seqno_bytes: usize,
+    /// Bytes of the heads that lie in front of tails.
+    cut_bytes: usize,
+    /// Of all, where they have no column.
+    value_len: usize,
+    value_end_bytes: usize,
+    /// Of all, where they have no column.
+    tail_len: usize,
+    tails_differ: bool,
     /// Where the columns begin in `keys`.
     value_ends_at: usize,
-    rest_ends_at: usize,
+    tail_ends_at: usize,
     kinds_at: usize,
     seqnos_at: usize,
     prefix_at: usize,
-    rests_at: usize,
+    tails_at: usize,
 }
 
 impl DataBlock {
-    /// Decodes the frame that is all of `frame`, read at `offset` of the file.
+    /// Decodes the frame that is all of `frame`, read at `offset` of the file. Pages that are compressed are
+    /// verified when they are opened.
     ///
     /// # Errors
     ///
@@ -43,10 +59,9 @@ impl DataBlock {
         codec: &FileCodec,
         offset: u64,
     ) -> Result<DataBlock, Corruption> {
-        let sections = decode_block(frame, BlockKind::Data, codec, offset)?;
-        let [keys, values] = <[Vec<u8>; 2]>::try_from(sections)
-            .map_err(|_| Corruption("a data block has not two sections"))?;
-        DataBlock::from_sections(keys, values)
+        let mut sections = read_frame(frame, BlockKind::Data, codec, offset)?.into_iter();
+        let keys = sections.next().ok_or(Corruption("a data block has no section"))?.open(codec)?;
+        DataBlock::from_sections(keys, Pages::new(sections, codec)?)
     }
 
     /// Takes sections as a block.
@@ -54,7 +69,7 @@ impl DataBlock {
     /// # Errors
     ///
     /// They contradict themselves or each other. Nothing is allocated.
-    pub(super) fn from_sections(keys: Vec<u8>, values: Vec<u8>) -> Result<DataBlock, Corruption> {
+    pub(super) fn from_sections(keys: Vec<u8>, pages: Pages) -> Result<DataBlock, Corruption> {
         const DOES_NOT_FIT: Corruption = Corruption("the columns of a data block do not fit it");
         let mut fields = Reader::new(&keys);
         let len = usize::try_from(fields.u32()?).map_err(|_| DOES_NOT_FIT)?;
@@ -62,11 +77,22 @@ impl DataBlock {
         let raw_kind = fields.u8()?;
         let seqno_bytes = usize::from(fields.u8()?);
         let least_seqno = fields.u64()?;
+        let value_len = usize::try_from(fields.u32()?).map_err(|_| DOES_NOT_FIT)?;
+        let tail_len = usize::from(fields.u16()?);
+        let value_end_bytes = usize::from(fields.u8()?);
+        let flags = fields.u8()?;
         if len == 0 {
             return Err(Corruption("a data block is empty"));
         }
-        if !matches!(seqno_bytes, 0 | 1 | 2 | 4 | 8) || least_seqno > Seqno::MAX.raw() {
+        if seqno_bytes > 8 || least_seqno > Seqno::MAX.raw() {
             return Err(Corruption("the numbers of a data block are out of bounds"));
+        }
+        let tails_differ = flags & TAILS_DIFFER != 0;
+        if flags & !(HEADS_ARE_CUT | TAILS_DIFFER) != 0
+            || !matches!((value_end_bytes, value_len), (0, _) | (2 | 4, 0))
+            || (tails_differ && tail_len > 0)
+        {
+            return Err(Corruption("a data block begins with bytes that none begins with"));
         }
         let kind = match raw_kind {
             0 => None,
@@ -80,46 +106,88 @@ impl DataBlock {
             if columns_end > keys.len() { Err(DOES_NOT_FIT) } else { Ok(start) }
         };
         column(HEAD_BYTES)?;
-        let value_ends_at = column(VALUE_END_BYTES)?;
-        let rest_ends_at = column(REST_END_BYTES)?;
+        let value_ends_at = column(value_end_bytes)?;
+        let tail_ends_at = column(if tails_differ { TAIL_END_BYTES } else { 0 })?;
         let kinds_at = column(usize::from(kind.is_none()))?;
         let seqnos_at = column(seqno_bytes)?;
-        let (prefix_at, rests_at) = (columns_end, columns_end + prefix_bytes);
-        if rests_at > keys.len() {
+        let (prefix_at, tails_at) = (columns_end, columns_end + prefix_bytes);
+        if tails_at > keys.len() {
             return Err(DOES_NOT_FIT);
         }
-        let values = Arc::new(values.into_boxed_slice());
         let block = DataBlock {
             keys,
-            values,
+            pages,
             len,
             kind,
             least_seqno,
             seqno_bytes,
+            cut_bytes: if flags & HEADS_ARE_CUT != 0 { HEAD_BYTES } else { 0 },
+            value_len,
+            value_end_bytes,
+            tail_len,
+            tails_differ,
             value_ends_at,
-            rest_ends_at,
+            tail_ends_at,
             kinds_at,
             seqnos_at,
             prefix_at,
-            rests_at,
+            tails_at,
         };
+        block.check_values()?;
+        block.check_keys()?;
         block.check_columns()?;
         block.check_order()?;
         Ok(block)
     }
 
-    fn check_columns(&self) -> Result<(), Corruption> {
-        let prefix_bytes = self.rests_at - self.prefix_at;
-        let (mut value_end, mut rest_end) = (0, 0);
+    /// Values fill the pages, and none lies in two.
+    fn check_values(&self) -> Result<(), Corruption> {
+        const WRONG_END: Corruption = Corruption("the values of a data block do not end where its pages do");
+        if self.value_end_bytes == 0 && self.len.checked_mul(self.value_len) != Some(self.pages.bytes()) {
+            return Err(WRONG_END);
+        }
+        let mut before = 0;
         for entry in 0..self.len {
-            let (next_value, next_rest) = (self.value_end(entry), self.rest_end(entry));
-            if next_value < value_end || next_rest < rest_end {
+            let end = self.value_end(entry);
+            if end < before {
                 return Err(Corruption("offsets of a data block descend"));
             }
-            if prefix_bytes + (next_rest - rest_end) > MAX_KEY_BYTES {
+            if end > before && self.pages.place_of(before..end).is_none() {
+                return Err(WRONG_END);
+            }
+            before = end;
+        }
+        if before == self.pages.bytes() { Ok(()) } else { Err(WRONG_END) }
+    }
+
+    /// Tails fill what is behind the prefix, and no key is too long.
+    fn check_keys(&self) -> Result<(), Corruption> {
+        let tails_bytes = self.keys.len() - self.tails_at;
+        if !self.tails_differ && self.len.checked_mul(self.tail_len) != Some(tails_bytes) {
+            return Err(Corruption("a data block does not end where its columns say"));
+        }
+        let before_tail = self.tails_at - self.prefix_at + self.cut_bytes;
+        let mut before = 0;
+        for entry in 0..self.len {
+            let end = self.tail_end(entry);
+            if end < before {
+                return Err(Corruption("offsets of a data block descend"));
+            }
+            if before_tail + (end - before) > MAX_KEY_BYTES {
                 return Err(Corruption("a key exceeds the longest"));
             }
-            (value_end, rest_end) = (next_value, next_rest);
+            before = end;
+        }
+        if before == tails_bytes {
+            Ok(())
+        } else {
+            Err(Corruption("a data block does not end where its columns say"))
+        }
+    }
+
+    /// Kinds and numbers are ones.
+    fn check_columns(&self) -> Result<(), Corruption> {
+        for entry in 0..self.len {
             if self.kind.is_none() && ValueKind::from_raw(self.keys[self.kinds_at + entry]).is_none() {
                 return Err(Corruption("unknown kind of value"));
             }
@@ -129,35 +197,30 @@ impl DataBlock {
                 return Err(Corruption("a sequence number exceeds the greatest"));
             }
         }
-        if value_end != self.values.len() || rest_end != self.keys.len() - self.rests_at {
-            return Err(Corruption("a data block does not end where its columns say"));
-        }
         Ok(())
     }
 
     /// Heads are those of the rests, and entries are in strict order. Heads decide nearly always.
     fn check_order(&self) -> Result<(), Corruption> {
-        let rests = &self.keys[self.rests_at..];
-        let (rest_ends, _) =
-            self.keys[self.rest_ends_at..][..REST_END_BYTES * self.len].as_chunks::<REST_END_BYTES>();
-        let (mut start, mut head_before) = (0, None);
-        for (entry, (head, end)) in self.heads().iter().zip(rest_ends).enumerate() {
-            let (head, end) = (u32::from_le_bytes(*head), usize::from(u16::from_le_bytes(*end)));
-            if head != heads::head_of(&rests[start..end]) {
+        let mut head_before = None;
+        for (entry, head) in self.heads().iter().enumerate() {
+            let head = u32::from_le_bytes(*head);
+            if self.cut_bytes == 0 && head != heads::head_of(self.tail(entry)) {
                 return Err(Corruption("the head of a key is not that of its bytes"));
             }
-            if head_before >= Some(head) && !self.is_behind_the_one_before(entry) {
+            if head_before >= Some(head) && !self.is_behind_the_one_before(entry, head_before == Some(head)) {
                 return Err(Corruption("entries of a data block are out of order"));
             }
-            (start, head_before) = (end, Some(head));
+            head_before = Some(head);
         }
         Ok(())
     }
 
-    /// Of an entry that is not the first.
-    fn is_behind_the_one_before(&self, entry: usize) -> bool {
-        let at = |entry| InternalKey { key: self.rest(entry), seqno: self.seqno(entry) };
-        at(entry - 1) < at(entry)
+    /// Of an entry that is not the first, and whose head is that of the one before or less.
+    fn is_behind_the_one_before(&self, entry: usize, is_same_head: bool) -> bool {
+        // What is behind equal heads decides; without cut heads tails are rests, which have their heads in them.
+        let at = |entry| InternalKey { key: self.tail(entry), seqno: self.seqno(entry) };
+        is_same_head && at(entry - 1) < at(entry)
     }
 
     /// Number of entries, at least 1.
@@ -168,8 +231,9 @@ impl DataBlock {
 
     /// The first entry at or after the target; [`DataBlock::len`] if there is none.
     pub fn lower_bound(&self, target: InternalKey<'_>) -> usize {
+        self.prefetch();
         heads::lower_bound(self.heads(), self.prefix(), target.key, |entry, rest| {
-            match self.rest(entry).cmp(rest) {
+            match self.compare_rest(entry, rest) {
                 Ordering::Less => true,
                 Ordering::Equal => self.seqno(entry) > target.seqno,
                 Ordering::Greater => false,
@@ -179,18 +243,26 @@ impl DataBlock {
 
     /// Bytes that all user keys begin with.
     pub fn prefix(&self) -> &[u8] {
-        &self.keys[self.prefix_at..self.rests_at]
+        &self.keys[self.prefix_at..self.tails_at]
     }
 
-    /// The user key of an entry, without the prefix.
-    pub fn rest(&self, entry: usize) -> &[u8] {
-        let start = if entry == 0 { 0 } else { self.rest_end(entry - 1) };
-        &self.keys[self.rests_at + start..self.rests_at + self.rest_end(entry)]
+    /// The user key of an entry.
+    pub fn key(&self, entry: usize) -> Vec<u8> {
+        let mut key = Vec::from(self.prefix());
+        self.push_rest(entry, &mut key);
+        key
+    }
+
+    /// Appends the user key of an entry without the prefix.
+    pub fn push_rest(&self, entry: usize, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.head_bytes(entry)[..self.cut_bytes]);
+        to.extend_from_slice(self.tail(entry));
     }
 
     /// Whether an entry is a version of `key`.
     pub fn has_key(&self, entry: usize, key: &[u8]) -> bool {
-        key.strip_prefix(self.prefix()).is_some_and(|rest| rest == self.rest(entry))
+        let rest = key.strip_prefix(self.prefix());
+        rest.is_some_and(|rest| self.compare_rest(entry, rest) == Ordering::Equal)
     }
 
     /// When an entry was written.
@@ -208,39 +280,121 @@ impl DataBlock {
         }
     }
 
-    /// The stored bytes of an entry.
-    pub fn value(&self, entry: usize) -> &[u8] {
-        &self.values[self.value_start(entry)..self.value_end(entry)]
+    /// Size of the stored value of an entry, in bytes. Opens no page.
+    pub fn value_len(&self, entry: usize) -> usize {
+        self.value_range(entry).len()
     }
 
-    /// The stored bytes of an entry; a long value shares those of the block.
-    pub fn value_slice(&self, entry: usize) -> Slice {
-        let start = self.value_start(entry);
-        Slice::window(&self.values, start, self.value_end(entry) - start)
+    /// The stored value of an entry.
+    ///
+    /// # Errors
+    ///
+    /// Its page is damaged.
+    pub fn value(&self, entry: usize) -> Result<&[u8], Corruption> {
+        match self.place_of_value(entry) {
+            None => Ok(&[]),
+            Some((page, place)) => Ok(&self.pages.open(page)?[place]),
+        }
     }
 
-    /// Size in memory.
+    /// The stored value of an entry; a long one holds the block.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataBlock::value`].
+    pub fn value_slice(block: &Arc<DataBlock>, entry: usize) -> Result<Slice, Corruption> {
+        let value = block.value(entry)?;
+        if value.len() <= Slice::INLINE_BYTES {
+            return Ok(value.into());
+        }
+        DataBlock::into_value(Arc::clone(block), entry)
+    }
+
+    /// As [`DataBlock::value_slice`], for who needs the block no longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataBlock::value`].
+    pub fn into_value(block: Arc<DataBlock>, entry: usize) -> Result<Slice, Corruption> {
+        let Some((page, place)) = block.place_of_value(entry) else { return Ok(Slice::EMPTY) };
+        block.pages.open(page)?;
+        let page = u16::try_from(page).expect("a block has few sections");
+        Ok(Slice::window(block, page, place.start, place.len()))
+    }
+
+    /// Opens all pages.
+    ///
+    /// # Errors
+    ///
+    /// One is damaged.
+    pub fn open_values(&self) -> Result<(), Corruption> {
+        self.pages.open_all()
+    }
+
+    /// Size in memory, once all pages are open.
     pub fn resident_bytes(&self) -> usize {
-        size_of::<DataBlock>() + self.keys.capacity() + self.values.len()
+        size_of::<DataBlock>() + self.keys.capacity() + self.pages.resident_bytes()
+    }
+
+    /// Asks for the memory that a search goes through, which it would else wait for line by line.
+    fn prefetch(&self) {
+        prefetch(self.keys.as_ptr(), self.value_ends_at.min(PREFETCHED_BYTES));
+        prefetch(self.prefix().as_ptr(), 1);
+        self.pages.prefetch();
     }
 
     fn heads(&self) -> &[[u8; HEAD_BYTES]] {
         self.keys[FIXED_BYTES..self.value_ends_at].as_chunks().0
     }
 
-    fn value_start(&self, entry: usize) -> usize {
-        if entry == 0 { 0 } else { self.value_end(entry - 1) }
+    /// The head of an entry as the bytes it stands for.
+    fn head_bytes(&self, entry: usize) -> [u8; HEAD_BYTES] {
+        u32::from_le_bytes(self.heads()[entry]).to_be_bytes()
+    }
+
+    fn tail(&self, entry: usize) -> &[u8] {
+        let start = entry.checked_sub(1).map_or(0, |before| self.tail_end(before));
+        &self.keys[self.tails_at + start..self.tails_at + self.tail_end(entry)]
+    }
+
+    fn tail_end(&self, entry: usize) -> usize {
+        if !self.tails_differ {
+            return self.tail_len * (entry + 1);
+        }
+        let at = self.tail_ends_at + TAIL_END_BYTES * entry;
+        usize::from(u16::from_le_bytes([self.keys[at], self.keys[at + 1]]))
+    }
+
+    /// Compares the rest of an entry.
+    fn compare_rest(&self, entry: usize, rest: &[u8]) -> Ordering {
+        let tail = self.tail(entry);
+        if self.cut_bytes == 0 {
+            return tail.cmp(rest);
+        }
+        let head = self.head_bytes(entry);
+        match rest.split_first_chunk::<HEAD_BYTES>() {
+            Some((other, behind)) => head.cmp(other).then_with(|| tail.cmp(behind)),
+            None => head[..].cmp(rest),
+        }
+    }
+
+    fn place_of_value(&self, entry: usize) -> Option<(usize, Range<usize>)> {
+        let range = self.value_range(entry);
+        (!range.is_empty()).then(|| self.pages.place_of(range).expect("values were checked"))
+    }
+
+    /// Where a value lies among those of the block.
+    fn value_range(&self, entry: usize) -> Range<usize> {
+        entry.checked_sub(1).map_or(0, |before| self.value_end(before))..self.value_end(entry)
     }
 
     fn value_end(&self, entry: usize) -> usize {
-        let at = self.value_ends_at + VALUE_END_BYTES * entry;
-        let bytes = self.keys[at..at + VALUE_END_BYTES].try_into().expect("four bytes");
-        u32::from_le_bytes(bytes) as usize
-    }
-
-    fn rest_end(&self, entry: usize) -> usize {
-        let at = self.rest_ends_at + REST_END_BYTES * entry;
-        usize::from(u16::from_le_bytes([self.keys[at], self.keys[at + 1]]))
+        let at = self.value_ends_at + self.value_end_bytes * entry;
+        match self.value_end_bytes {
+            0 => self.value_len * (entry + 1),
+            2 => usize::from(u16::from_le_bytes([self.keys[at], self.keys[at + 1]])),
+            _ => u32::from_le_bytes(self.keys[at..at + 4].try_into().expect("four bytes")) as usize,
+        }
     }
 
     fn seqno_delta(&self, entry: usize) -> u64 {
@@ -248,5 +402,12 @@ impl DataBlock {
         let mut wide = [0; 8];
         wide[..self.seqno_bytes].copy_from_slice(&self.keys[at..at + self.seqno_bytes]);
         u64::from_le_bytes(wide)
+    }
+}
+
+/// Slices are of pages that are open.
+impl SliceOwner for DataBlock {
+    fn part(&self, part: u16) -> &[u8] {
+        self.pages.opened(usize::from(part))
     }
 }

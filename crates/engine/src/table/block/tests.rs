@@ -1,9 +1,10 @@
-use super::*;
+use super::{super::heads::HEAD_BYTES, *};
 use crate::{
+    codec::{BlockKind, Compression, Corruption, FileCodec, Section, encode_block},
     key::{InternalKey, MAX_KEY_BYTES, ValueKind},
-    types::Seqno,
+    types::{Seqno, Uuid},
 };
-use alloc::{vec, vec::Vec};
+use alloc::{sync::Arc, vec, vec::Vec};
 
 fn seqno(raw: u64) -> Seqno {
     Seqno::from_raw(raw).unwrap()
@@ -11,28 +12,45 @@ fn seqno(raw: u64) -> Seqno {
 
 type Version<'a> = (&'a [u8], u64, ValueKind, &'a [u8]);
 
-fn sections_of(entries: &[Version<'_>]) -> (Vec<u8>, Vec<u8>) {
+fn codec() -> FileCodec {
+    FileCodec::clear(Uuid([3; 16]))
+}
+
+type Sections = (Vec<u8>, Vec<Vec<u8>>);
+
+fn sections_of(entries: &[Version<'_>]) -> Sections {
     let mut builder = BlockBuilder::default();
     for &(key, number, kind, value) in entries {
-        assert!(builder.has_room(key, seqno(number), kind, value, 1 << 20));
-        builder.add(key, seqno(number), kind, value);
+        assert!(builder.add(key, seqno(number), kind, value, 1 << 20));
     }
-    let sections = (builder.key_section(), builder.values().to_vec());
-    assert_eq!(sections.0.len() + sections.1.len(), builder.raw_bytes(), "the size is known before");
-    sections
+    let keys = builder.key_section();
+    let pages: Vec<_> = builder.pages().into_iter().map(Vec::from).collect();
+    let bytes = keys.len() + pages.iter().map(Vec::len).sum::<usize>();
+    assert_eq!(bytes, builder.raw_bytes(), "the size is known before");
+    (keys, pages)
 }
 
-fn block_of(entries: &[Version<'_>]) -> DataBlock {
-    let (keys, values) = sections_of(entries);
-    DataBlock::from_sections(keys, values).unwrap()
+fn decode((keys, pages): &Sections, compression: Compression) -> Result<Arc<DataBlock>, Corruption> {
+    let mut sections = vec![Section { raw: keys, compression: Compression::None }];
+    sections.extend(pages.iter().map(|raw| Section { raw, compression }));
+    let mut frame = Vec::new();
+    encode_block(&mut frame, BlockKind::Data, &codec(), 64, &sections);
+    DataBlock::decode(&frame, &codec(), 64).map(Arc::new)
 }
 
-fn versions_of(block: &DataBlock) -> Vec<(Vec<u8>, u64, ValueKind, Vec<u8>)> {
+fn block_of(entries: &[Version<'_>]) -> Arc<DataBlock> {
+    decode(&sections_of(entries), Compression::default()).unwrap()
+}
+
+fn versions_of(block: &Arc<DataBlock>) -> Vec<(Vec<u8>, u64, ValueKind, Vec<u8>)> {
     let version = |entry| {
-        let key = [block.prefix(), block.rest(entry)].concat();
+        let key = block.key(entry);
         assert!(block.has_key(entry, &key));
-        assert_eq!(block.value_slice(entry), block.value(entry));
-        (key, block.seqno(entry).raw(), block.kind(entry), block.value(entry).to_vec())
+        let value = block.value(entry).unwrap();
+        assert_eq!(value.len(), block.value_len(entry));
+        assert_eq!(DataBlock::value_slice(block, entry).unwrap(), *value);
+        assert_eq!(DataBlock::into_value(Arc::clone(block), entry).unwrap(), *value);
+        (key, block.seqno(entry).raw(), block.kind(entry), value.to_vec())
     };
     (0..block.len()).map(version).collect()
 }
@@ -65,32 +83,95 @@ fn entries_come_back_as_they_were_added() {
 #[test]
 fn columns_that_say_nothing_are_left_out() {
     let same = sections_of(&[(b"aa", 5, ValueKind::Put, b"1"), (b"ab", 5, ValueKind::Put, b"2")]);
+    assert_eq!(same.0.len(), FIXED_BYTES + 2 * HEAD_BYTES + 1 + 2);
 
     for (number, kind, more) in [
         (5, ValueKind::Delete, 2),
         (6, ValueKind::Put, 2),
         (5 + 0x100, ValueKind::Put, 4),
-        (5 + 0x1_0000, ValueKind::Put, 8),
-        (5 + 0x1_0000_0000, ValueKind::Put, 16),
+        (5 + 0x1_0000, ValueKind::Put, 6),
+        (5 + 0x1_0000_0000, ValueKind::Put, 10),
     ] {
         let other = sections_of(&[(b"aa", 5, ValueKind::Put, b"1"), (b"ab", number, kind, b"2")]);
         assert_eq!(other.0.len(), same.0.len() + more, "{number} {kind:?}");
     }
-    assert_eq!(same.0.len(), FIXED_BYTES + 2 * 10 + 1 + 2);
+    let long_tail = sections_of(&[(b"aa", 5, ValueKind::Put, b"1"), (b"abc", 5, ValueKind::Put, b"2")]);
+    assert_eq!(long_tail.0.len(), same.0.len() + 1 + 2 * TAIL_END_BYTES);
+    let long_value = sections_of(&[(b"aa", 5, ValueKind::Put, b"1"), (b"ab", 5, ValueKind::Put, b"22")]);
+    assert_eq!(long_value.0.len(), same.0.len() + 2 * 2);
+    let very_long = vec![7; 0x1_0000];
+    let very_long = sections_of(&[(b"aa", 5, ValueKind::Put, b"1"), (b"ab", 5, ValueKind::Put, &very_long)]);
+    assert_eq!(very_long.0.len(), same.0.len() + 2 * 4);
+}
+
+#[test]
+fn heads_are_not_stored_twice_if_all_keys_are_long_enough() {
+    let long = [(&b"k00001"[..], 5, ValueKind::Put, &b""[..]), (b"k12345", 5, ValueKind::Put, b"")];
+    assert_eq!(sections_of(&long).0.len(), FIXED_BYTES + 2 * HEAD_BYTES + 1 + 2);
+    assert_round_trip(&long);
+
+    let with_short = [(&b"k"[..], 5, ValueKind::Put, &b""[..]), (b"k12345", 5, ValueKind::Put, b"")];
+    assert_eq!(sections_of(&with_short).0.len(), FIXED_BYTES + 2 * (HEAD_BYTES + TAIL_END_BYTES) + 1 + 5);
+    assert_round_trip(&with_short);
 }
 
 #[test]
 fn a_key_section_of_several_entries_is_bounded() {
     let mut builder = BlockBuilder::default();
     let mut key = vec![b'k'; 40_000];
-    builder.add(&key, seqno(1), ValueKind::Put, b"");
+    let mut add = |key: &[u8]| builder.add(key, seqno(1), ValueKind::Put, b"", usize::MAX);
+    assert!(add(&key));
 
     key[39_999] = b'l';
-    assert!(builder.has_room(&key, seqno(1), ValueKind::Put, b"", usize::MAX), "the prefix is stored once");
-    builder.add(&key, seqno(1), ValueKind::Put, b"");
+    assert!(add(&key), "the prefix is stored once");
     key[0] = b'l';
 
-    assert!(!builder.has_room(&key, seqno(1), ValueKind::Put, b"", usize::MAX));
+    assert!(!add(&key));
+}
+
+#[test]
+fn values_lie_in_pages_of_about_four_kibibytes_each_in_one() {
+    let value = |at: u32| vec![at as u8; if at % 40 == 7 { 9_000 } else { 200 * (at as usize % 4) }];
+    let values: Vec<_> = (0..200).map(value).collect();
+    let keys: Vec<_> = (0..200_u32).map(u32::to_be_bytes).collect();
+    let entries: Vec<Version<'_>> =
+        keys.iter().zip(&values).map(|(key, value)| (&key[..], 1, ValueKind::Put, &value[..])).collect();
+
+    let (_, pages) = sections_of(&entries);
+
+    let target = (values.iter().map(Vec::len).sum::<usize>() / PAGES).max(PAGE_BYTES);
+    assert!(pages.len() > 8 && pages.len() <= 2 * PAGES + 1, "{} pages", pages.len());
+    assert!(pages.iter().all(|page| page.len() <= target || page.len() == 9_000));
+    assert_round_trip(&entries);
+}
+
+#[cfg(feature = "lz4")]
+#[test]
+fn pages_are_opened_one_by_one_and_a_damaged_one_harms_no_other() {
+    let values = [[b'a'; 4_000], [b'b'; 4_000], [b'c'; 4_000]];
+    let keys = [b"1", b"2", b"3"];
+    let mut builder = BlockBuilder::default();
+    for (key, value) in keys.iter().zip(&values) {
+        assert!(builder.add(&key[..], seqno(1), ValueKind::Put, value, 1 << 20));
+    }
+    let mut frame = Vec::new();
+    builder.finish(&mut frame, &codec(), 64, Compression::Lz4);
+    let sections = crate::codec::read_frame(&frame, BlockKind::Data, &codec(), 64).unwrap();
+    assert_eq!(sections.len(), 4);
+    let last = frame.len() - 1;
+    frame[last] ^= 1;
+
+    let block = Arc::new(DataBlock::decode(&frame, &codec(), 64).unwrap());
+
+    assert_eq!(block.value(0).unwrap(), values[0]);
+    assert_eq!(block.value(1).unwrap(), values[1]);
+    for _ in 0..2 {
+        assert!(block.value(2).is_err(), "each time");
+        assert!(DataBlock::value_slice(&block, 2).is_err());
+    }
+    assert!(block.open_values().is_err());
+    assert_eq!(block.value_len(2), 4_000);
+    assert_eq!(block.key(2), b"3");
 }
 
 #[test]
@@ -117,8 +198,8 @@ fn search_finds_the_first_entry_at_or_after_a_target() {
 }
 
 /// Whatever passes decoding can be read without a panic.
-fn read_all(keys: Vec<u8>, values: Vec<u8>) -> bool {
-    let Ok(block) = DataBlock::from_sections(keys, values) else { return false };
+fn read_all(sections: &Sections) -> bool {
+    let Ok(block) = decode(sections, Compression::None) else { return false };
     for target in [&b""[..], b"key", b"key2", b"\xff\xff"] {
         let entry = block.lower_bound(InternalKey { key: target, seqno: seqno(4) });
         assert!(entry <= block.len());
@@ -134,25 +215,33 @@ fn hostile_sections_are_refused_or_harmless() {
         (b"key22", 1_000, ValueKind::Put, b"two"),
         (b"key3", 2, ValueKind::Merge, b"three"),
     ];
-    let (keys, values) = sections_of(&entries);
-
+    let alike: [Version<'_>; 3] = [
+        (b"key1aaa", 9, ValueKind::Put, b"one"),
+        (b"key2bbb", 9, ValueKind::Put, b"two"),
+        (b"key3ccc", 9, ValueKind::Put, b"too"),
+    ];
     let mut refused = 0;
-    for at in 0..keys.len() {
-        for byte in 0..=u8::MAX {
-            let mut hostile = keys.clone();
-            hostile[at] = byte;
-            refused += usize::from(!read_all(hostile, values.clone()));
+    for (keys, pages) in [sections_of(&entries), sections_of(&alike)] {
+        for at in 0..keys.len() {
+            for byte in 0..=u8::MAX {
+                let mut hostile = keys.clone();
+                hostile[at] = byte;
+                refused += usize::from(!read_all(&(hostile, pages.clone())));
+            }
         }
-    }
-    for len in 0..keys.len() {
-        assert!(!read_all(keys[..len].to_vec(), values.clone()), "keys cut at {len}");
-    }
-    for len in 0..values.len() {
-        assert!(!read_all(keys.clone(), values[..len].to_vec()), "values cut at {len}");
+        for len in 0..keys.len() {
+            assert!(!read_all(&(keys[..len].to_vec(), pages.clone())), "keys cut at {len}");
+        }
+        for len in 0..pages[0].len() {
+            assert!(!read_all(&(keys.clone(), vec![pages[0][..len].to_vec()])), "values cut at {len}");
+        }
+        let (head, tail) = pages[0].split_at(4);
+        assert!(!read_all(&(keys.clone(), vec![head.to_vec(), tail.to_vec()])), "a value in two pages");
+        assert!(!read_all(&(keys, [pages.clone(), vec![vec![]]].concat())), "a page without bytes");
+        assert!(!read_all(&(vec![0xff; 64], pages.clone())));
+        assert!(!read_all(&(vec![], pages)));
     }
     assert!(refused > 1_000, "{refused} were refused");
-    assert!(!read_all(vec![0xff; 64], values.clone()));
-    assert!(!read_all(vec![], vec![]));
 }
 
 /// Blocks were taken in whatever order their entries were: a scan over one could go round for ever, and the
@@ -160,20 +249,20 @@ fn hostile_sections_are_refused_or_harmless() {
 #[test]
 fn entries_out_of_order_are_no_block() {
     let put = |key, number| (key, number, ValueKind::Put, &b""[..]);
-    let sorted = [put(&b"aaaab"[..], 5), put(b"aaaac", 7), put(b"aaaac", 3), put(b"b", 9)];
-    let (keys, values) = sections_of(&sorted);
-    assert!(DataBlock::from_sections(keys.clone(), values).is_ok());
-
-    for (at, other) in [(0, 1), (1, 2), (2, 3), (0, 3)] {
-        let mut entries = sorted;
-        entries.swap(at, other);
-        let (keys, values) = sections_of(&entries);
-        assert!(DataBlock::from_sections(keys, values).is_err(), "{at} and {other} were swapped");
+    let of_many_lengths = [put(&b"aaaab"[..], 5), put(b"aaaac", 7), put(b"aaaac", 3), put(b"b", 9)];
+    let alike = [put(&b"aaaab"[..], 5), put(b"aaaac", 7), put(b"aaaac", 3), put(b"bbbbb", 9)];
+    for sorted in [of_many_lengths, alike] {
+        assert!(decode(&sections_of(&sorted), Compression::None).is_ok());
+        for (at, other) in [(0, 1), (1, 2), (2, 3), (0, 3)] {
+            let mut entries = sorted;
+            entries.swap(at, other);
+            let sections = sections_of(&entries);
+            assert!(decode(&sections, Compression::None).is_err(), "{at} and {other} were swapped");
+        }
+        let twice = sections_of(&[sorted[0], sorted[0]]);
+        assert!(decode(&twice, Compression::None).is_err(), "one version twice");
     }
-    let twice = [sorted[0], sorted[0]];
-    let (keys_twice, values) = sections_of(&twice);
-    assert!(DataBlock::from_sections(keys_twice, values).is_err(), "one version twice");
-    let mut foreign_head = keys;
-    foreign_head[16] ^= 1;
-    assert!(DataBlock::from_sections(foreign_head, vec![]).is_err());
+    let (mut foreign_head, pages) = sections_of(&of_many_lengths);
+    foreign_head[FIXED_BYTES] ^= 1;
+    assert!(decode(&(foreign_head, pages), Compression::None).is_err());
 }

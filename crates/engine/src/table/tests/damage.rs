@@ -31,7 +31,7 @@ fn scan(table: &Arc<Table>) -> Result<Vec<Version>, Error> {
     let mut cursor = table.cursor();
     let mut found = Vec::new();
     cursor.seek_first()?;
-    while let Some(version) = at_cursor(&cursor) {
+    while let Some(version) = read_at_cursor(&cursor)? {
         found.push(version);
         cursor.next()?;
     }
@@ -92,7 +92,7 @@ fn flips_every_byte(options: TableOptions, versions: &[Version]) {
 #[test]
 fn a_flipped_bit_anywhere_is_noticed() {
     flips_every_byte(small_blocks(), &little());
-    flips_every_byte(TableOptions { filter_bits_per_key: None, ..small_blocks() }, &example());
+    flips_every_byte(TableOptions { filter: None, ..small_blocks() }, &example());
 }
 
 #[test]

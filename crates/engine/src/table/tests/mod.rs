@@ -48,6 +48,10 @@ fn small_blocks() -> TableOptions {
     TableOptions { block_bytes: 4096, ..TableOptions::default() }
 }
 
+fn bits(kind: FilterKind, bits_per_key: f32) -> Option<FilterOptions> {
+    Some(FilterOptions { kind, bits_per_key })
+}
+
 fn memory() -> Arc<dyn Fs> {
     let fs = MemFs::new();
     fs.create_dir(TABLES_DIR).unwrap();
@@ -99,9 +103,14 @@ fn holding(bytes: &[u8]) -> Arc<dyn Fs> {
 }
 
 fn at_cursor(cursor: &TableCursor) -> Option<Version> {
-    let entry = cursor.entry()?;
-    assert_eq!(cursor.value(), entry.value);
-    Some(Version::new(entry.key, entry.seqno.raw(), entry.kind, entry.value))
+    read_at_cursor(cursor).unwrap()
+}
+
+fn read_at_cursor(cursor: &TableCursor) -> crate::error::Result<Option<Version>> {
+    let Some(entry) = cursor.entry() else { return Ok(None) };
+    let value = cursor.value_bytes()?;
+    assert_eq!(cursor.value()?, *value);
+    Ok(Some(Version::new(entry.key, entry.seqno.raw(), entry.kind, value)))
 }
 
 /// Random numbers that depend on the seed alone (SplitMix64; Steele, Lea, Flood 2014).

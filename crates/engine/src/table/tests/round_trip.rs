@@ -108,7 +108,7 @@ fn random_tables_read_as_they_were_written() {
         let options = TableOptions {
             block_bytes: [4096, 16 * 1024, 1 << 20][random.below(3)],
             compression: [small_blocks().compression, crate::codec::Compression::None][random.below(2)],
-            filter_bits_per_key: [None, Some(2.0), Some(10.0)][random.below(3)],
+            filter: [None, bits(FilterKind::Bloom, 2.0), bits(FilterKind::Burr, 7.0)][random.below(3)],
         };
 
         let table = write_and_open(options, &versions);
@@ -191,7 +191,7 @@ fn a_point_read_touches_one_block_at_most() {
     let versions: Vec<Version> =
         (0..2_000_u32).map(|key| Version::put(&(2 * key).to_be_bytes(), 1, b"some value")).collect();
     let fs = memory();
-    let meta = write(&fs, TableOptions { filter_bits_per_key: None, ..small_blocks() }, &versions);
+    let meta = write(&fs, TableOptions { filter: None, ..small_blocks() }, &versions);
     let cache = cache();
     let table = Table::open(&fs, Arc::new(meta), DATABASE, &cache).unwrap();
 
@@ -209,7 +209,7 @@ fn long_values_share_the_bytes_of_their_block() {
     let mut cursor = table.cursor();
     cursor.seek_first().unwrap();
 
-    let value = cursor.value();
+    let value = cursor.value().unwrap();
     let (_, _, same) = table.get(b"k", Seqno::MAX).unwrap().unwrap();
 
     assert_eq!(value.as_ptr(), same.as_ptr());
@@ -323,8 +323,8 @@ fn options_out_of_bounds_are_refused() {
     for options in [
         TableOptions { block_bytes: 4095, ..TableOptions::default() },
         TableOptions { block_bytes: (1 << 20) + 1, ..TableOptions::default() },
-        TableOptions { filter_bits_per_key: Some(1.9), ..TableOptions::default() },
-        TableOptions { filter_bits_per_key: Some(f32::NAN), ..TableOptions::default() },
+        TableOptions { filter: bits(FilterKind::Bloom, 1.9), ..TableOptions::default() },
+        TableOptions { filter: bits(FilterKind::Burr, f32::NAN), ..TableOptions::default() },
     ] {
         let identity = TableIdentity { id: ID, uuid: Uuid([1; 16]), database: DATABASE };
         let seed = PropertySeed::new(TreeId(1), "t", UnixUs(0));
