@@ -14,6 +14,8 @@ mod memtable {
     pub(crate) mod blink;
 }
 mod models;
+#[path = "../../crates/engine/src/prefetch.rs"]
+mod prefetch;
 
 // What the tree names by `crate::`.
 use isopach_engine::{error, iter, key, types};

@@ -50,11 +50,11 @@ fn insert(tree: &Tree, key: &str) {
 }
 
 fn has(tree: &Tree, key: &str) -> bool {
-    let entry = tree.get(place(key));
-    if let Some(entry) = &entry {
-        assert_eq!((entry.key, entry.value, entry.seqno.raw()), (key.as_bytes(), key.as_bytes(), 1));
+    let found = tree.get(place(key));
+    if let Some((entry, value)) = &found {
+        assert_eq!((entry.key, *value, entry.seqno.raw()), (key.as_bytes(), key.as_bytes(), 1));
     }
-    entry.is_some()
+    found.is_some()
 }
 
 fn tree_of(keys: &[&str]) -> Arc<Tree> {
@@ -69,7 +69,7 @@ fn scan(tree: &Arc<Tree>) -> Vec<String> {
     let mut found = Vec::new();
     cursor.seek_first().expect("memory");
     while let Some(entry) = cursor.entry() {
-        assert_eq!(entry.key, entry.value);
+        assert_eq!(entry.key, cursor.value_bytes().expect("memory"));
         found.push(String::from_utf8(entry.key.to_vec()).expect("ours"));
         cursor.next().expect("memory");
     }
