@@ -69,6 +69,36 @@ fn rotation_and_flush_lose_and_hide_nothing() {
     explore("rotation", 40, rotate_beside_writers_and_readers);
 }
 
+/// Two callers compact everything beside the background and a writer.
+fn compact_beside_compactions() {
+    let db = tiny(Arc::new(MemFs::new())).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let written = Written::default();
+    for key in ["a", "z"] {
+        write(&db, &ks, key, Durability::Buffered, &written);
+        db.flush().unwrap();
+    }
+    let compact = |key: &'static str| {
+        let (db, ks, written) = (db.clone(), ks.clone(), Arc::clone(&written));
+        work(move || {
+            write(&db, &ks, key, Durability::Buffered, &written);
+            db.flush().unwrap();
+            ks.compact_range(..).unwrap();
+        })
+    };
+    together([compact("m"), compact("n")]);
+
+    db.wait_idle(FOR_EVER).unwrap();
+    assert_eq!(keys(&ks), visible_at(&written, db.seqno()));
+    let levels = ks.stats().tree.levels;
+    assert_eq!(levels.len(), 1, "all is in one level: {levels:?}");
+}
+
+#[test]
+fn whole_compactions_beside_each_other_all_end() {
+    explore("compactions", 40, compact_beside_compactions);
+}
+
 /// The first table that a flush writes finds no room; nobody asks again but the keeper.
 fn flush_again_after_a_failure() {
     let faults = FaultFs::new(Arc::new(MemFs::new()));

@@ -68,8 +68,8 @@ impl RangeProgress {
 ///
 /// ```text
 /// let progress = RangeProgress::start(&shape(), BottomRewrite::WithTombstones, step_bytes);
-/// while let Some(plan) = next_range_plan(&shape(), &range, &progress) {
-/// run(plan)?;
+/// while let Some(step) = tree.begin_compaction(|shape| next_range_plan(shape, &range, &progress))? {
+///     step.run(&views, &mut |_| Ok(()))?;
 /// }
 /// ```
 pub fn next_range_plan(

@@ -42,13 +42,16 @@ enum Damaged {
     LeftAlone,
 }
 
-/// Tables that a job has taken, and where its outputs will lie. Dropped, it lets go.
-struct Claim<'t> {
+/// A job that has taken its inputs and the place of its outputs. Dropped, it lets go of them.
+#[must_use]
+pub struct Compaction<'t> {
     tree: &'t Tree,
     plan: CheckedPlan,
+    /// The state that the plan fits.
+    state: Arc<TreeState>,
 }
 
-impl Drop for Claim<'_> {
+impl Drop for Compaction<'_> {
     fn drop(&mut self) {
         let mut busy = self.tree.0.busy.lock();
         busy.retain(|claimed| *claimed != self.plan);
@@ -56,10 +59,11 @@ impl Drop for Claim<'_> {
 }
 
 impl Tree {
-    /// What `strategy` would do now with the tables that are sound, as far as is known. Claims nothing.
+    /// What `strategy` would do now with the tables that are sound, as far as is known. Claims nothing: what
+    /// is done with the plan later may no longer fit.
     pub fn pick(&self, strategy: &dyn CompactionStrategy) -> Option<Plan> {
-        let state = self.0.state.load();
         let busy = self.0.busy.lock().clone();
+        let state = self.0.state.load();
         strategy.pick(&self.shape(&state, &busy, Damaged::LeftAlone))
     }
 
@@ -71,11 +75,13 @@ impl Tree {
 
     /// Shows the tree as strategies see it.
     pub fn with_shape<T>(&self, look: impl FnOnce(&TreeShape<'_>) -> T) -> T {
-        let state = self.0.state.load();
         let busy = self.0.busy.lock().clone();
+        let state = self.0.state.load();
         look(&self.shape(&state, &busy, Damaged::Taken))
     }
 
+    /// The tables of a state. Who loads it after looking at who is busy sees each job: running, or with the
+    /// tables that it brought.
     fn shape<'a>(&self, state: &'a TreeState, busy: &'a [CheckedPlan], damaged: Damaged) -> TreeShape<'a> {
         let is_claimed = |id| busy.iter().any(|plan| plan.inputs.iter().any(|input| input.id == id));
         let is_left_alone = |table: &TableRef| damaged == Damaged::LeftAlone && table.is_damaged();
@@ -93,64 +99,88 @@ impl Tree {
         TreeShape::new(levels.collect(), now).with_pending(pending.collect())
     }
 
-    /// Carries a plan out. `proceed` is called with bytes about to be written, now and then; its error ends
-    /// the job.
+    /// Carries a plan out: [`begin_compaction`](Self::begin_compaction) and [`Compaction::run`].
     ///
     /// # Errors
     ///
-    /// `Busy` if another job holds an input, `Corruption` of an input, what `proceed` said: the tree is as
-    /// before, and outputs go. `Poisoned` after a failed sync of the manifest or a directory; `Closed`;
-    /// `ReadOnly`.
+    /// Those of both.
     pub fn compact(
         &self,
         plan: &Plan,
         views: &Views,
         proceed: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<CompactionReport> {
+        let compaction = self.begin_compaction(|_| Some(plan.clone()))?;
+        compaction.expect("there is a plan").run(views, proceed)
+    }
+
+    /// Takes the inputs of the job that `pick` chooses, or nothing if it chooses none. Nothing changes between
+    /// its look at the tree and the taking, so that what fits the shape it sees can be done. To `pick`, tables
+    /// known to be damaged are busy; it must not call the tree.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`validate`]. `Poisoned` after a failed sync of the manifest or a directory; `Closed`;
+    /// `ReadOnly`.
+    pub fn begin_compaction(
+        &self,
+        pick: impl FnOnce(&TreeShape<'_>) -> Option<Plan>,
+    ) -> Result<Option<Compaction<'_>>> {
         let _lease = self.0.context.enter()?;
         self.0.context.manifest()?.check()?;
-        let (claim, state) = self.claim(plan)?;
-        let plan = &claim.plan;
-        let report = match plan.kind {
-            PlanKind::Move => self.relocate(plan, &state),
-            PlanKind::Merge => self.merge(plan, &state, views, proceed),
+        let mut busy = self.0.busy.lock();
+        let state = self.0.state.load();
+        let Some(plan) = pick(&self.shape(&state, &busy, Damaged::LeftAlone)) else {
+            return Ok(None);
+        };
+        let plan = validate(&self.shape(&state, &busy, Damaged::Taken), &plan)
+            .map_err(|error| error.in_tree(self.0.id))?;
+        busy.push(plan.clone());
+        Ok(Some(Compaction { tree: self, plan, state }))
+    }
+}
+
+impl Compaction<'_> {
+    /// What it does.
+    pub fn plan(&self) -> &CheckedPlan {
+        &self.plan
+    }
+
+    /// Does it. `proceed` is called with bytes about to be written, now and then; its error ends the job.
+    ///
+    /// # Errors
+    ///
+    /// `Corruption` of an input, what `proceed` said: the tree is as before, and outputs go. `Poisoned` after a
+    /// failed sync of the manifest or a directory; `Closed`.
+    pub fn run(self, views: &Views, proceed: &mut dyn FnMut(u64) -> Result<()>) -> Result<CompactionReport> {
+        let _lease = self.tree.0.context.enter()?;
+        let report = match self.plan.kind {
+            PlanKind::Move => self.relocate(),
+            PlanKind::Merge => self.merge(views, proceed),
         }?;
-        self.0.counters.compactions.fetch_add(1, Ordering::Relaxed);
-        self.0.counters.compaction_read_bytes.fetch_add(report.read_bytes, Ordering::Relaxed);
-        self.0.counters.compaction_written_bytes.fetch_add(report.written_bytes, Ordering::Relaxed);
+        let counters = &self.tree.0.counters;
+        counters.compactions.fetch_add(1, Ordering::Relaxed);
+        counters.compaction_read_bytes.fetch_add(report.read_bytes, Ordering::Relaxed);
+        counters.compaction_written_bytes.fetch_add(report.written_bytes, Ordering::Relaxed);
         Ok(report)
     }
 
-    /// Checks the plan against the present state and takes its inputs, in one step.
-    fn claim(&self, plan: &Plan) -> Result<(Claim<'_>, Arc<TreeState>)> {
-        let mut busy = self.0.busy.lock();
-        let state = self.0.state.load();
-        let checked = validate(&self.shape(&state, &busy, Damaged::Taken), plan)
-            .map_err(|error| error.in_tree(self.0.id))?;
-        busy.push(checked.clone());
-        Ok((Claim { tree: self, plan: checked }, state))
-    }
-
-    fn relocate(&self, plan: &CheckedPlan, state: &TreeState) -> Result<CompactionReport> {
-        let mut change = TablesChange::of(self.0.id);
+    fn relocate(&self) -> Result<CompactionReport> {
+        let Compaction { tree, plan, state } = self;
+        let mut change = TablesChange::of(tree.0.id);
         for input in &plan.inputs {
             let (_, age, table) = state.levels.table(input.id).expect("a claimed table stays");
             let age = if plan.to == Level(0) { age } else { RunAge::SORTED };
             change.removed.push(input.id);
             change.added.push(Added { level: plan.to, age, table: Arc::clone(table.meta()) });
         }
-        self.commit_tables(&change, &[], Written::none(), |_| ())?;
+        tree.commit_tables(&change, &[], Written::none(), |_| ())?;
         let outputs = plan.inputs.iter().map(|input| input.id).collect();
         Ok(CompactionReport { read_bytes: 0, written_bytes: 0, outputs, dropped_entries: 0 })
     }
 
-    fn merge(
-        &self,
-        plan: &CheckedPlan,
-        state: &TreeState,
-        views: &Views,
-        proceed: &mut dyn FnMut(u64) -> Result<()>,
-    ) -> Result<CompactionReport> {
+    fn merge(&self, views: &Views, proceed: &mut dyn FnMut(u64) -> Result<()>) -> Result<CompactionReport> {
+        let Compaction { tree, plan, state } = self;
         let inputs = inputs_by_run(plan, state);
         let newest_age = inputs.iter().map(|(age, _)| *age).max().unwrap_or(RunAge::SORTED);
         let last_seqno = inputs.iter().flat_map(|(_, run)| run).map(|table| table.last_seqno).max();
@@ -163,26 +193,26 @@ impl Tree {
             lineage: inputs.iter().flat_map(|(_, run)| run.iter().map(|table| table.uuid)).collect(),
             replay_point: state.replay_point,
         };
-        let mut cutter =
-            Cutter::for_plan(self.0.options.table_bytes, &self.shape(state, &[], Damaged::Taken), plan);
+        let shape = tree.shape(state, &[], Damaged::Taken);
+        let mut cutter = Cutter::for_plan(tree.0.options.table_bytes, &shape, plan);
         let sources = inputs.into_iter().map(|(_, run)| RunCursor::past_cache(Arc::from(run))).collect();
         let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), plan.older.clone());
-        let written = self.write_tables(&mut survivors, &mut cutter, &target, proceed)?;
+        let written = tree.write_tables(&mut survivors, &mut cutter, &target, proceed)?;
 
         if let Some(table) = written.tables().iter().find(|table| table.last_seqno > last_seqno) {
             // An edit would make it a number that was never given out, and the next opening would refuse all.
             let found = table.last_seqno;
             let message = format!("tables hold operation {found}, and say that they end at {last_seqno}");
-            return Err(Error::new(ErrorKind::Corruption, message).in_tree(self.0.id));
+            return Err(Error::new(ErrorKind::Corruption, message).in_tree(tree.0.id));
         }
-        let mut change = TablesChange::of(self.0.id);
+        let mut change = TablesChange::of(tree.0.id);
         change.removed = plan.inputs.iter().map(|input| input.id).collect();
         let added = written.tables().iter();
         change.added =
             added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
         let dropped = survivors.dropped().entries;
         change.read_floor = (dropped > 0).then(|| views.read_floor(last_seqno));
-        let tables = self.commit_tables(&change, &[], written, |next| next.protect(views, dropped > 0))?;
+        let tables = tree.commit_tables(&change, &[], written, |next| next.protect(views, dropped > 0))?;
         Ok(CompactionReport {
             read_bytes: plan.input_bytes(),
             written_bytes: tables.iter().map(|table| table.bytes).sum(),

@@ -17,7 +17,7 @@ mod state;
 mod stats;
 
 pub use apply::{Applied, WriteBatch};
-pub use compact::{CompactionReport, cancelled};
+pub use compact::{Compaction, CompactionReport, cancelled};
 pub(crate) use copy::MemtablePin;
 pub use filters::FilterPolicy;
 pub use flush::FlushReport;

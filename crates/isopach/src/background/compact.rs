@@ -7,7 +7,9 @@ use crate::{
     state::State,
 };
 use isopach_engine::{
-    compaction::{BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, next_range_plan},
+    compaction::{
+        BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, TreeShape, next_range_plan,
+    },
     error::ErrorKind as EngineErrorKind,
     key::KeyRange,
     tree::cancelled,
@@ -42,16 +44,14 @@ pub(crate) fn note_shape(space: &Space) {
 ///
 /// The keyspace is as before; `Cancelled` when the database closes.
 pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
-    let Some(plan) = space.tree.pick(&strategy(space)) else {
-        return Ok(());
-    };
+    let strategy = strategy(space);
     let known = space.tree.damaged_tables().len();
-    match carry_out(state, space, &plan) {
-        Err(error) if error.kind() == ErrorKind::Busy => Ok(()),
+    match step(state, space, |shape| strategy.pick(shape)) {
+        Ok(Step::Nothing | Step::InTheWay) => Ok(()),
         Err(error) if error.kind() == ErrorKind::Poisoned || space.tree.damaged_tables().len() <= known => {
             Err(error)
         }
-        _ => {
+        Ok(Step::Done) | Err(_) => {
             state.jobs.compact(space.id);
             Ok(())
         }
@@ -69,36 +69,46 @@ pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange)
     loop {
         state.check_open()?;
         state.commits.check()?;
-        let Some(plan) = space.tree.with_shape(|shape| next_range_plan(shape, range, &progress)) else {
-            state.jobs.compact(space.id);
-            return Ok(());
-        };
-        match carry_out(state, space, &plan) {
-            Err(error) if error.kind() == ErrorKind::Busy => {
-                // Another job holds an input: it ends before anything here can go on.
-                state.store.env().clock.sleep(std::time::Duration::from_millis(2));
+        match step(state, space, |shape| next_range_plan(shape, range, &progress))? {
+            Step::Done => {}
+            // The other job ends before anything here can go on.
+            Step::InTheWay => state.store.env().clock.sleep(std::time::Duration::from_millis(2)),
+            Step::Nothing => {
+                state.jobs.compact(space.id);
+                return Ok(());
             }
-            result => result?,
         }
     }
 }
 
-fn carry_out(state: &State, space: &Space, plan: &Plan) -> Result<()> {
-    let (clock, keyspace) = (&state.store.env().clock, &space.name);
-    state.listeners.tell(&Event::CompactionBegin { keyspace, to: plan.to });
+/// What became of a step.
+enum Step {
+    Done,
+    /// Another job has what it needs.
+    InTheWay,
+    /// There is nothing to do.
+    Nothing,
+}
+
+fn step(state: &State, space: &Space, pick: impl FnOnce(&TreeShape<'_>) -> Option<Plan>) -> Result<Step> {
+    let keyspace = &space.name;
+    let compaction = match space.tree.begin_compaction(pick) {
+        Ok(Some(compaction)) => compaction,
+        Ok(None) => return Ok(Step::Nothing),
+        Err(error) if error.kind() == EngineErrorKind::Busy => return Ok(Step::InTheWay),
+        Err(error) => return Err(Error::from(error).in_keyspace(keyspace)),
+    };
+    state.listeners.tell(&Event::CompactionBegin { keyspace, to: compaction.plan().to });
+    let clock = &state.store.env().clock;
     let start = clock.monotonic();
     let mut proceed = |_bytes| if state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) };
-    let outcome = space.tree.compact(plan, &state.views.for_job(), &mut proceed);
+    let outcome = compaction.run(&state.views.for_job(), &mut proceed);
     let took = clock.monotonic().saturating_sub(start);
     let (read, written, result) = match outcome {
         Ok(report) => (report.read_bytes, report.written_bytes, Ok(())),
-        Err(error) if error.kind() == EngineErrorKind::NotFound => {
-            // Another job changed the shape between picking and claiming.
-            (0, 0, Err(Error::new(ErrorKind::Busy, "the inputs of a compaction are gone: pick again")))
-        }
         Err(error) => (0, 0, Err(Error::from(error).in_keyspace(keyspace))),
     };
     state.listeners.tell(&Event::CompactionEnd { keyspace, read, written, took, result: &result });
     note_shape(space);
-    result
+    result.map(|()| Step::Done)
 }
