@@ -10,6 +10,7 @@ mod memtable {
     #[allow(dead_code)] // Of the pool that keeps nothing little is used.
     #[path = "../../../crates/engine/src/memtable/pool.rs"]
     pub(crate) mod pool;
+    #[allow(dead_code)] // Estimates are not explored.
     #[path = "../../../crates/engine/src/memtable/blink/mod.rs"]
     pub(crate) mod blink;
 }

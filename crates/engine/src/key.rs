@@ -95,6 +95,24 @@ impl PartialOrd for InternalKey<'_> {
     }
 }
 
+/// Where the versions of a range of keys begin, and where those behind it do; `None`: at either end of all.
+pub(crate) fn places<'a>(
+    low: Bound<&'a [u8]>,
+    high: Bound<&'a [u8]>,
+) -> (Option<InternalKey<'a>>, Option<InternalKey<'a>>) {
+    let from = match low {
+        Bound::Included(key) => Some(InternalKey::first_of(key)),
+        Bound::Excluded(key) => Some(InternalKey::last_of(key)),
+        Bound::Unbounded => None,
+    };
+    let to = match high {
+        Bound::Included(key) => Some(InternalKey::last_of(key)),
+        Bound::Excluded(key) => Some(InternalKey::first_of(key)),
+        Bound::Unbounded => None,
+    };
+    (from, to)
+}
+
 /// The shortest key `s` with `low <= s < high`; `low` itself if none is shorter.
 ///
 /// # Panics

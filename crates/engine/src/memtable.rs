@@ -62,6 +62,8 @@ enum Operations {
 struct Counters {
     /// Bytes of memory. Pairs with nothing.
     bytes: AtomicU64,
+    /// Operations applied. Pairs with nothing.
+    operations: AtomicU64,
     /// Greatest number applied; read after the writer published.
     last_seqno: AtomicU64,
 }
@@ -102,14 +104,14 @@ impl Memtable {
     pub(crate) fn of_batch(batch: Arc<SortedBatch>, first: Seqno) -> Result<Memtable> {
         let used_up = || Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up");
         let last = first.checked_add(u64::from(batch.last_position())).ok_or_else(used_up)?;
-        let bytes = batch.memory_bytes();
+        let (bytes, operations) = (batch.memory_bytes(), batch.len() as u64);
         let memtable = Memtable {
             operations: Operations::Batch(Numbered { batch, first }),
             first_seqno: AtomicU64::new(u64::MAX),
             counters: Striped::default(),
             counted: Counted::default(),
         };
-        memtable.count(bytes, first.raw(), last.raw());
+        memtable.count(bytes, operations, (first.raw(), last.raw()));
         Ok(memtable)
     }
 
@@ -123,13 +125,14 @@ impl Memtable {
         let Operations::Tree(tree) = &self.operations else {
             panic!("a memtable of one batch has all that it will have");
         };
-        let (mut bytes, mut first, mut last) = (0, u64::MAX, 0);
+        let (mut bytes, mut count, mut first, mut last) = (0, 0, u64::MAX, 0);
         for Operation { seqno, kind, key, value } in operations {
             bytes += tree.insert(InternalKey { key, seqno }, kind, value);
+            count += 1;
             first = first.min(seqno.raw());
             last = last.max(seqno.raw());
         }
-        self.count(bytes, first, last);
+        self.count(bytes, count, (first, last));
         bytes
     }
 
@@ -138,13 +141,14 @@ impl Memtable {
         matches!(self.operations, Operations::Tree(_))
     }
 
-    fn count(&self, bytes: u64, first: u64, last: u64) {
+    fn count(&self, bytes: u64, operations: u64, (first, last): (u64, u64)) {
         // Most of the time the least number is there already, and is only read.
         if first < self.first_seqno.load(Ordering::Relaxed) {
             self.first_seqno.fetch_min(first, Ordering::Release);
         }
         let counters = self.counters.own();
         counters.last_seqno.fetch_max(last, Ordering::Release);
+        counters.operations.fetch_add(operations, Ordering::Relaxed);
         let before = counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         let steps = (before + bytes) / STEP_BYTES - before / STEP_BYTES;
         if steps > 0 {
@@ -176,6 +180,20 @@ impl Memtable {
     pub fn bytes_at_least(&self) -> u64 {
         let own = self.counters.own().bytes.load(Ordering::Relaxed);
         self.counted.0.load(Ordering::Relaxed) + own % STEP_BYTES
+    }
+
+    /// Number of operations applied.
+    pub fn len(&self) -> u64 {
+        self.counters.all().map(|counters| counters.operations.load(Ordering::Relaxed)).sum()
+    }
+
+    /// About the share of its operations between two places, 0.0 to 1.0.
+    pub(crate) fn share_between(&self, from: Option<InternalKey<'_>>, to: Option<InternalKey<'_>>) -> f64 {
+        let before = |place| match &self.operations {
+            Operations::Tree(tree) => tree.share_before(place),
+            Operations::Batch(batch) => batch.share_before(place),
+        };
+        (to.map_or(1.0, before) - from.map_or(0.0, before)).max(0.0)
     }
 
     /// Whether nothing was applied.

@@ -13,6 +13,7 @@ use crate::{
 };
 use isopach_engine::{
     key::KeyRange,
+    tree::RangeEstimate,
     types::{Seqno, Slice, TreeId, UnixUs, View},
 };
 use std::{fmt, slice, sync::Arc};
@@ -111,6 +112,30 @@ impl Keyspace {
     /// This keyspace in a snapshot.
     pub fn at(&self, snapshot: &Snapshot) -> KeyspaceAt {
         snapshot.keyspace(self)
+    }
+
+    /// Number of versions, without reading any: that of keys, unless some were written twice or deleted since they were
+    /// last compacted.
+    pub fn approximate_len(&self) -> u64 {
+        self.space.tree.approximate_len()
+    }
+
+    /// About how many versions and bytes a range holds, and its share of all: within half a data block at each end,
+    /// and without reading any.
+    ///
+    /// # Errors
+    ///
+    /// `Corruption` or `Io` of a table that had to be opened; `Closed`.
+    pub fn approximate_range(&self, range: impl KeyRange) -> Result<RangeEstimate> {
+        let state = &self.handle.state;
+        state.check_open()?;
+        let estimate = self.space.tree.approximate_range(range);
+        estimate.map_err(|error| state.locate(error)).map_err(|error| error.in_keyspace(&self.space.name))
+    }
+
+    /// Size of its tables on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.space.tree.stats().levels.iter().map(|(_, level)| level.bytes).sum()
     }
 
     /// Shape and counters.

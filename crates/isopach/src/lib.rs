@@ -74,7 +74,7 @@ pub use isopach_engine::{
     error::KeyBounds,
     key::KeyRange,
     store::{CheckpointInfo, CheckpointOptions, Finding},
-    tree::{FilterPolicy, LevelStats, PerLevel, TreeStats},
+    tree::{FilterPolicy, LevelStats, PerLevel, RangeEstimate, TreeStats},
     types::{Level, Seqno, Slice, TreeId as KeyspaceId, Uuid},
     version::DeletionPause,
 };

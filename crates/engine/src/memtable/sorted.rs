@@ -162,6 +162,11 @@ impl Numbered {
         self.batch.places.partition_point(is_before)
     }
 
+    /// The share of the entries that come before a place, 0.0 to 1.0.
+    pub(super) fn share_before(&self, place: InternalKey<'_>) -> f64 {
+        self.count(|other| other < place) as f64 / self.batch.len() as f64
+    }
+
     /// The newest version of a key at or below a number, and its value.
     pub(super) fn get(&self, wanted: InternalKey<'_>) -> Option<(Entry<'_>, &[u8])> {
         let at = self.count(|place| place < wanted);

@@ -15,6 +15,7 @@
 
 mod block;
 mod cursor;
+mod estimate;
 mod fields;
 pub mod filter;
 mod footer;

@@ -7,6 +7,7 @@
 mod apply;
 mod compact;
 mod copy;
+mod estimate;
 mod filters;
 mod flush;
 mod options;
@@ -19,6 +20,7 @@ mod stats;
 pub use apply::{Applied, WriteBatch};
 pub use compact::{Compaction, CompactionReport, cancelled};
 pub(crate) use copy::MemtablePin;
+pub use estimate::RangeEstimate;
 pub use filters::FilterPolicy;
 pub use flush::FlushReport;
 pub use options::{PerLevel, TreeOptions};

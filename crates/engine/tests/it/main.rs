@@ -1,6 +1,7 @@
 //! Stores and trees through their public surface.
 
 mod dice;
+mod estimates;
 mod faults;
 mod harness;
 mod lifecycle;

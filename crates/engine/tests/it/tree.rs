@@ -115,6 +115,8 @@ fn a_sorted_batch_is_a_memtable_of_its_own_between_others() {
     assert_eq!(shown(&tree, 9), "a=1 e=late");
     assert_eq!(shown(&tree, 10), "a=1 c=old e=late");
     assert_eq!(shown(&tree, 99), "b=2 c=3 d=4 e=late");
+    assert_eq!(tree.approximate_len(), 7);
+    assert_eq!(tree.approximate_range("b"..="c").unwrap().rows, 3, "two versions of c");
     assert_eq!(tree.get(b"a", at(11)).unwrap().unwrap(), b"1"[..]);
     assert_eq!(tree.get(b"a", at(12)).unwrap(), None);
     let report = try_flush(&tree, 13).unwrap();

@@ -110,3 +110,23 @@ fn neighbours_and_prefixes_are_found() {
     assert_eq!(counts, [2, 1]);
     assert_eq!(ks.prefix("").count(), 3);
 }
+
+#[test]
+fn a_keyspace_is_measured_without_reading_it() {
+    let db = Db::in_memory().unwrap();
+    let ks = db.keyspace("a").unwrap();
+    for key in 0..1_000 {
+        ks.insert(format!("{key:03}"), [0; 500]).unwrap();
+    }
+    assert_eq!((ks.approximate_len(), ks.disk_bytes()), (1_000, 0));
+    db.flush().unwrap();
+
+    assert_eq!(ks.approximate_len(), 1_000);
+    let half = ks.approximate_range("500"..).unwrap();
+    assert!((470..=530).contains(&half.rows) && (0.47..=0.53).contains(&half.selectivity), "{half:?}");
+    assert!(half.bytes > 0 && half.bytes < ks.disk_bytes());
+    let closed = ks.clone();
+    drop(ks);
+    db.close().unwrap();
+    assert_eq!(closed.approximate_range("5"..).unwrap_err().kind(), ErrorKind::Closed);
+}

@@ -61,6 +61,39 @@ impl<const N: usize> Blink<N> {
         record.filter(|record| record.key() == place.key).map(|record| (record.entry(), record.value()))
     }
 
+    /// About the share of the records that come before a place, 0.0 to 1.0: children of a node count alike, though one
+    /// may hold twice as many as another.
+    pub(crate) fn share_before(&self, place: InternalKey<'_>) -> f64 {
+        let mut node = self.root();
+        // Of all records: those before the node, and those in it.
+        let (mut share, mut width) = (0.0, 1.0);
+        loop {
+            let version = node.version();
+            let (len, before, is_leaf) = (node.len(), node.rank(place, Before::Less), node.level() == 0);
+            let is_past =
+                before == len && node.high().is_some_and(|high| Before::LessOrEqual.holds(high, place));
+            let onward = if is_past {
+                node.next()
+            } else if is_leaf {
+                None
+            } else {
+                node.child(before)
+            };
+            if !node.is_still(version) {
+                continue;
+            }
+            let Some(further) = onward else {
+                return share + width * before as f64 / len.max(1) as f64;
+            };
+            // A neighbour that the level above does not know yet takes the place of what was split.
+            if !is_past {
+                width /= (len + 1) as f64;
+                share += width * before as f64;
+            }
+            node = further;
+        }
+    }
+
     fn root(&self) -> NodeRef<'_, N> {
         let root = NonNull::new(self.root.load(Ordering::Acquire)).expect("a tree has a root");
         // SAFETY: it was initialised before it was stored with `Release`, and its arena is this tree's.
