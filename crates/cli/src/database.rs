@@ -264,7 +264,7 @@ pub(crate) fn keyspaces(db: &ReadDb) -> Vec<KeyspaceFacts> {
 fn option_facts(options: &KeyspaceOptions) -> Vec<(&'static str, String)> {
     let durability = options.durability.map(|durability| lower_case(&durability));
     vec![
-        ("compression", per_level(&options.compression, lower_case)),
+        ("compression", per_level(&options.compression, Compression::to_string)),
         ("block_bytes", per_level(&options.block_bytes, u32::to_string)),
         ("filters", per_level(&options.filters, filter)),
         ("table_bytes", options.table_bytes.to_string()),
@@ -371,12 +371,11 @@ mod tests {
         assert_eq!(filter(&FilterPolicy::BitsPerKey(10.0)), "bits:10");
         assert_eq!(filter(&FilterPolicy::ByDepth(7.0)), "by_depth:7");
         assert_eq!(filter(&FilterPolicy::None), "none");
-        assert_eq!(lower_case(&Compression::Lz4), "lz4");
     }
 
     #[test]
     fn levels_are_listed_from_the_top() {
-        let levels = PerLevel(vec![Compression::None, Compression::Lz4]);
-        assert_eq!(per_level(&levels, lower_case), "none,lz4");
+        let levels = PerLevel(vec![Compression::None, Compression::Lz4, Compression::Zstd { level: -3 }]);
+        assert_eq!(per_level(&levels, Compression::to_string), "none,lz4,zstd:-3");
     }
 }

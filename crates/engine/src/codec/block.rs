@@ -1,7 +1,7 @@
 //! Block frames: a header, a clear section directory, the sections. Layout: `docs/format.md` §2.
 
 use super::{
-    Compression, Corruption, Reader,
+    Codec, Compression, Corruption, Reader,
     checksum::{Checksum, digest},
     protect::FileCodec,
 };
@@ -81,17 +81,17 @@ pub fn encode_block(
     let mut greatest_codec = 0;
     let mut raw_bytes = 0_u64;
     for (index, section) in sections.iter().enumerate() {
-        let (compression, packed) = section.compression.compress(section.raw);
+        let (section_codec, packed) = section.compression.compress(section.raw);
         let section_at = offset + (out.len() - start) as u64;
         let stored = codec.sealing.seal(packed.into_owned(), section_at);
         let entry = start + BLOCK_HEADER_BYTES + index * SECTION_ENTRY_BYTES;
         let length = |bytes: usize| u32::try_from(bytes).expect("a section is at most 4 GiB").to_le_bytes();
         out[entry..entry + 4].copy_from_slice(&length(stored.len()));
         out[entry + 4..entry + 8].copy_from_slice(&length(section.raw.len()));
-        out[entry + 8] = compression.to_raw();
+        out[entry + 8] = section_codec.to_raw();
         let checksum = Checksum::of(&stored, codec.salt, section_at);
         out[entry + 9..entry + 17].copy_from_slice(&checksum.0.to_le_bytes());
-        greatest_codec = greatest_codec.max(compression.to_raw());
+        greatest_codec = greatest_codec.max(section_codec.to_raw());
         raw_bytes += section.raw.len() as u64;
         out.extend_from_slice(&stored);
     }
@@ -114,7 +114,7 @@ pub fn encode_block(
 pub struct StoredSection<'a> {
     stored: Cow<'a, [u8]>,
     raw_bytes: usize,
-    compression: Compression,
+    compression: Codec,
     checksum: Checksum,
     /// Where the stored bytes lie in their file.
     offset: u64,
@@ -127,7 +127,7 @@ impl StoredSection<'_> {
     }
 
     /// How it is compressed.
-    pub fn compression(&self) -> Compression {
+    pub fn compression(&self) -> Codec {
         self.compression
     }
 
@@ -210,7 +210,7 @@ pub fn read_frame<'a>(
     let mut found = Vec::with_capacity(sections);
     for _ in 0..sections {
         let (stored, raw) = (directory.u32()?, directory.u32()?);
-        let compression = Compression::from_raw(directory.u8()?).ok_or(Corruption("unknown compression"))?;
+        let compression = Codec::from_raw(directory.u8()?).ok_or(Corruption("unknown compression"))?;
         let checksum = Checksum(directory.u64()?);
         let offset = offset + (payload_at + payload.len() - left.remaining()) as u64;
         let stored = Cow::Borrowed(left.bytes(to_len(stored)?)?);

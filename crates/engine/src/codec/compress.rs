@@ -1,11 +1,14 @@
 //! Compression of sections.
 
 use super::Corruption;
+#[cfg(feature = "zstd")]
+use super::zstd;
 #[cfg(feature = "lz4")]
 use alloc::vec;
 use alloc::{borrow::Cow, vec::Vec};
+use core::fmt;
 
-/// How sections are compressed. The numbers of [`Compression::to_raw`] are on disk.
+/// How sections are to be compressed. Which compression a section has is its [`Codec`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Compression {
@@ -14,25 +17,109 @@ pub enum Compression {
     /// LZ4 blocks. Needs feature `lz4`.
     #[default]
     Lz4,
+    /// Zstandard frames. Needs feature `zstd`.
+    Zstd {
+        /// -7 (fast) to 22 (small); 0 is 3, Zstandard's own default.
+        level: i8,
+    },
 }
 
-/// LZ4 makes at most this many bytes out of one.
-const LZ4_MAX_RATIO: u64 = 255;
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Compression::None => f.write_str("none"),
+            Compression::Lz4 => f.write_str("lz4"),
+            Compression::Zstd { level } => write!(f, "zstd:{level}"),
+        }
+    }
+}
 
 impl Compression {
-    /// The number on disk.
-    pub const fn to_raw(self) -> u8 {
-        match self {
-            Compression::None => 0,
-            Compression::Lz4 => 1,
+    /// Levels that Zstandard has, as far as they are of use for pages of some KiB.
+    pub const ZSTD_LEVELS: core::ops::RangeInclusive<i8> = -7..=22;
+
+    /// Size of the encoding.
+    pub const ENCODED_BYTES: usize = 2;
+
+    /// Encodes it: the number of its codec, and its level. [`Compression::decode`] is the inverse.
+    pub const fn encode(self) -> [u8; Self::ENCODED_BYTES] {
+        let level = match self {
+            Compression::None | Compression::Lz4 => 0,
+            Compression::Zstd { level } => level,
+        };
+        [self.codec().to_raw(), level.to_le_bytes()[0]]
+    }
+
+    /// The inverse of [`Compression::encode`].
+    pub fn decode([codec, level]: [u8; Self::ENCODED_BYTES]) -> Option<Compression> {
+        let level = i8::from_le_bytes([level]);
+        match Codec::from_raw(codec)? {
+            Codec::None if level == 0 => Some(Compression::None),
+            Codec::Lz4 if level == 0 => Some(Compression::Lz4),
+            Codec::Zstd if Self::ZSTD_LEVELS.contains(&level) => Some(Compression::Zstd { level }),
+            _ => None,
         }
     }
 
-    /// The inverse of [`Compression::to_raw`].
-    pub const fn from_raw(raw: u8) -> Option<Compression> {
+    /// What it leads to, if that is worth it.
+    pub const fn codec(self) -> Codec {
+        match self {
+            Compression::None => Codec::None,
+            Compression::Lz4 => Codec::Lz4,
+            Compression::Zstd { .. } => Codec::Zstd,
+        }
+    }
+
+    /// Whether this build can do it.
+    pub const fn is_available(self) -> bool {
+        self.codec().is_available()
+    }
+
+    /// Compresses, and says how: what does not save an eighth is stored as it is.
+    pub fn compress(self, raw: &[u8]) -> (Codec, Cow<'_, [u8]>) {
+        let packed = match self {
+            _ if raw.is_empty() => None,
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 => Some(compress_lz4(raw)),
+            #[cfg(feature = "zstd")]
+            Compression::Zstd { level } => zstd::compress(raw, level),
+            _ => None,
+        };
+        match packed.filter(|packed| packed.len() <= raw.len() - raw.len() / 8) {
+            Some(packed) => (self.codec(), Cow::Owned(packed)),
+            None => (Codec::None, Cow::Borrowed(raw)),
+        }
+    }
+}
+
+/// How a section is compressed. The numbers of [`Codec::to_raw`] are on disk.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Codec {
+    /// Stored as it is.
+    None,
+    /// One LZ4 block. Needs feature `lz4`.
+    Lz4,
+    /// One Zstandard frame that says its content's size. Needs feature `zstd`.
+    Zstd,
+}
+
+impl Codec {
+    /// The number on disk.
+    pub const fn to_raw(self) -> u8 {
+        match self {
+            Codec::None => 0,
+            Codec::Lz4 => 1,
+            Codec::Zstd => 2,
+        }
+    }
+
+    /// The inverse of [`Codec::to_raw`].
+    pub const fn from_raw(raw: u8) -> Option<Codec> {
         match raw {
-            0 => Some(Compression::None),
-            1 => Some(Compression::Lz4),
+            0 => Some(Codec::None),
+            1 => Some(Codec::Lz4),
+            2 => Some(Codec::Zstd),
             _ => None,
         }
     }
@@ -40,24 +127,19 @@ impl Compression {
     /// Whether this build can do it.
     pub const fn is_available(self) -> bool {
         match self {
-            Compression::None => true,
-            Compression::Lz4 => cfg!(feature = "lz4"),
+            Codec::None => true,
+            Codec::Lz4 => cfg!(feature = "lz4"),
+            Codec::Zstd => cfg!(feature = "zstd"),
         }
     }
 
-    /// Compresses, and says how: what does not save an eighth is stored as it is.
-    pub fn compress(self, raw: &[u8]) -> (Compression, Cow<'_, [u8]>) {
+    /// At most so many bytes come out of one.
+    const fn max_ratio(self) -> u64 {
         match self {
-            #[cfg(feature = "lz4")]
-            Compression::Lz4 if !raw.is_empty() => {
-                let packed = compress_lz4(raw);
-                if packed.len() <= raw.len() - raw.len() / 8 {
-                    (Compression::Lz4, Cow::Owned(packed))
-                } else {
-                    (Compression::None, Cow::Borrowed(raw))
-                }
-            }
-            _ => (Compression::None, Cow::Borrowed(raw)),
+            Codec::None => 1,
+            Codec::Lz4 => 255,
+            // A block of one byte repeated: 4 bytes that yield 128 KiB.
+            Codec::Zstd => 32 << 10,
         }
     }
 
@@ -68,18 +150,20 @@ impl Compression {
     /// The bytes are not `raw_bytes` long once decompressed, or cannot be. Nothing is allocated for a length
     /// that the codec cannot reach from this input.
     pub fn decompress(self, stored: Vec<u8>, raw_bytes: usize) -> Result<Vec<u8>, Corruption> {
+        if raw_bytes as u64 > (stored.len() as u64).saturating_mul(self.max_ratio()) {
+            return Err(Corruption("a section claims more bytes than its compression can yield"));
+        }
         match self {
-            Compression::None if stored.len() == raw_bytes => Ok(stored),
-            Compression::None => {
-                Err(Corruption("a stored section has another length than its directory says"))
-            }
-            Compression::Lz4 => {
-                let reachable = (stored.len() as u64).saturating_mul(LZ4_MAX_RATIO);
-                if raw_bytes as u64 > reachable {
-                    return Err(Corruption("a section claims more bytes than its compression can yield"));
-                }
-                decompress_lz4(&stored, raw_bytes)
-            }
+            Codec::None if stored.len() == raw_bytes => Ok(stored),
+            Codec::None => Err(Corruption("a stored section has another length than its directory says")),
+            #[cfg(feature = "lz4")]
+            Codec::Lz4 => decompress_lz4(&stored, raw_bytes),
+            #[cfg(not(feature = "lz4"))]
+            Codec::Lz4 => Err(Corruption("LZ4 is not compiled in: enable feature `lz4`")),
+            #[cfg(feature = "zstd")]
+            Codec::Zstd => zstd::decompress(&stored, raw_bytes),
+            #[cfg(not(feature = "zstd"))]
+            Codec::Zstd => Err(Corruption("Zstandard is not compiled in: enable feature `zstd`")),
         }
     }
 }
@@ -99,9 +183,4 @@ fn decompress_lz4(stored: &[u8], raw_bytes: usize) -> Result<Vec<u8>, Corruption
         Ok(len) if len == raw_bytes => Ok(raw),
         _ => Err(Corruption("a section does not decompress")),
     }
-}
-
-#[cfg(not(feature = "lz4"))]
-fn decompress_lz4(_stored: &[u8], _raw_bytes: usize) -> Result<Vec<u8>, Corruption> {
-    Err(Corruption("LZ4 is not compiled in: enable feature `lz4`"))
 }

@@ -7,6 +7,8 @@
 mod block;
 mod checksum;
 mod compress;
+#[cfg(feature = "zstd")]
+mod zstd;
 #[cfg(test)]
 pub(crate) mod golden;
 mod header;
@@ -22,7 +24,7 @@ pub use block::{
     encode_block, read_frame,
 };
 pub use checksum::{Checksum, Salt, digest};
-pub use compress::Compression;
+pub use compress::{Codec, Compression};
 pub use header::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError};
 pub use protect::{FileCodec, Parity, Sealing};
 pub use read::{Corruption, Reader};

@@ -7,6 +7,8 @@ use crate::{
 };
 use alloc::{string::ToString, sync::Arc, vec, vec::Vec};
 
+extern crate std;
+
 const FILE: Uuid = Uuid(*b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f");
 const DATABASE: Uuid = Uuid(*b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f");
 const HEADER: FileHeader = FileHeader { kind: FileKind::Table, file: FILE, database: DATABASE };
@@ -102,46 +104,89 @@ fn a_block_without_sections_holds_nothing() {
     assert_eq!(decode_block(&frame, BlockKind::Properties, &HEADER.codec(), 64), Ok(vec![]));
 }
 
-#[cfg(feature = "lz4")]
+/// What this build can compress with.
+fn compressions() -> impl Iterator<Item = Compression> {
+    let zstd = [-7, 0, 1, 9, 22].map(|level| Compression::Zstd { level });
+    [Compression::Lz4].into_iter().chain(zstd).filter(|compression| compression.is_available())
+}
+
 #[test]
 fn what_compresses_well_is_stored_compressed() {
-    let raw = b"abcdefgh".repeat(100);
-    let frame = framed(&[Section { raw: &raw, compression: Compression::Lz4 }, plain(&raw)], 64);
+    for compression in compressions() {
+        let raw = b"abcdefgh".repeat(100);
+        let frame = framed(&[Section { raw: &raw, compression }, plain(&raw)], 64);
 
-    assert!(frame.len() < raw.len() + 150, "{} bytes", frame.len());
-    assert_eq!(
-        decode_block(&frame, BlockKind::Properties, &HEADER.codec(), 64),
-        Ok(vec![raw.clone(), raw.clone()])
-    );
-    for damaged in each_flipped_bit(&frame) {
-        assert!(decode_block(&damaged, BlockKind::Properties, &HEADER.codec(), 64).is_err());
+        assert!(frame.len() < raw.len() + 150, "{compression:?}: {} bytes", frame.len());
+        assert_eq!(
+            decode_block(&frame, BlockKind::Properties, &HEADER.codec(), 64),
+            Ok(vec![raw.clone(), raw.clone()])
+        );
+        for damaged in each_flipped_bit(&frame) {
+            assert!(decode_block(&damaged, BlockKind::Properties, &HEADER.codec(), 64).is_err());
+        }
     }
 }
 
-#[cfg(feature = "lz4")]
 #[test]
 fn what_does_not_save_an_eighth_is_stored_as_it_is() {
     let raw: Vec<u8> = (0..=255).collect();
+    for compression in compressions() {
+        let (codec, stored) = compression.compress(&raw);
 
-    let (compression, stored) = Compression::Lz4.compress(&raw);
-
-    assert_eq!((compression, &stored[..]), (Compression::None, &raw[..]));
+        assert_eq!((codec, &stored[..]), (Codec::None, &raw[..]));
+    }
 }
 
-#[cfg(feature = "lz4")]
 #[test]
 fn hostile_compressed_bytes_neither_panic_nor_allocate_beyond_their_ratio() {
-    let packed = Compression::Lz4.compress(&b"abcdefgh".repeat(100)).1.into_owned();
+    for compression in compressions() {
+        let raw = b"abcdefgh".repeat(100);
+        let (codec, packed) = compression.compress(&raw);
+        let packed = packed.into_owned();
+        assert_eq!(codec, compression.codec());
 
-    assert!(Compression::Lz4.decompress(packed.clone(), usize::MAX).is_err());
-    for len in [0, 1, 799, 801] {
-        assert!(Compression::Lz4.decompress(packed.clone(), len).is_err(), "{len}");
-    }
-    for damaged in each_flipped_bit(&packed) {
-        if let Ok(raw) = Compression::Lz4.decompress(damaged, 800) {
-            assert_eq!(raw.len(), 800);
+        assert!(codec.decompress(packed.clone(), usize::MAX).is_err());
+        for len in [0, 1, 799, 801] {
+            assert!(codec.decompress(packed.clone(), len).is_err(), "{compression:?} {len}");
+        }
+        for damaged in each_flipped_bit(&packed) {
+            if let Ok(raw) = codec.decompress(damaged, 800) {
+                assert_eq!(raw.len(), 800);
+            }
         }
     }
+}
+
+#[test]
+fn a_compression_is_read_as_it_was_stored() {
+    let zstd = Compression::ZSTD_LEVELS.map(|level| Compression::Zstd { level });
+    for compression in [Compression::None, Compression::Lz4].into_iter().chain(zstd) {
+        assert_eq!(Compression::decode(compression.encode()), Some(compression));
+    }
+    for encoded in [[0, 1], [1, 1], [2, 23], [2, 0x80], [3, 0]] {
+        assert_eq!(Compression::decode(encoded), None, "{encoded:?}");
+    }
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn contexts_of_zstd_are_shared_by_threads() {
+    let raw = b"some text of little content; ".repeat(200);
+    std::thread::scope(|scope| {
+        for thread in 0..20 {
+            let raw = &raw;
+            scope.spawn(move || {
+                for round in 0..50 {
+                    let (codec, packed) = Compression::Zstd { level: round % 5 }.compress(&raw[thread..]);
+                    assert_eq!(codec, Codec::Zstd);
+                    assert_eq!(
+                        codec.decompress(packed.into_owned(), raw.len() - thread).unwrap(),
+                        raw[thread..]
+                    );
+                }
+            });
+        }
+    });
 }
 
 const SYNCED: LogPosition = LogPosition { file: 1, offset: 64 };

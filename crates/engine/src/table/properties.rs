@@ -178,7 +178,7 @@ impl Properties {
         fields.u64(tag::KEY_BYTES, self.key_bytes);
         fields.u64(tag::VALUE_BYTES, self.value_bytes);
         fields.u64(tag::DATA_BLOCKS, self.data_blocks);
-        fields.u64(tag::COMPRESSION, self.compression.to_raw().into());
+        fields.u64(tag::COMPRESSION, u16::from_le_bytes(self.compression.encode()).into());
         fields.bytes(tag::FILTER, &encode_filter(self.filter));
         fields.finish()
     }
@@ -277,7 +277,7 @@ fn kind_counts(value: &[u8]) -> Result<KindCounts, Corruption> {
 }
 
 fn compression_of(value: &[u8]) -> Result<Compression, Corruption> {
-    Compression::from_raw(narrow(value)?).ok_or(Corruption("unknown compression"))
+    Compression::decode(narrow::<u16>(value)?.to_le_bytes()).ok_or(Corruption("unknown compression"))
 }
 
 /// Kind 0 is none, with zero bits.

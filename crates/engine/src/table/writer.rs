@@ -56,7 +56,7 @@ impl TableOptions {
             filter.validate()?;
         }
         if !self.compression.is_available() {
-            let message = format!("compression {:?} is not compiled in", self.compression);
+            let message = format!("compression {} is not compiled in", self.compression);
             return Err(Error::new(ErrorKind::UnsupportedFeature, message));
         }
         Ok(())

@@ -78,8 +78,13 @@ impl TreeOptions {
             return invalid("an option per level needs 1 to 255 values".into());
         }
         for &compression in &self.compression.0 {
+            if let Compression::Zstd { level } = compression
+                && !Compression::ZSTD_LEVELS.contains(&level)
+            {
+                return invalid(format!("a zstd level is {level}, not -7 to 22"));
+            }
             if !compression.is_available() {
-                let message = format!("compression {compression:?} is not compiled in: enable its feature");
+                let message = format!("compression {compression} is not compiled in: enable its feature");
                 return Err(Error::new(ErrorKind::UnsupportedFeature, message));
             }
         }
@@ -101,8 +106,8 @@ impl TreeOptions {
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.bytes(COMPARATOR, BYTE_ORDER_NAME.as_bytes());
-        let codecs: Vec<u8> = self.compression.0.iter().map(|compression| compression.to_raw()).collect();
-        fields.bytes(COMPRESSION, &codecs);
+        let compression: Vec<u8> = self.compression.0.iter().flat_map(|how| how.encode()).collect();
+        fields.bytes(COMPRESSION, &compression);
         let blocks: Vec<u8> = self.block_bytes.0.iter().flat_map(|bytes| bytes.to_le_bytes()).collect();
         fields.bytes(BLOCK_BYTES, &blocks);
         let bits = |policy: &FilterPolicy| match *policy {
@@ -136,9 +141,10 @@ impl TreeOptions {
                     return Err(Error::new(ErrorKind::MissingComparator, message));
                 }
                 COMPRESSION => {
-                    let codecs = value.iter().map(|&raw| Compression::from_raw(raw));
-                    let codecs: Option<Vec<Compression>> = codecs.collect();
-                    options.compression = PerLevel(codecs.ok_or(corrupt(Corruption("unknown compression")))?);
+                    let (levels, rest) = value.as_chunks();
+                    let levels: Option<Vec<_>> = levels.iter().map(|how| Compression::decode(*how)).collect();
+                    let levels = levels.filter(|_| rest.is_empty());
+                    options.compression = PerLevel(levels.ok_or(corrupt(Corruption("unknown compression")))?);
                 }
                 BLOCK_BYTES | FILTERS if value.len() % 4 != 0 => {
                     return Err(corrupt(Corruption("a list of numbers ends inside one")));

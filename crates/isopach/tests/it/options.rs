@@ -120,12 +120,52 @@ fn an_option_out_of_bounds_is_named_and_nothing_is_made() {
         ("filter", KeyspaceOptions::new().filters(FilterPolicy::BitsPerKey(f32::NAN))),
         ("filter", KeyspaceOptions::new().filters(FilterPolicy::ByDepth(11.0))),
         ("per level", KeyspaceOptions::new().block_bytes(PerLevel(vec![]))),
+        ("zstd level", KeyspaceOptions::new().compression(Compression::Zstd { level: 23 })),
     ] {
         let error = db.keyspace_with("k", options).unwrap_err();
         assert_eq!((error.kind(), error.keyspace()), (ErrorKind::InvalidArgument, Some("k")), "{error}");
         assert!(error.to_string().contains(name), "{error} names {name}");
     }
     assert!(db.keyspaces().is_empty());
+}
+
+#[test]
+fn a_compression_that_is_not_compiled_in_is_refused_by_name() {
+    let db = plain(&MemFs::new()).open().unwrap();
+    let zstd = KeyspaceOptions::new().compression(Compression::Zstd { level: 3 });
+    let created = db.keyspace_with("k", zstd);
+    if cfg!(feature = "zstd") {
+        return drop(created.unwrap());
+    }
+    let error = created.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedFeature);
+    assert!(error.to_string().contains("zstd:3"), "{error}");
+}
+
+#[cfg(feature = "zstd")]
+#[test]
+fn zstd_makes_tables_smaller_than_lz4_and_answers_the_same() {
+    let fs = MemFs::new();
+    let db = small(fs.clone()).open().unwrap();
+    let compressed = |name: &str, compression: PerLevel<Compression>| {
+        let ks = db.keyspace_with(name, KeyspaceOptions::new().compression(compression)).unwrap();
+        for n in 0..5_000_u32 {
+            ks.insert(n.to_be_bytes(), format!("{{\"number\":{n},\"square\":{}}}", u64::from(n).pow(2)))
+                .unwrap();
+        }
+        ks.compact_range(..).unwrap();
+        ks
+    };
+    let lz4 = compressed("lz4", Compression::Lz4.into());
+    let zstd = compressed("zstd", PerLevel(vec![Compression::None, Compression::Zstd { level: 9 }]));
+    assert!(zstd.disk_bytes() * 10 < lz4.disk_bytes() * 9, "{} {}", zstd.disk_bytes(), lz4.disk_bytes());
+    drop((lz4, zstd));
+    db.close().unwrap();
+
+    let db = small(fs).open().unwrap();
+    let all = |name| db.keyspace(name).unwrap().iter().map(Result::unwrap).collect::<Vec<_>>();
+    assert_eq!(all("zstd").len(), 5_000);
+    assert_eq!(all("zstd"), all("lz4"));
 }
 
 #[test]

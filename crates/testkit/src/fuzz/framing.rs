@@ -5,8 +5,8 @@ use super::{place_of, repair, with_checksums};
 use isopach::{
     engine::{
         codec::{
-            BlockKind, Compression, FileCodec, FileHeader, HEADER_BYTES, Reader, Record, RecordReader, Salt,
-            Section, Step, TlvReader, TlvWriter, decode_block, encode_block, encode_record,
+            BlockKind, Codec, Compression, FileCodec, FileHeader, HEADER_BYTES, Reader, Record, RecordReader,
+            Salt, Section, Step, TlvReader, TlvWriter, decode_block, encode_block, encode_record,
             traces_of_records,
         },
         types::Uuid,
@@ -51,14 +51,19 @@ pub(super) fn block_frame(data: &[u8]) {
 pub(super) fn section(data: &[u8]) {
     let mut fields = Reader::new(data);
     let (Ok(raw_bytes), Ok(codec)) = (fields.u16(), fields.u8()) else { return };
-    let Some(compression) = Compression::from_raw(codec & 1) else { return };
+    let Some(codec) = Codec::from_raw(codec % 3) else { return };
+    let compression = match codec {
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd => Compression::Zstd { level: 1 },
+        _ => Compression::None,
+    };
     let stored = fields.bytes(fields.remaining()).expect("as many as remain").to_vec();
     // Also lengths that no input of this size can yield.
     for raw_bytes in [usize::from(raw_bytes), usize::from(raw_bytes) << 16] {
-        let Ok(raw) = compression.decompress(stored.clone(), raw_bytes) else { continue };
+        let Ok(raw) = codec.decompress(stored.clone(), raw_bytes) else { continue };
         assert_eq!(raw.len(), raw_bytes);
-        let (compression, packed) = compression.compress(&raw);
-        assert_eq!(compression.decompress(packed.into_owned(), raw_bytes).as_ref(), Ok(&raw));
+        let (codec, packed) = compression.compress(&raw);
+        assert_eq!(codec.decompress(packed.into_owned(), raw_bytes).as_ref(), Ok(&raw));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The values of a data block in memory: pages that are verified and decompressed when they are asked for.
 
 use crate::{
-    codec::{Compression, Corruption, FileCodec, StoredSection},
+    codec::{Codec, Corruption, FileCodec, StoredSection},
     env::sync::{Mutex, Rank},
     prefetch::prefetch,
 };
@@ -48,7 +48,7 @@ impl Pages {
                 .ok_or(Corruption("the values of a data block exceed the address space"))?;
             let opened = OnceBox::new();
             stored.push(match section.compression() {
-                Compression::None => {
+                Codec::None => {
                     opened.get_or_try_init(|| section.open(codec).map(Box::new))?;
                     None
                 }
