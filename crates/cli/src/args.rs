@@ -2,6 +2,7 @@
 
 use crate::{exit, formats::Format, output::Output, text};
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use isopach::VerifyDepth;
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// Reads, writes and examines Isopach databases.
@@ -212,8 +213,23 @@ pub(crate) struct VerifyArgs {
     /// Directory of the database
     pub(crate) db: PathBuf,
     /// Only sizes, headers and footers
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// Also that every byte of a table belongs to a part of it, what is left of tables that do not open, and files
+    /// that nothing names
     #[arg(long)]
-    pub(crate) quick: bool,
+    full: bool,
+}
+
+impl VerifyArgs {
+    /// How far the check goes.
+    pub(crate) fn depth(&self) -> VerifyDepth {
+        match (self.quick, self.full) {
+            (true, _) => VerifyDepth::Outline,
+            (_, true) => VerifyDepth::Full,
+            _ => VerifyDepth::Entries,
+        }
+    }
 }
 
 #[derive(ClapArgs, Debug)]

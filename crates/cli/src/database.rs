@@ -10,7 +10,7 @@ use crate::{
 };
 use isopach::{
     Db, ErrorKind, EventListener, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level, LevelStats,
-    PerLevel, ReadDb, VerifyOptions, WriteOptions, engine::codec::FORMAT_VERSION,
+    PerLevel, ReadDb, VerifyDepth, VerifyOptions, WriteOptions, engine::codec::FORMAT_VERSION,
 };
 use std::{ops::RangeFull, path::Path};
 
@@ -300,6 +300,8 @@ pub(crate) struct VerifyFacts {
     /// Records of the log.
     pub(crate) log_records: u64,
     pub(crate) findings: Vec<Finding>,
+    /// Files that nothing names, and what they are.
+    pub(crate) unnamed: Vec<(String, String)>,
 }
 
 /// One damage.
@@ -310,20 +312,11 @@ pub(crate) struct Finding {
     pub(crate) message: String,
 }
 
-/// How far a check goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Depth {
-    /// Sizes, headers, indexes and filters; the log in whole.
-    Quick,
-    /// Every entry.
-    Entries,
-}
-
-/// Checks a database that is not open. Writes nothing.
-pub(crate) fn verify(path: &Path, depth: Depth) -> Result<VerifyFacts, Failure> {
+/// Checks a database that is not open, its log always in whole. Writes nothing.
+pub(crate) fn verify(path: &Path, depth: VerifyDepth) -> Result<VerifyFacts, Failure> {
     let report = Db::builder(path)
         .create_if_missing(false)
-        .verify(VerifyOptions::new().quick(depth == Depth::Quick))
+        .verify(VerifyOptions::new().depth(depth))
         .map_err(|error| cannot_check(path, &error))?;
     let finding = |found: isopach::Finding| Finding {
         message: without_place(&found).to_owned(),
@@ -336,6 +329,7 @@ pub(crate) fn verify(path: &Path, depth: Depth) -> Result<VerifyFacts, Failure> 
         entries: report.entries,
         log_records: report.log_records,
         findings: report.found.into_iter().map(finding).collect(),
+        unnamed: report.unnamed.into_iter().map(|it| (it.file, it.what.to_string())).collect(),
     })
 }
 

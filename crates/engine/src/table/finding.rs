@@ -21,7 +21,7 @@ impl Finding {
     }
 
     /// An error of reading the table.
-    pub(super) fn of(error: &Error) -> Finding {
+    pub(crate) fn of(error: &Error) -> Finding {
         Finding {
             offset: error.offset().unwrap_or(0),
             message: error.to_string(),

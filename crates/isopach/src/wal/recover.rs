@@ -87,6 +87,12 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
+    /// Files of segments that are older than the log: it needs them no longer.
+    pub(crate) fn freed(&self) -> impl Iterator<Item = String> {
+        let first = self.segments.first().map_or(0, |segment| segment.number);
+        self.leftovers.iter().filter(move |&&number| number < first).map(|&number| segment_name(number))
+    }
+
     /// The segments of the log in order: number, and where the log leaves each.
     pub(crate) fn segments(&self) -> impl Iterator<Item = LogPosition> + '_ {
         self.segments.iter().map(|segment| LogPosition { file: segment.number, offset: segment.limit })

@@ -2,7 +2,7 @@
 //! database.
 
 use isopach::{
-    ErrorKind, Event, EventListener, Seqno, VerifyOptions, WriteState,
+    ErrorKind, Event, EventListener, Seqno, VerifyDepth, VerifyOptions, WriteState,
     engine::{
         compaction::Views,
         store::{Store, StoreOptions},
@@ -336,7 +336,7 @@ fn damage_is_found_again_after_reopening_and_goes_with_its_table() {
     flip(&files, &name, 0, 0xFF);
     db.close().unwrap();
     let db = small(files).open().unwrap();
-    assert!(!db.verify(VerifyOptions::new().quick(true)).unwrap().found.is_empty());
+    assert!(!db.verify(VerifyOptions::new().depth(VerifyDepth::Outline)).unwrap().found.is_empty());
     assert_eq!(db.health().damaged_tables.len(), 1);
     assert!(db.drop_keyspace("k").unwrap());
     assert!(db.health().damaged_tables.is_empty(), "its table has gone");
