@@ -1,5 +1,9 @@
 //! The command line: what can be said. What it means is in [`commands`](crate::commands).
 
+mod sst;
+
+pub(crate) use sst::{SstCommand, SstDumpArgs, SstFilterArgs};
+
 use crate::{exit, formats::Format, output::Output, text};
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use isopach::VerifyDepth;
@@ -7,7 +11,7 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// Reads, writes and examines Isopach databases.
 ///
-/// get, scan, count, ls, info, levels and verify write nothing. load and put create the database and the
+/// get, scan, count, ls, info, levels, verify and sst write nothing. load and put create the database and the
 /// keyspace if they are missing. A database is open in one process at a time.
 #[derive(Parser, Debug)]
 #[command(name = "isopach", version, after_help = exit::HELP, disable_help_subcommand = true)]
@@ -49,6 +53,9 @@ pub(crate) enum Command {
     Checkpoint(CheckpointArgs),
     /// Check every file
     Verify(VerifyArgs),
+    /// Look at tables: files of sorted entries
+    #[command(subcommand)]
+    Sst(SstCommand),
     /// Load the Unicode characters, read them back, and survive being killed
     Demo(DemoArgs),
     /// The writer that `demo` kills

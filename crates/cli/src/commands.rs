@@ -6,6 +6,7 @@ mod load;
 mod maintain;
 mod scan;
 mod show;
+mod sst;
 
 use crate::{args::Command, demo, exit::Failure, output::Console, torture};
 
@@ -25,6 +26,7 @@ pub(crate) fn run(command: Command, console: &mut Console<'_>) -> Result<(), Fai
         Command::Compact(args) => maintain::compact(&args, console),
         Command::Checkpoint(args) => maintain::checkpoint(&args, console),
         Command::Verify(args) => maintain::verify(&args, console),
+        Command::Sst(command) => sst::run(&command, console),
         Command::Demo(args) => demo::run(&args, console),
         Command::DemoChild(args) => demo::child::run(&args.db, console),
         Command::Torture(args) => torture::run(&args, console),

@@ -4,4 +4,5 @@ mod crashes;
 mod data;
 mod exit_codes;
 mod full_disk;
+mod sst;
 mod support;
