@@ -158,9 +158,10 @@ fn looking_writes_nothing() {
     scene.ok(["get", "db", "packages", "base"]);
     scene.ok(["scan", "db", "packages"]);
     scene.ok(["count", "db", "packages"]);
-    for command in ["ls", "info", "levels", "verify"] {
+    for command in ["ls", "info", "levels", "verify", "dump"] {
         scene.ok([command, "db"]);
     }
+    scene.ok(["verify", "db", "--full"]);
 
     assert_eq!(files(&scene.path("db")), before);
 }

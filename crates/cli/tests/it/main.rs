@@ -2,6 +2,7 @@
 
 mod crashes;
 mod data;
+mod dump;
 mod exit_codes;
 mod full_disk;
 mod sst;

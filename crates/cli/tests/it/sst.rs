@@ -2,7 +2,10 @@
 
 use crate::support::{Scene, files};
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A database, and its newest table: of 101 keys, one of them deleted, one not UTF-8.
 fn a_table(name: &str) -> (Scene, PathBuf) {
@@ -23,7 +26,7 @@ fn a_table(name: &str) -> (Scene, PathBuf) {
 }
 
 /// Changes a bit in the middle of data block 1, and returns where the block begins.
-fn damage_block_1(scene: &Scene, table: &PathBuf) -> u64 {
+fn damage_block_1(scene: &Scene, table: &Path) -> u64 {
     let regions = scene.objects(["sst".as_ref(), "layout".as_ref(), table.as_os_str()]);
     let block = regions.iter().find(|region| region["block"] == 1).expect("there are several blocks");
     let (offset, bytes) = (block["offset"].as_u64().unwrap(), block["bytes"].as_u64().unwrap());
@@ -33,7 +36,7 @@ fn damage_block_1(scene: &Scene, table: &PathBuf) -> u64 {
     offset
 }
 
-fn sst<'a>(command: &'a str, table: &'a PathBuf, more: &[&'a str]) -> Vec<&'a str> {
+fn sst<'a>(command: &'a str, table: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
     [&["sst", command, table.to_str().unwrap()], more].concat()
 }
 
