@@ -6,7 +6,7 @@ use crate::{
     state::State,
 };
 use isopach_engine::{
-    store::{Finding, Store, StoreOptions, Unnamed, UnnamedFile},
+    store::{Finding, Store, StoreOptions, UnnamedFile},
     table::VerifyDepth,
 };
 
@@ -47,8 +47,10 @@ pub(crate) fn verify_closed(opening: Opening, options: VerifyOptions) -> Result<
         Ok(recovered) => {
             report.log_records = recovered.records;
             if options.depth == VerifyDepth::Full {
-                let freed = recovered.freed().map(|file| UnnamedFile { file, what: Unnamed::LogSegment });
-                report.unnamed.extend(freed);
+                match recovered.unnamed(&*store.env().fs) {
+                    Ok(unnamed) => report.unnamed.extend(unnamed),
+                    Err(error) => report.found.push(Finding::of(&error, None)),
+                }
             }
         }
         Err(error) => report.found.push(Finding::of(&error, None)),
