@@ -4,6 +4,37 @@
 //! For tools that look at files. [`LoneTable::open`] checks header and footer; everything else is read, and
 //! checked, when it is asked for, so that of a damaged table whatever is sound can be seen. Nothing is cached and
 //! nothing written. Layout of the files: `docs/format.md` §4.
+//!
+//! ```
+//! use core::ops::Bound;
+//! use isopach_engine::{env::Env, table::inspect::LoneTable};
+//! # use isopach_engine::{
+//! #     compaction::Views,
+//! #     store::{Store, StoreOptions},
+//! #     tree::{TreeOptions, WriteBatch},
+//! #     types::{Seqno, UnixUs, View},
+//! # };
+//!
+//! # fn main() -> isopach_engine::error::Result<()> {
+//! # let env = Env::simulated(1);
+//! # let store = Store::open(env.clone(), &StoreOptions::default())?;
+//! # let number = |raw| Seqno::from_raw(raw).expect("below 2^56");
+//! # let tree = store.create_tree(store.reserve_tree_id()?, "t", &TreeOptions::default(), &[], number(1))?;
+//! # let mut batch = WriteBatch::new();
+//! # batch.put(b"apple", b"red").delete(b"plum");
+//! # tree.apply(&batch, number(2))?;
+//! # tree.rotate(number(3))?;
+//! # let now = View::new(number(3), UnixUs(0));
+//! # tree.flush(number(3), &Views::new(&[number(2)], now), &[])?;
+//! # let name = isopach_engine::table::file_name(store.tables()[0].meta.id);
+//! let table = LoneTable::open(&env.fs, &name)?;
+//! assert_eq!(table.properties()?.first_key, b"apple");
+//! assert!(table.layout()?.check().is_empty(), "every byte belongs to a sound region");
+//! let mut entries = table.blocks()?.entries((Bound::Included(b"a".to_vec()), Bound::Unbounded));
+//! assert_eq!(entries.next().transpose()?.expect("one at least").value, b"red");
+//! # Ok(())
+//! # }
+//! ```
 
 use super::{
     BlockHandle, DataBlock, FilterKind, Finding, KeyHash, Properties, Region, RegionKind,
