@@ -55,6 +55,9 @@ pub enum Command {
     /// A process of one row; the request is on standard input.
     #[command(hide = true)]
     Row,
+    /// A process that looks at what a killed row left; the request is on standard input.
+    #[command(hide = true)]
+    Check,
     /// A process that makes a database; the request is on standard input.
     #[command(hide = true)]
     Load,

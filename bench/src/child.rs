@@ -1,7 +1,7 @@
 //! Child processes of the bench: this program again, one for each row. None outlives its time or its parent.
 
 use crate::{Result, request::LoadRequest};
-use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     error::Error,
@@ -58,9 +58,30 @@ pub fn ask_below<A: DeserializeOwned>(
             command
         }
     };
-    let output = output(&mut command, serde_json::to_string(request)?, limit)?;
+    answer_in(&output(&mut command, serde_json::to_string(request)?, limit)?)
+}
+
+/// As [`ask`], of a child that may kill itself once it has answered.
+pub fn ask_mortal<A: DeserializeOwned>(
+    subcommand: &str,
+    request: &impl Serialize,
+    limit: Duration,
+) -> Result<A> {
+    let ended = run(&mut bench(subcommand)?, serde_json::to_string(request)?, limit)?;
+    let has_answered = !ended.output.is_empty();
+    let was_killed = ended.status.signal() == Some(Signal::KILL.as_raw());
+    answer_in(&if has_answered && was_killed { ended.output } else { ended.unless_failed()? })
+}
+
+fn answer_in<A: DeserializeOwned>(output: &str) -> Result<A> {
     let line = output.lines().last().unwrap_or_default();
     serde_json::from_str(line).map_err(|error| format!("answered `{}`: {error}", end_of(line)).into())
+}
+
+/// Ends this process as a crash would.
+pub fn kill_self() -> ! {
+    let killed = kill_process(rustix::process::getpid(), Signal::KILL);
+    panic!("SIGKILL is not to be survived: {killed:?}");
 }
 
 /// Starts `bench load`, waits until it has answered, and kills it as a crash would.
@@ -101,7 +122,28 @@ pub fn settle_in() -> Result<()> {
     Ok(())
 }
 
+/// How a child ended.
+struct Ended {
+    status: ExitStatus,
+    output: String,
+    /// What it said on standard error.
+    complaint: String,
+}
+
+impl Ended {
+    fn unless_failed(self) -> Result<String> {
+        if self.status.success() {
+            return Ok(self.output);
+        }
+        Err(format!("{}: {}", said(self.status), end_of(self.complaint.trim_end())).into())
+    }
+}
+
 fn output(command: &mut Command, input: String, limit: Duration) -> Result<String> {
+    run(command, input, limit)?.unless_failed()
+}
+
+fn run(command: &mut Command, input: String, limit: Duration) -> Result<Ended> {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // A group of its own, so that children of it can be killed with it.
     let mut child = command.process_group(0).spawn()?;
@@ -117,8 +159,7 @@ fn output(command: &mut Command, input: String, limit: Duration) -> Result<Strin
         let output = stdout.join().expect("reading does not panic");
         let complaint = stderr.join().expect("reading does not panic");
         match status? {
-            Some(status) if status.success() => Ok(output),
-            Some(status) => Err(format!("{}: {}", said(status), end_of(complaint.trim_end())).into()),
+            Some(status) => Ok(Ended { status, output, complaint }),
             None => Err(TimedOut { limit, complaint: end_of(complaint.trim_end()).into() }.into()),
         }
     })

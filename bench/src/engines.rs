@@ -20,7 +20,7 @@ mod redb;
 mod sled;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use crate::engine::Open;
 

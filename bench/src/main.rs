@@ -70,8 +70,11 @@ fn run(command: &Command, out: &mut impl Write) -> Result<()> {
         }
         Command::Row => {
             child::settle_in()?;
-            let answer = row::run(&serde_json::from_str(&input()?)?)?;
-            Ok(writeln!(out, "{}", serde_json::to_string(&answer)?)?)
+            row::run(&serde_json::from_str(&input()?)?, out)
+        }
+        Command::Check => {
+            child::settle_in()?;
+            row::check(&serde_json::from_str(&input()?)?, out)
         }
         Command::Load => {
             child::settle_in()?;

@@ -18,6 +18,23 @@ pub struct RowRequest {
     pub dir: PathBuf,
     /// Of the text keys.
     pub paths: Option<PathBuf>,
+    /// Whether the process may end by a kill of itself, when the row is measured.
+    pub may_be_killed: bool,
+}
+
+/// `bench check`: opens what a row left that was killed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckRequest {
+    pub row: RowRequest,
+    /// Records that were written, each once.
+    pub written_count: u64,
+}
+
+/// The last line that `bench check` prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckAnswer {
+    /// What was lost or is wrong.
+    pub wrong: Option<String>,
 }
 
 /// `bench load`: makes a database that rows begin with.
@@ -47,6 +64,8 @@ pub enum LoadKind {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RowAnswer {
     pub outcome: Outcome,
+    /// Whether the process kills itself now.
+    pub is_killed: bool,
 }
 
 /// The last line that `bench load` prints.

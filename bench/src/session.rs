@@ -10,7 +10,7 @@ use crate::{
     machine, plan,
     profile::Profile,
     record::{EngineInfo, Limit, Machine, Outcome, Plan, REPORT_VERSION, Report, Row},
-    request::{LoadAnswer, LoadKind, LoadRequest, RowAnswer, RowRequest},
+    request::{CheckAnswer, CheckRequest, LoadAnswer, LoadKind, LoadRequest, RowAnswer, RowRequest},
     timestamp,
     workload::{self, Base, Data, Workload},
 };
@@ -235,10 +235,12 @@ impl<'a> Run<'a> {
             plan: self.session.plan.clone(),
             dir: dir.into(),
             paths: self.session.paths.clone(),
+            may_be_killed: self.session.profiles.is_none(),
         };
         let limit = Duration::from_secs_f64(self.session.plan.row_seconds * 10.0 + 60.0);
         let Some(profiles) = &self.session.profiles else {
-            return Ok(child::ask::<RowAnswer>("row", &request, limit)?.outcome);
+            let answer = child::ask_mortal("row", &request, limit)?;
+            return check_if_killed(request, answer, limit);
         };
         let profile = Profile::new(profiles, &format!("{}-{}-{round}", workload.name, engine.name))?;
         let answer: RowAnswer = child::ask_below(&profile.wrapper(), "row", &request, limit)?;
@@ -336,8 +338,19 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The outcome of a row; if that was killed, with what was lost.
+fn check_if_killed(row: RowRequest, answer: RowAnswer, limit: Duration) -> Result<Outcome> {
+    let RowAnswer { mut outcome, is_killed } = answer;
+    if is_killed && let Outcome::Measured(measured) = &mut outcome {
+        let request = CheckRequest { row, written_count: measured.operations };
+        let CheckAnswer { wrong } = child::ask("check", &request, limit)?;
+        measured.invalid = measured.invalid.take().or(wrong);
+    }
+    Ok(outcome)
+}
+
 /// Of an engine that cannot be asked.
-const NO_ABILITIES: Abilities = Abilities {
+pub const NO_ABILITIES: Abilities = Abilities {
     buffered: Buffered::NoLog,
     sync: true,
     keyspaces: true,

@@ -35,6 +35,8 @@ pub struct Workload {
     /// Whether the row also says when compaction has caught up.
     pub is_settled: bool,
     pub is_synced: bool,
+    /// Whether it puts records into an empty database, each once.
+    pub is_fill: bool,
     /// Whether it writes fewer than 20 write buffers of data, on purpose.
     pub is_burst: bool,
     /// Whether the cache holds a quarter of the data, not all of it.
@@ -97,15 +99,15 @@ pub enum Run {
 
 /// In the order in which they run: `name, unit, what, how`.
 pub const WORKLOADS: &[Workload] = &[
-    Workload::writes("fillseq", "put", "puts in key order", fill::in_key_order).settled(),
-    Workload::writes("fillrandom", "put", "puts in random order", fill::in_random_order).settled(),
-    Workload::writes("fillrandom-4t", "put", "puts in random order", fill::in_random_order)
+    Workload::fills("fillseq", "put", "puts in key order", fill::in_key_order).settled(),
+    Workload::fills("fillrandom", "put", "puts in random order", fill::in_random_order).settled(),
+    Workload::fills("fillrandom-4t", "put", "puts in random order", fill::in_random_order)
         .settled()
         .threads(4),
-    Workload::writes("fillbatch", "entry", "batches of 100 puts in random order", fill::in_batches).settled(),
-    Workload::writes("fillsync", "put", "puts, each on the medium when it returns", fill::in_random_order)
+    Workload::fills("fillbatch", "entry", "batches of 100 puts in random order", fill::in_batches).settled(),
+    Workload::fills("fillsync", "put", "puts, each on the medium when it returns", fill::in_random_order)
         .synced(),
-    Workload::writes("fillsync-8t", "put", "puts, each on the medium when it returns", fill::in_random_order)
+    Workload::fills("fillsync-8t", "put", "puts, each on the medium when it returns", fill::in_random_order)
         .synced()
         .threads(8),
     Workload::writes("overwrite", "put", "puts to random keys of a loaded database", fill::overwrite)
@@ -222,10 +224,15 @@ impl Workload {
             ends: Ends::AtWork,
             is_settled: false,
             is_synced: false,
+            is_fill: false,
             is_burst: false,
             is_cold: false,
             run: Run::Opened(run),
         }
+    }
+
+    const fn fills(name: &'static str, unit: &'static str, what: &'static str, run: Opened) -> Workload {
+        Workload { is_fill: true, ..Workload::writes(name, unit, what, run) }
     }
 
     const fn reads(name: &'static str, unit: &'static str, what: &'static str, run: Opened) -> Workload {

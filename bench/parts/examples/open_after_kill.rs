@@ -2,12 +2,13 @@
 //! killed, and what it leaves is opened again and again, each time from a copy that was never opened.
 //!
 //! ```text
-//! cargo run --release -p isopach-parts --example open_after_kill -- [MIB [ROUNDS]]
+//! cargo run --release -p isopach-parts --example open_after_kill -- [MIB [ROUNDS [recycled]]]
 //! ```
 //!
 //! The log holds MIB (64), in records of 16 and 100 bytes in random order; no table holds any of it. Each of
 //! ROUNDS (9) rounds is timed up to the first answer, then counts every record. What an open for reading
-//! takes, which copies and syncs nothing, is beside it.
+//! takes, which copies and syncs nothing, is beside it. With `recycled` as much was written and flushed before, so
+//! that segments of the log are recycled ones: behind its end lie records of former lives instead of zeros.
 
 use isopach::{Builder, Db, Result};
 use std::{
@@ -26,16 +27,18 @@ const RECORD_BYTES: u64 = 32 + 24 + 4 + 16 + 100;
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
-    if let [child, dir, records] = &args[..]
+    if let [child, dir, records, times] = &args[..]
         && child == CHILD
     {
-        return fill_and_wait(Path::new(dir), records.parse().expect("a number"));
+        let number = |text: &String| text.parse().expect("a number");
+        return fill_and_wait(Path::new(dir), number(records), number(times));
     }
     let number = |at: usize, default| args.get(at).map_or(default, |text| text.parse().expect("a number"));
     let (records, rounds) = ((number(0, 64) << 20) / RECORD_BYTES, number(1, 9));
     let scratch = Scratch::new();
     let killed = scratch.0.join("killed");
-    kill_full(&killed, records);
+    let times = if args.get(2).is_some_and(|word| word == "recycled") { 2 } else { 1 };
+    kill_full(&killed, records, times);
 
     let (mut open, mut first_get, mut read_only) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -67,13 +70,19 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What this process was started for as a child: a log of `records` records, and a line when it is there.
-fn fill_and_wait(dir: &Path, records: u64) -> Result<()> {
+/// What this process was started for as a child: a log of `records` records, and a line when it is there. They are
+/// written several times, and flushed each time but the last.
+fn fill_and_wait(dir: &Path, records: u64, times: u64) -> Result<()> {
     let db = options(dir).open()?;
     let entries = db.keyspace("entries")?;
-    for n in 0..records {
-        let value: [u8; 100] = std::array::from_fn(|at| (key_number(n) >> (at % 8 * 8)) as u8);
-        entries.insert(key(n), value)?;
+    for time in 1..=times {
+        for n in 0..records {
+            let value: [u8; 100] = std::array::from_fn(|at| (key_number(n) >> (at % 8 * 8)) as u8);
+            entries.insert(key(n), value)?;
+        }
+        if time < times {
+            db.flush()?;
+        }
     }
     println!("full");
     std::io::stdout().flush().expect("the parent listens");
@@ -83,10 +92,14 @@ fn fill_and_wait(dir: &Path, records: u64) -> Result<()> {
 }
 
 /// Has a child fill `dir`, and kills it.
-fn kill_full(dir: &Path, records: u64) {
+fn kill_full(dir: &Path, records: u64, times: u64) {
     let program = env::current_exe().expect("this program is a file");
     let mut command = Command::new(program);
-    command.arg(CHILD).arg(dir).arg(records.to_string()).stdout(Stdio::piped());
+    command
+        .arg(CHILD)
+        .arg(dir)
+        .args([records, times].map(|number| number.to_string()))
+        .stdout(Stdio::piped());
     let mut child = command.spawn().expect("it can be started again");
     let mut line = [0; 5];
     child.stdout.as_mut().expect("it is piped").read_exact(&mut line).expect("the child fills the log");

@@ -271,12 +271,12 @@ fn settings(durability: Durability) -> Settings {
 }
 
 /// A directory that goes when it is dropped.
-struct Dir {
-    path: PathBuf,
+pub struct Dir {
+    pub path: PathBuf,
 }
 
 impl Dir {
-    fn new(adapter: &Adapter) -> Dir {
+    pub fn new(adapter: &Adapter) -> Dir {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "isopach-bench-{}-{}-{}",

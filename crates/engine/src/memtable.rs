@@ -1,5 +1,5 @@
-//! Operations in memory, sorted: a B-link tree that threads write and read at once, and what it holds in
-//! numbers.
+//! Operations in memory, sorted: a B-link tree that threads write and read at once, or one batch that came sorted;
+//! and what it holds in numbers.
 //!
 //! Owns the memory of what was applied and not yet flushed, and accounts for it. Knows nothing of rotation or
 //! of what is visible: its tree does.
@@ -8,19 +8,24 @@ mod atomics;
 mod pool;
 
 mod blink;
+mod sorted;
 
 pub use pool::PagePool;
+pub use sorted::{SortedBatch, Sorter};
 
 use crate::{
+    error::{Error, ErrorKind, Result},
+    iter::Cursor,
     key::{InternalKey, ValueKind},
     types::{Seqno, Slice},
 };
-use alloc::sync::Arc;
+use alloc::{boxed::Box, sync::Arc};
 use blink::{Blink, BlinkCursor};
 use isopach_env::sync::{
     Striped,
     atomic::{AtomicU64, Ordering},
 };
+use sorted::{Numbered, SortedCursor};
 
 /// One operation, numbered.
 #[derive(Clone, Copy, Debug)]
@@ -35,16 +40,21 @@ pub struct Operation<'a> {
     pub value: &'a [u8],
 }
 
-/// A cursor over a memtable, which it keeps.
-pub type MemtableCursor = BlinkCursor;
-
 /// A memtable. Shared by threads.
 pub struct Memtable {
-    operations: Arc<Blink>,
+    operations: Operations,
     /// Least number applied, beside what readers load: it hardly ever changes. Read after the writer published.
     first_seqno: AtomicU64,
     counters: Striped<Counters>,
     counted: Counted,
+}
+
+/// Where the operations of a memtable are.
+enum Operations {
+    /// Those of many batches.
+    Tree(Arc<Blink>),
+    /// Those of one.
+    Batch(Numbered),
 }
 
 /// What writers count, each group of threads for itself.
@@ -76,22 +86,59 @@ impl Memtable {
     /// or a cursor over it.
     pub fn new(pool: &Arc<PagePool>) -> Memtable {
         Memtable {
-            operations: Arc::new(Blink::new(Arc::clone(pool))),
+            operations: Operations::Tree(Arc::new(Blink::new(Arc::clone(pool)))),
             first_seqno: AtomicU64::new(u64::MAX),
             counters: Striped::default(),
             counted: Counted::default(),
         }
     }
 
+    /// A memtable of one batch, which is not empty, and whose first operation gets the number `first`. It takes no
+    /// further operations.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if the numbers exceed [`Seqno::MAX`].
+    pub(crate) fn of_batch(batch: Arc<SortedBatch>, first: Seqno) -> Result<Memtable> {
+        let used_up = || Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up");
+        let last = first.checked_add(u64::from(batch.last_position())).ok_or_else(used_up)?;
+        let bytes = batch.memory_bytes();
+        let memtable = Memtable {
+            operations: Operations::Batch(Numbered { batch, first }),
+            first_seqno: AtomicU64::new(u64::MAX),
+            counters: Striped::default(),
+            counted: Counted::default(),
+        };
+        memtable.count(bytes, first.raw(), last.raw());
+        Ok(memtable)
+    }
+
     /// Adds operations, each with a number of its own. A reader may see some of them before the call returns.
     /// Returns the bytes they take.
+    ///
+    /// # Panics
+    ///
+    /// If it is a memtable of one batch.
     pub fn apply<'a>(&self, operations: impl IntoIterator<Item = Operation<'a>>) -> u64 {
+        let Operations::Tree(tree) = &self.operations else {
+            panic!("a memtable of one batch has all that it will have");
+        };
         let (mut bytes, mut first, mut last) = (0, u64::MAX, 0);
         for Operation { seqno, kind, key, value } in operations {
-            bytes += self.operations.insert(InternalKey { key, seqno }, kind, value);
+            bytes += tree.insert(InternalKey { key, seqno }, kind, value);
             first = first.min(seqno.raw());
             last = last.max(seqno.raw());
         }
+        self.count(bytes, first, last);
+        bytes
+    }
+
+    /// Whether operations may be added: not to that of one batch.
+    pub(crate) fn takes_operations(&self) -> bool {
+        matches!(self.operations, Operations::Tree(_))
+    }
+
+    fn count(&self, bytes: u64, first: u64, last: u64) {
         // Most of the time the least number is there already, and is only read.
         if first < self.first_seqno.load(Ordering::Relaxed) {
             self.first_seqno.fetch_min(first, Ordering::Release);
@@ -103,7 +150,6 @@ impl Memtable {
         if steps > 0 {
             self.counted.0.fetch_add(steps * STEP_BYTES, Ordering::Relaxed);
         }
-        bytes
     }
 
     /// The newest version of `key` numbered `at` or below.
@@ -112,7 +158,11 @@ impl Memtable {
         if self.first_seqno.load(Ordering::Acquire) > at.raw() {
             return None;
         }
-        let (entry, value) = self.operations.get(InternalKey { key, seqno: at })?;
+        let wanted = InternalKey { key, seqno: at };
+        let (entry, value) = match &self.operations {
+            Operations::Tree(tree) => tree.get(wanted),
+            Operations::Batch(batch) => batch.get(wanted),
+        }?;
         Some((entry.seqno, entry.kind, value.into()))
     }
 
@@ -144,10 +194,13 @@ impl Memtable {
         numbers.max().and_then(Seqno::from_raw).expect("numbers in a memtable are valid")
     }
 
-    /// A cursor over the entries. Those applied while it moves may show or not; whoever reads at a published
+    /// A cursor over the entries, which it keeps. Those applied while it moves may show or not; whoever reads at a published
     /// view sees no difference.
-    pub fn cursor(&self) -> MemtableCursor {
-        BlinkCursor::new(&self.operations)
+    pub fn cursor(&self) -> Box<dyn Cursor> {
+        match &self.operations {
+            Operations::Tree(tree) => Box::new(BlinkCursor::new(tree)),
+            Operations::Batch(batch) => Box::new(SortedCursor::new(batch.clone())),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     space::{Space, Spaces, check_name},
     told::Told,
     views::LiveViews,
-    write::{Body, Change, Commits, Committed, Operations, Order, Request},
+    write::{Body, Change, Commits, Committed, Operations, Order, Request, sort_by_space},
 };
 use isopach_engine::{
     codec::{TlvReader, TlvWriter},
@@ -81,11 +81,17 @@ impl State {
         let gives_up = || stops().or_else(|| self.jobs.out_of_space());
         let admitted = self.commits.admit(bytes.len() as u64, spaces, options.no_slowdown, &gives_up);
         admitted.map_err(|error| self.locate(error))?;
-        let request = |body| Request { change: Change::Batch, spaces, count, body, durability };
+        let request = |change, body| Request { change, spaces, count, body, durability };
         if bytes.len() >= Body::LONG_BYTES {
-            return self.commit(&request(Body::Long(Arc::new(bytes))));
+            let is_large = bytes.len() as u64 >= self.options.write_buffer_bytes;
+            let bytes = Arc::new(bytes);
+            let change = match is_large {
+                true => Change::Large(sort_by_space(&bytes, count, spaces)),
+                false => Change::Batch,
+            };
+            return self.commit(&request(change, Body::Long(bytes)));
         }
-        let result = self.commit(&request(Body::Short(&bytes)));
+        let result = self.commit(&request(Change::Batch, Body::Short(&bytes)));
         Operations::keep(bytes);
         result
     }
@@ -117,6 +123,11 @@ impl State {
 
     /// Has what is full sealed, and the log shortened if it is long.
     fn after_commit(&self, request: &Request<'_>, committed: Committed) {
+        if request.is_large() {
+            request.spaces.iter().for_each(|space| self.jobs.flush(space.id));
+            // As in `seal`.
+            let _ = self.commits.wal.rotate_segment();
+        }
         let is_full = committed.memtable_bytes >= self.options.write_buffer_bytes;
         if is_full || self.lacks_room() {
             self.seal(&self.commits.order(), request.spaces);
@@ -416,7 +427,7 @@ impl State {
     fn commit_change(&self, change: &KeyspaceChange, kind: Change) -> Result<Seqno> {
         let dropped = match &kind {
             Change::Drop(space) if !space.is_dropped() => Some(Arc::clone(space)),
-            Change::Drop(_) | Change::Batch | Change::Create => None,
+            _ => None,
         };
         let body = change.encode();
         let request = Request {

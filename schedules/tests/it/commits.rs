@@ -67,14 +67,15 @@ fn what_is_visible_never_passes_a_commit_that_is_not_applied() {
 fn read_beside_batches() {
     let db = tiny(Arc::new(MemFs::new())).open().unwrap();
     let (a, b) = (db.keyspace("a").unwrap(), db.keyspace("b").unwrap());
-    let writer = |name: &'static str| {
+    let writer = |name: &'static str, value_bytes| {
         let (db, a, b) = (db.clone(), a.clone(), b.clone());
         work(move || {
             for round in 0..2 {
                 let key = format!("{name}{round}");
+                let value = format!("{key:.<value_bytes$}");
                 let mut batch = db.batch();
-                batch.insert(&a, &key, &key);
-                batch.insert(&b, &key, &key);
+                batch.insert(&a, &key, &value);
+                batch.insert(&b, &key, &value);
                 db.write(batch).unwrap();
             }
         })
@@ -88,7 +89,8 @@ fn read_beside_batches() {
             }
         })
     };
-    together([writer("x"), writer("y"), reader]);
+    // One of them writes memtables of their own.
+    together([writer("x", 2), writer("y", 2), writer("z", 9 << 10), reader]);
 }
 
 #[test]

@@ -174,6 +174,50 @@ fn a_file_is_cut_only_while_nobody_else_relies_on_it() {
     explore("registry, cuts", 60, cut_beside_a_reader);
 }
 
+/// A file is used again beside a pause, and beside the removal of another.
+fn use_again_beside_a_pause() {
+    let fs = MemFs::new();
+    let registry = FileRegistry::new(Arc::new(fs.clone()));
+    let mut hold = register(&fs, &registry, 0);
+    register(&fs, &registry, 1).remove();
+    let size = |fs: &MemFs, number| {
+        let file = fs.open(&name(number), isopach::env::OpenMode::Read);
+        file.ok().map(|file| file.size_bytes().unwrap())
+    };
+    let pauser = {
+        let (fs, registry) = (fs.clone(), registry.clone());
+        work(move || {
+            let pause = registry.pause();
+            let before = (size(&fs, 0), size(&fs, 2));
+            assert!(before == (Some(BYTES), None) || before == (None, Some(BYTES / 2)), "{before:?}");
+            thread::yield_now();
+            assert_eq!((size(&fs, 0), size(&fs, 2)), before, "a file was used again during a pause");
+            drop(pause);
+        })
+    };
+    let owner = {
+        let fs = fs.clone();
+        work(move || {
+            let file = fs.open(&name(0), isopach::env::OpenMode::ReadWrite).unwrap();
+            let renew = || {
+                thread::yield_now();
+                file.set_len(BYTES / 2)
+            };
+            let is_reused = hold.reuse(&name(2), renew).unwrap();
+            assert_eq!(exists(&fs, 2), is_reused);
+        })
+    };
+    let deleter = work(move || {
+        registry.run_deletions(u64::MAX);
+    });
+    together([pauser, owner, deleter]);
+}
+
+#[test]
+fn a_file_is_used_again_only_while_nobody_else_relies_on_it() {
+    explore("registry, files used again", 60, use_again_beside_a_pause);
+}
+
 // ----- the race of generations -----
 
 /// What the race needs of a pause, so that another kind can take the registry's place.

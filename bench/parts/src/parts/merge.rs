@@ -9,7 +9,6 @@ use crate::{
 use isopach::engine::{
     compaction::{OlderData, Survivors, Views},
     iter::{Cursor, MergeCursor},
-    memtable::MemtableCursor,
     table::TableCursor,
 };
 use std::hint::black_box;
@@ -22,7 +21,7 @@ pub const CASES: &[Case] = &[
     Case::new("merge/survivors-of-8-tables", "entry", |meter| survivors(meter, tables(meter, 8))),
 ];
 
-fn memtables(meter: &Meter, runs: usize) -> impl Fn() -> Vec<MemtableCursor> + use<> {
+fn memtables(meter: &Meter, runs: usize) -> impl Fn() -> Vec<Box<dyn Cursor>> + use<> {
     let entries = meter.entries();
     let of_run = |run| memtable(write_order(entries).into_iter().filter(move |index| index % runs == run));
     let memtables: Vec<_> = (0..runs).map(of_run).collect();

@@ -27,7 +27,7 @@ pub use header::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError
 pub use protect::{FileCodec, Parity, Sealing};
 pub use read::{Corruption, Reader};
 pub use record::{
-    LogPosition, RECORD_ALIGN, RECORD_HEADER_BYTES, Record, RecordReader, Step, encode_record,
-    encode_record_in_parts, greatest_synced_upto, record_bytes, salt_of_records,
+    LogPosition, RECORD_ALIGN, RECORD_HEADER_BYTES, Record, RecordReader, Step, Traces, encode_record,
+    encode_record_in_parts, record_bytes, salt_of_records, traces_of_records,
 };
 pub use tlv::{TlvReader, TlvWriter};

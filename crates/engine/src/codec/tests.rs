@@ -212,9 +212,11 @@ fn the_greatest_synced_position_is_found_behind_damage() {
     let second = recorded(b"second", log.len() as u64);
     log.extend_from_slice(&second);
 
-    let found = greatest_synced_upto(file_of(&log), HEADER.codec().salt, 0, log.len() as u64);
+    let end = log.len() as u64;
+    log.extend_from_slice(&[0xee; 4_096]);
+    let found = traces_of_records(file_of(&log), HEADER.codec().salt, 0, log.len() as u64);
 
-    assert_eq!(found, Ok(Some(SYNCED)));
+    assert_eq!(found, Ok(Some(Traces { synced_upto: SYNCED, end })));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::iter::{
     Cursor,
-    simulated::{Version, with_seeds},
+    simulated::{Dice, Version, with_seeds},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::cmp::Reverse;
@@ -30,59 +30,100 @@ fn a_memtable_is_a_sorted_map_of_versions() {
             model.insert((version.key.clone(), Reverse(version.seqno)), version);
         }
         let all: Vec<&Version> = model.values().collect();
-
-        assert_eq!(memtable.is_empty(), all.is_empty());
-        assert_eq!(memtable.first_seqno(), all.iter().map(|version| version.seqno).min());
-        assert_eq!(
-            memtable.last_seqno(),
-            all.iter().map(|version| version.seqno).max().unwrap_or(Seqno::ZERO)
-        );
-        for _ in 0..30 {
-            let (key, at) = (dice.key(), Seqno::from_raw(dice.below(160)).unwrap());
-            let newest = all.iter().find(|version| version.key == key && version.seqno <= at);
-            let expected =
-                newest.map(|version| (version.seqno, version.kind, Slice::from(&version.value[..])));
-            assert_eq!(memtable.get(&key, at), expected);
-        }
-
-        let mut cursor = memtable.cursor();
-        assert!(cursor.entry().is_none(), "a new cursor stands on nothing");
-        let mut at: Option<usize> = None;
-        for _ in 0..300 {
-            let key = dice.key();
-            let target = InternalKey { key: &key, seqno: Seqno::from_raw(dice.below(160)).unwrap() };
-            match (dice.below(40), at) {
-                (0, _) => {
-                    cursor.seek_first().unwrap();
-                    at = (!all.is_empty()).then_some(0);
-                }
-                (1, _) => {
-                    cursor.seek_last().unwrap();
-                    at = all.len().checked_sub(1);
-                }
-                (2 | 3, _) => {
-                    cursor.seek(target).unwrap();
-                    at = Some(all.partition_point(|version| version.place() < target))
-                        .filter(|&at| at < all.len());
-                }
-                (4 | 5, _) => {
-                    cursor.seek_back(target).unwrap();
-                    at = all.partition_point(|version| version.place() <= target).checked_sub(1);
-                }
-                (6..22, Some(here)) => {
-                    cursor.next().unwrap();
-                    at = Some(here + 1).filter(|&at| at < all.len());
-                }
-                (_, Some(here)) => {
-                    cursor.prev().unwrap();
-                    at = here.checked_sub(1);
-                }
-                (_, None) => {}
-            }
-            assert_eq!(Version::at(&cursor).as_ref(), at.map(|at| all[at]));
-            assert_eq!(cursor.value().unwrap()[..], at.map_or(&b""[..], |at| &all[at].value)[..]);
-        }
+        check(&memtable, &all, dice);
     });
+}
+
+#[test]
+fn a_batch_that_is_sorted_is_a_memtable_of_its_operations() {
+    with_seeds(200, |dice| {
+        let (mut bytes, mut versions) = (Vec::new(), Vec::new());
+        let first = 1 + dice.below(5);
+        for seqno in first..=first + dice.below(150) {
+            let kind = if dice.one_in(3) { ValueKind::Delete } else { ValueKind::Put };
+            let version = Version::new(&dice.key(), seqno, kind, &seqno.to_le_bytes());
+            // Others' operations lie between them.
+            bytes.extend(dice.key());
+            versions.push((bytes.len(), version.key.len(), version.value.len(), version.clone()));
+            bytes.extend(version.key.iter().chain(&version.value));
+        }
+        let bytes = Arc::new(bytes);
+        let mut sorter = Sorter::new(&bytes);
+        for (position, (at, key_len, value_len, version)) in versions.iter().enumerate() {
+            let (key, value) = bytes[*at..][..key_len + value_len].split_at(*key_len);
+            sorter.add(position as u32, version.kind, key, value).unwrap();
+        }
+        let batch = sorter.sort();
+        let memtable = Memtable::of_batch(Arc::new(batch), Seqno::from_raw(first).unwrap()).unwrap();
+
+        let mut all: Vec<&Version> = versions.iter().map(|(.., version)| version).collect();
+        all.sort_by_key(|version| (&version.key, Reverse(version.seqno)));
+        check(&memtable, &all, dice);
+        let held: usize = all.iter().map(|version| version.key.len() + version.value.len() + 16).sum();
+        assert_eq!(memtable.bytes(), held as u64);
+    });
+}
+
+#[test]
+fn what_does_not_lie_in_its_bytes_is_no_sorted_batch() {
+    let bytes = Arc::new(b"..key=value".to_vec());
+    let sorted = |key, value| Sorter::new(&bytes).add(0, ValueKind::Put, key, value);
+
+    assert!(sorted(&bytes[2..6], &bytes[6..]).is_ok());
+    assert!(sorted(b"key=", b"value").is_err(), "it lies elsewhere");
+    assert!(sorted(&bytes[2..5], &bytes[6..]).is_err(), "its value does not follow");
+    assert!(sorted(&bytes[6..], &bytes[2..6]).is_err(), "its value comes first");
+}
+
+/// Whether a memtable is the sorted map of these versions.
+fn check(memtable: &Memtable, all: &[&Version], dice: &mut Dice) {
+    assert_eq!(memtable.is_empty(), all.is_empty());
+    assert_eq!(memtable.first_seqno(), all.iter().map(|version| version.seqno).min());
+    assert_eq!(memtable.last_seqno(), all.iter().map(|version| version.seqno).max().unwrap_or(Seqno::ZERO));
+    for _ in 0..30 {
+        let (key, at) = (dice.key(), Seqno::from_raw(dice.below(160)).unwrap());
+        let newest = all.iter().find(|version| version.key == key && version.seqno <= at);
+        let expected = newest.map(|version| (version.seqno, version.kind, Slice::from(&version.value[..])));
+        assert_eq!(memtable.get(&key, at), expected);
+    }
+
+    let mut cursor = memtable.cursor();
+    assert!(cursor.entry().is_none(), "a new cursor stands on nothing");
+    let mut at: Option<usize> = None;
+    for _ in 0..300 {
+        let key = dice.key();
+        let target = InternalKey { key: &key, seqno: Seqno::from_raw(dice.below(160)).unwrap() };
+        match (dice.below(40), at) {
+            (0, _) => {
+                cursor.seek_first().unwrap();
+                at = (!all.is_empty()).then_some(0);
+            }
+            (1, _) => {
+                cursor.seek_last().unwrap();
+                at = all.len().checked_sub(1);
+            }
+            (2 | 3, _) => {
+                cursor.seek(target).unwrap();
+                at = Some(all.partition_point(|version| version.place() < target))
+                    .filter(|&at| at < all.len());
+            }
+            (4 | 5, _) => {
+                cursor.seek_back(target).unwrap();
+                at = all.partition_point(|version| version.place() <= target).checked_sub(1);
+            }
+            (6..22, Some(here)) => {
+                cursor.next().unwrap();
+                at = Some(here + 1).filter(|&at| at < all.len());
+            }
+            (_, Some(here)) => {
+                cursor.prev().unwrap();
+                at = here.checked_sub(1);
+            }
+            (_, None) => {}
+        }
+        assert_eq!(Version::at(&cursor).as_ref(), at.map(|at| all[at]));
+        assert_eq!(cursor.value().unwrap()[..], at.map_or(&b""[..], |at| &all[at].value)[..]);
+    }
 }
 
 #[test]
@@ -168,7 +209,7 @@ fn filled(pool: &Arc<PagePool>, fill: u8) -> Memtable {
 }
 
 /// How many records there are, each of them whole.
-fn count(cursor: &mut MemtableCursor, fill: u8) -> usize {
+fn count(cursor: &mut dyn Cursor, fill: u8) -> usize {
     let mut entries = 0;
     cursor.seek_first().unwrap();
     while let Some(entry) = cursor.entry() {
@@ -187,7 +228,7 @@ fn a_memtable_begins_with_what_another_left() {
     for fill in 1..=5 {
         let memtable = filled(&pool, fill);
         assert_eq!(pool.kept_bytes(), 0, "all that there was is in use again");
-        assert_eq!(count(&mut memtable.cursor(), fill), 8_000, "nothing is left of what was in its memory");
+        assert_eq!(count(&mut *memtable.cursor(), fill), 8_000, "nothing is left of what was in its memory");
         let bytes = memtable.bytes();
         drop(memtable);
 
@@ -217,10 +258,10 @@ fn a_cursor_keeps_its_memtable() {
 
     let others = [filled(&pool, 2), filled(&pool, 3)];
 
-    assert_eq!(count(&mut cursor, 1), 8_000);
+    assert_eq!(count(&mut *cursor, 1), 8_000);
     drop(others);
     let kept = pool.kept_bytes();
-    assert_eq!(count(&mut cursor, 1), 8_000);
+    assert_eq!(count(&mut *cursor, 1), 8_000);
     drop(cursor);
     assert!(pool.kept_bytes() > kept);
 }

@@ -62,8 +62,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a key out of bounds, or numbers at or below a flushed boundary or above
-    /// [`Seqno::MAX`].
+    /// `InvalidArgument` for a key out of bounds, or numbers at or below a flushed boundary, among those of a
+    /// batch that was applied sorted, or above [`Seqno::MAX`].
     pub fn apply(&self, batch: &WriteBatch, first: Seqno) -> Result<Applied> {
         let mut operations = Vec::with_capacity(batch.len());
         for (index, (kind, key, value)) in batch.operations.iter().enumerate() {
@@ -83,7 +83,8 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for numbers at or below a flushed boundary: nothing is applied.
+    /// `InvalidArgument` for numbers at or below a flushed boundary, or among those of a batch that was applied
+    /// sorted: nothing is applied.
     pub fn apply_operations(&self, operations: &[Operation<'_>]) -> Result<Applied> {
         let gate = self.0.gate.read();
         let numbers = || operations.iter().map(|operation| operation.seqno);
@@ -96,15 +97,13 @@ impl Tree {
         }
         // Each goes to the side of a boundary on which it lies.
         let state = self.0.state.load();
-        if state.memtable_for(first).is_none() {
-            let message = format!("operation {first} lies in tables already, which hold everything up to it");
+        let memtable_for = |operation: &Operation<'_>| state.memtable_for(operation.seqno);
+        let is_too_late = |operation: &&Operation<'_>| memtable_for(operation).is_none();
+        if let Some(Operation { seqno, .. }) = operations.iter().find(is_too_late) {
+            let message = format!("operation {seqno} is not new: tables or a batch hold all around it");
             return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
         }
-        let apply = |operation: &Operation<'_>| {
-            let memtable =
-                state.memtable_for(operation.seqno).expect("above the first, which is not flushed");
-            memtable.apply([*operation])
-        };
+        let apply = |operation| memtable_for(operation).expect("looked for before").apply([*operation]);
         let bytes = operations.iter().map(apply).sum();
         Ok(Applied { bytes, memtable_bytes: state.active.bytes_at_least() })
     }

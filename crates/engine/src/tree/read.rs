@@ -172,7 +172,7 @@ impl Sources {
     }
 
     fn cursors(&self) -> Vec<Box<dyn Cursor>> {
-        let memtables = self.memtables.iter().map(|memtable| Box::new(memtable.cursor()) as Box<dyn Cursor>);
+        let memtables = self.memtables.iter().map(|memtable| memtable.cursor());
         let runs = self.runs.iter().map(|run| Box::new(RunCursor::new(Arc::clone(run))) as Box<dyn Cursor>);
         memtables.chain(runs).collect()
     }

@@ -1,12 +1,13 @@
-//! Rotate: the memtable is sealed at a boundary; later operations go to a new one.
+//! Rotate: the memtable is sealed at a boundary; later operations go to a new one. Or to one of their own, if they
+//! are a batch that is as large.
 
-use super::{Gate, Tree, state::Sealed};
+use super::{Applied, Gate, Tree};
 use crate::{
     error::{Error, ErrorKind, Result},
+    memtable::{Memtable, SortedBatch},
     types::Seqno,
 };
 use alloc::{format, sync::Arc};
-use core::mem;
 
 impl Tree {
     /// The newest boundary behind which memtables wait to be flushed.
@@ -36,11 +37,43 @@ impl Tree {
             return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
         }
         let mut next = state.as_ref().clone();
-        let memtable = mem::replace(&mut next.active, Arc::new(self.0.context.new_memtable()));
-        next.sealed.insert(0, Sealed { memtable, boundary });
-        next.sealed_upto = boundary;
+        next.seal_active(self.0.context.new_memtable(), boundary);
         *gate = Gate::of(&next);
         drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         Ok(true)
+    }
+
+    /// Applies a batch as a memtable of its own, sealed at once: its operations get `first` and the numbers behind
+    /// it, by their positions. What came before is sealed below `first`, and operations that are still on their way
+    /// there go there. Of an empty batch nothing is applied.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if an operation at or above `first` was applied already, `first` lies at or below a
+    /// boundary, or the numbers exceed [`Seqno::MAX`]: nothing is applied.
+    pub fn apply_sorted(&self, batch: Arc<SortedBatch>, first: Seqno) -> Result<Applied> {
+        let _install = self.0.install.lock();
+        let mut gate = self.0.gate.write();
+        let state = self.0.state.load();
+        if batch.is_empty() {
+            return Ok(Applied { bytes: 0, memtable_bytes: state.active.bytes() });
+        }
+        if first <= state.active.last_seqno().max(state.sealed_upto) {
+            let (last, sealed) = (state.active.last_seqno(), state.sealed_upto);
+            let message =
+                format!("operation {first} does not lie above operation {last} and boundary {sealed}");
+            return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
+        }
+        let memtable = Memtable::of_batch(batch, first).map_err(|error| error.in_tree(self.id()))?;
+        let bytes = memtable.bytes();
+        let mut next = state.as_ref().clone();
+        if first.before() > state.sealed_upto {
+            next.seal_active(self.0.context.new_memtable(), first.before());
+        }
+        let boundary = memtable.last_seqno();
+        next.seal(Arc::new(memtable), boundary);
+        *gate = Gate::of(&next);
+        drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
+        Ok(Applied { bytes, memtable_bytes: 0 })
     }
 }

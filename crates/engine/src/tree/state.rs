@@ -9,6 +9,7 @@ use alloc::{
     sync::{Arc, Weak},
     vec::Vec,
 };
+use core::mem;
 
 /// One state of a tree. Immutable but for the memtables in it.
 #[derive(Clone)]
@@ -56,12 +57,25 @@ impl TreeState {
         TreeState::recovered(active, TableLevels::default(), at, Seqno::ZERO)
     }
 
+    /// Seals the active memtable at a boundary; `next` takes its place.
+    pub(super) fn seal_active(&mut self, next: Memtable, boundary: Seqno) {
+        let memtable = mem::replace(&mut self.active, Arc::new(next));
+        self.seal(memtable, boundary);
+    }
+
+    /// Adds the newest of the sealed memtables.
+    pub(super) fn seal(&mut self, memtable: Arc<Memtable>, boundary: Seqno) {
+        self.sealed.insert(0, Sealed { memtable, boundary });
+        self.sealed_upto = boundary;
+    }
+
     /// All memtables, newest first.
     pub(super) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         core::iter::once(&self.active).chain(self.sealed.iter().map(|sealed| &sealed.memtable))
     }
 
-    /// The memtable that operation `seqno` belongs to, whenever it arrives; `None` if it was flushed.
+    /// The memtable that operation `seqno` belongs to, whenever it arrives; `None` if that was flushed, or is one
+    /// of a batch, which has all that it will have.
     pub(super) fn memtable_for(&self, seqno: Seqno) -> Option<&Arc<Memtable>> {
         if seqno > self.sealed_upto {
             return Some(&self.active);
@@ -73,6 +87,7 @@ impl TreeState {
             .find(holds)
             .filter(|_| seqno > self.replay_point)
             .map(|sealed| &sealed.memtable)
+            .filter(|memtable| memtable.takes_operations())
     }
 
     /// Whether a view at `seqno` reads right here.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     codec::{
         Corruption, FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader, Step,
-        TlvReader, TlvWriter, encode_record, greatest_synced_upto, record_bytes,
+        TlvReader, TlvWriter, encode_record, record_bytes, traces_of_records,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -122,7 +122,8 @@ pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
                 if expected != RECORD_EDIT {
                     return Err(Error::corrupt(&*name, offset, format_args!("in the snapshot: {why}")));
                 }
-                let behind = greatest_synced_upto(Arc::clone(&file), salt, offset, bytes).map_err(io)?;
+                let traces = traces_of_records(Arc::clone(&file), salt, offset, bytes).map_err(io)?;
+                let behind = traces.map(|traces| traces.synced_upto);
                 if behind.max(Some(synced)) > Some(LogPosition { file: number, offset }) {
                     return Err(Error::corrupt(&*name, offset, format_args!("in a durable edit: {why}")));
                 }

@@ -1,12 +1,12 @@
 //! The file registry: every file of a store, how often it is held, and the queue of those to be removed.
 //!
-//! The only place that removes, cuts or (later) renames a file that was once registered. A file goes when it
+//! The only place that removes, cuts or renames a file that was once registered. A file goes when it
 //! is *obsolete* (nothing current names it), its last [`Hold`] was dropped and no [`DeletionPause`] is on.
 //! The drop itself only queues it; [`FileRegistry::run_deletions`] removes, on a thread of the layer above,
 //! under no lock but one of its own. Which files are obsolete is decided elsewhere, after the edit that says
 //! so is durable.
 //!
-//! Invariant: no held file is removed or cut (INV-FIL-1).
+//! Invariant: no held file is removed, cut or used again (INV-FIL-1).
 
 #[cfg(test)]
 mod tests;
@@ -24,13 +24,13 @@ use alloc::{
 };
 use core::fmt;
 use isopach_env::{
-    Fs, IoErrorKind, OpenMode,
+    Fs, IoErrorKind, IoResult, OpenMode,
     sync::{Mutex, Rank, point},
 };
 
 /// Above the locks of versions and logs, below those of the environment: holds are dropped under any of them.
 const RANK: Rank = Rank::new(70, "registry");
-/// Of one removal. Below the registry's own: what is removed is chosen under it.
+/// Of one removal or renaming. Below the registry's own: what is removed is chosen under it.
 const REMOVAL: Rank = Rank::new(69, "registry.removal");
 
 /// Every file of a store as it is now. Clones are handles to the same registry.
@@ -44,7 +44,7 @@ struct Shared {
     fs: Arc<dyn Fs>,
     /// All that changes. Held during file I/O by [`Hold::trim`] only.
     state: Mutex<State>,
-    /// Held from the choice of a file until it is removed: who begins a pause waits for it.
+    /// Held from the choice of a file until it is removed, or renamed: who begins a pause waits for it.
     removal: Mutex<()>,
 }
 
@@ -122,7 +122,7 @@ impl FileRegistry {
         Hold { registry: self.clone(), id, name, by: None }
     }
 
-    /// Keeps every file from being removed or cut until it is dropped. Waits for the end of a removal that is
+    /// Keeps every file from being removed, cut or used again until it is dropped. Waits for the end of what is
     /// under way.
     pub fn pause(&self) -> DeletionPause {
         self.0.state.lock().pauses += 1;
@@ -341,6 +341,30 @@ impl Hold {
             .and_then(|file| file.set_len(bytes))
             .map_err(|error| Error::io(error, "cut", &*self.name))?;
         state.entry(self.id).bytes = bytes;
+        Ok(true)
+    }
+
+    /// Makes the file another one: `renew` writes to it, then it is renamed to `name`, where no file is; the entry
+    /// is to be synced. `false`, and nothing is done, if another hold or a pause is on.
+    ///
+    /// # Errors
+    ///
+    /// The backend's, or that of `renew`: the file has its old name, and whatever content.
+    pub fn reuse(&mut self, name: &str, renew: impl FnOnce() -> IoResult<()>) -> Result<bool> {
+        let shared = Arc::clone(&self.registry.0);
+        // Who begins a pause waits for the end of this as for that of a removal. No other hold can come of the
+        // only one.
+        let _removal = shared.removal.lock();
+        {
+            let mut state = shared.state.lock();
+            if state.pauses > 0 || state.entry(self.id).holds() > 1 {
+                return Ok(false);
+            }
+        }
+        renew().map_err(|error| Error::io(error, "use again", &*self.name))?;
+        shared.fs.rename(&self.name, name).map_err(|error| Error::io(error, "rename", &*self.name))?;
+        self.name = Arc::from(name);
+        shared.state.lock().entry(self.id).name = Arc::clone(&self.name);
         Ok(true)
     }
 }

@@ -11,11 +11,14 @@ use isopach_engine::{
     compaction::{Leveled, Plan, Views},
     env::{Fs, IoErrorKind, MemFs},
     error::ErrorKind,
+    key::ValueKind,
+    memtable::{SortedBatch, Sorter},
     store::Store,
     table::{FilterKind, FilterOptions},
     tree::{Tree, TreeOptions, WriteBatch, cancelled},
     types::{Level, TableId},
 };
+use std::sync::Arc;
 
 fn ids(tree: &Tree) -> Vec<TableId> {
     tree.tables().iter().map(|table| table.id).collect()
@@ -79,6 +82,66 @@ fn a_boundary_below_an_operation_or_a_boundary_is_refused() {
     put(&tree, "b", "2", 6);
     assert_eq!(tree.rotate(seqno(5)).unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert!(tree.rotate(seqno(6)).unwrap());
+}
+
+/// A batch that is sorted where it lies: operations as `key=value`, `-key` for a delete.
+fn sorted(operations: &[&str]) -> Arc<SortedBatch> {
+    let bytes: Arc<Vec<u8>> = Arc::new(operations.concat().replace('=', "").into_bytes());
+    let mut at = 0;
+    let mut take = |text: &str| {
+        at += text.len();
+        &bytes[at - text.len()..at]
+    };
+    let mut sorter = Sorter::new(&bytes);
+    for (position, text) in operations.iter().enumerate() {
+        let (kind, key, value) = match text.split_once('=') {
+            Some((key, value)) => (ValueKind::Put, take(key), take(value)),
+            None => (ValueKind::Delete, &take(text)[1..], &b""[..]),
+        };
+        sorter.add(position as u32, kind, key, value).unwrap();
+    }
+    Arc::new(sorter.sort())
+}
+
+#[test]
+fn a_sorted_batch_is_a_memtable_of_its_own_between_others() {
+    let (faults, store, tree) = fresh();
+    put(&tree, "a", "1", 5);
+    let applied = tree.apply_sorted(sorted(&["c=old", "b=2", "-a", "c=3"]), seqno(10)).unwrap();
+    assert_eq!(applied.bytes, 9 + 4 * 16);
+    put(&tree, "d", "4", 14);
+    put(&tree, "e", "late", 9);
+
+    assert_eq!(shown(&tree, 9), "a=1 e=late");
+    assert_eq!(shown(&tree, 10), "a=1 c=old e=late");
+    assert_eq!(shown(&tree, 99), "b=2 c=3 d=4 e=late");
+    assert_eq!(tree.get(b"a", at(11)).unwrap().unwrap(), b"1"[..]);
+    assert_eq!(tree.get(b"a", at(12)).unwrap(), None);
+    let report = try_flush(&tree, 13).unwrap();
+    assert_eq!((report.memtables, report.replay_point), (2, seqno(13)));
+    assert_eq!(tree.first_unflushed(), Some(seqno(14)));
+    drop((store, tree));
+    assert_eq!(shown(&open(&faults).tree("t").unwrap(), 99), "b=2 c=3 e=late", "what was flushed");
+}
+
+#[test]
+fn a_sorted_batch_must_lie_above_all_that_was_applied() {
+    let (_faults, _store, tree) = fresh();
+    put(&tree, "a", "1", 5);
+    let refused = |batch: &[&str], first| tree.apply_sorted(sorted(batch), first).unwrap_err().kind();
+
+    assert_eq!(refused(&["b=2"], seqno(5)), ErrorKind::InvalidArgument);
+    assert_eq!(refused(&["b=2", "c=3"], isopach_engine::types::Seqno::MAX), ErrorKind::InvalidArgument);
+    assert_eq!(tree.apply_sorted(sorted(&[]), seqno(3)).unwrap().bytes, 0);
+    tree.apply_sorted(sorted(&["b=2", "c=3"]), seqno(6)).unwrap();
+    assert_eq!(refused(&["d=4"], seqno(7)), ErrorKind::InvalidArgument);
+    let mut late = WriteBatch::new();
+    late.put(b"x", b"").put(b"y", b"");
+    assert_eq!(tree.apply(&late, seqno(7)).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    // The numbers between are those of the batch before.
+    tree.apply_sorted(sorted(&["d=4"]), seqno(8)).unwrap();
+
+    assert_eq!(shown(&tree, 99), "a=1 b=2 c=3 d=4");
 }
 
 #[test]

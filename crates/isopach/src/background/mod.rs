@@ -102,6 +102,9 @@ fn work_through(state: &State, next: impl Fn() -> Option<Job>) {
             .map(|error| state.locate(error));
         if let Some(error) = &error {
             state.tell_poison(error);
+            if error.kind() == ErrorKind::OutOfSpace {
+                state.commits.wal.give_up_spares();
+            }
             if error.kind() != ErrorKind::Poisoned {
                 state.listeners.tell(&Event::BackgroundError { error });
             }

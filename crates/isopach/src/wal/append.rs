@@ -255,6 +255,7 @@ impl Wal {
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
         let lacked_bytes = appender.lacked_bytes;
+        self.give_up_spares();
         self.make_room(&mut appender, lacked_bytes)
     }
 

@@ -7,7 +7,7 @@ use super::{
     Wal,
     append::{Appender, VOID_BYTES},
     record::Start,
-    segment::{DATA_AT, START_AT, WAL_DIR, encode_header, encode_start, segment_name},
+    segment::{DATA_AT, Life, START_AT, WAL_DIR, encode_blank, encode_header, encode_start, segment_name},
     state::Live,
 };
 use isopach_engine::{
@@ -63,8 +63,8 @@ pub(super) struct Blank {
 /// What a segment needs before it can begin.
 pub(super) struct Prepared {
     /// Space below this is reserved.
-    reserved_bytes: u64,
-    map: Option<Map>,
+    pub(super) reserved_bytes: u64,
+    pub(super) map: Option<Map>,
 }
 
 impl Map {
@@ -196,10 +196,16 @@ impl Wal {
         });
         appender.left_maps.extend(before.and_then(|place| place.map));
         blank.hold.set_bytes(reserved_bytes.max(DATA_AT));
-        let (number, hold) = (blank.number, Arc::new(blank.hold));
+        let live = Live {
+            number: blank.number,
+            hold: Arc::new(blank.hold),
+            file: Some(blank.file),
+            used_bytes: DATA_AT,
+            seqnos: None,
+        };
         let mut state = self.state.lock();
         let passed_over = state.take_passed_over();
-        state.push_segment(Live { number, hold, used_bytes: DATA_AT, seqnos: None }, blank.file, is_mapped);
+        state.push_segment(live, is_mapped);
         drop((state, no_sync));
         if let Some(live) = passed_over {
             live.give_up();
@@ -215,16 +221,24 @@ impl Wal {
     ///
     /// As [`Wal::append`](Wal::append), which does itself what is not done then.
     pub(crate) fn prepare(&self) -> Result<()> {
-        let (left_maps, has_blank, wants_map) = {
+        let (left_maps, has_blank, wants_map, spare) = {
             let mut appender = self.appender.lock();
             self.check_open(&appender)?;
-            (std::mem::take(&mut appender.left_maps), appender.blank.is_some(), appender.wants_map())
+            let has_blank = appender.blank.is_some();
+            // Together: the map of its former life is among those that go.
+            let left_maps = std::mem::take(&mut appender.left_maps);
+            let spare = if has_blank { None } else { self.state.lock().spares.pop() };
+            (left_maps, has_blank, appender.wants_map(), spare)
         };
         drop(left_maps);
         if has_blank {
             return Ok(());
         }
-        let mut blank = self.create_blank(|| self.appender.lock().take_number())?;
+        let recycled = spare.map_or(Ok(None), |spare| self.recycle(spare))?;
+        let mut blank = match recycled {
+            Some(blank) => blank,
+            None => self.create_blank(|| self.appender.lock().take_number())?,
+        };
         match self.prepare_blank(&blank, wants_map) {
             Ok(prepared) => blank.prepared = Some(prepared),
             Err(error) => {
@@ -245,10 +259,10 @@ impl Wal {
     }
 
     fn prepare_blank(&self, blank: &Blank, wants_map: bool) -> Result<Prepared> {
-        let reserved_bytes = allocate(&*blank.file, blank.number, self.options.segment_bytes)?;
-        blank.hold.set_bytes(reserved_bytes);
-        let written = blank.file.write_at(0, &encode_header(blank.uuid, self.database));
-        written.map_err(|error| Error::io(error, "prepare a log segment", segment_name(blank.number)))?;
+        let reserved_bytes = match &blank.prepared {
+            Some(recycled) => recycled.reserved_bytes,
+            None => self.reserve_blank(blank)?,
+        };
         if let Err(error) = self.sync_opening(blank, false, false) {
             return Err(self.state.lock().poison(&error));
         }
@@ -257,6 +271,15 @@ impl Wal {
             map.memory.populate(map.bytes);
         }
         Ok(Prepared { reserved_bytes, map })
+    }
+
+    /// Gives a new file its space and its header.
+    fn reserve_blank(&self, blank: &Blank) -> Result<u64> {
+        let reserved_bytes = allocate(&*blank.file, blank.number, self.options.segment_bytes)?;
+        blank.hold.set_bytes(reserved_bytes);
+        let written = blank.file.write_at(0, &encode_blank(blank.uuid, self.database));
+        written.map_err(|error| Error::io(error, "prepare a log segment", segment_name(blank.number)))?;
+        Ok(reserved_bytes)
     }
 
     /// The file that is ready for the next segment, unless its pages were brought in for a map that is not
@@ -280,15 +303,24 @@ impl Wal {
                 Err(error) => return Err(Error::io(error, "create a log segment", name)),
                 Ok(file) => {
                     let hold = self.registry.register(FileKind::Log, &name, 0, None);
-                    let mut uuid = Uuid::default();
-                    if let Err(error) = self.env.entropy.fill(&mut uuid.0) {
-                        hold.remove();
-                        return Err(Error::io(error, "draw the uuid of a log segment", name));
-                    }
-                    return Ok(Blank { number, file, uuid, hold, prepared: None });
+                    return match self.draw_uuid(Life::First, &name) {
+                        Ok(uuid) => Ok(Blank { number, file, uuid, hold, prepared: None }),
+                        Err(error) => {
+                            hold.remove();
+                            Err(error)
+                        }
+                    };
                 }
             }
         }
+    }
+
+    /// The uuid of a segment that will have this name.
+    pub(super) fn draw_uuid(&self, life: Life, name: &str) -> Result<Uuid> {
+        let mut uuid = Uuid::default();
+        let drawn = self.env.entropy.fill(&mut uuid.0);
+        drawn.map_err(|error| Error::io(error, "draw the uuid of a log segment", name))?;
+        Ok(life.mark(uuid))
     }
 
     fn write_opening(

@@ -1,6 +1,6 @@
 //! The write-ahead log: what was committed since the last flush, in the order of commits.
 //!
-//! A log is a chain of *segments*, files that are only appended to by the run that created them. A segment's
+//! A log is a chain of *segments*, files that are only appended to by the run that began them. A segment's
 //! first record says where the log before it ends; what lies behind that place in the older file is no log:
 //! records of a write that failed, or bytes that a crash left in an unknown state. Every record carries
 //! `synced_upto`, a position known durable when it was written, so that recovery can tell the end of a log
@@ -38,6 +38,7 @@ mod state;
 
 mod append;
 mod begin;
+mod recycle;
 mod start;
 mod sync;
 
@@ -67,7 +68,7 @@ use isopach_env::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use state::{Live, State};
+use state::State;
 use std::fmt;
 
 /// How the log is written.
@@ -178,14 +179,6 @@ impl Wal {
     /// segment, or, without one, a number that is not above the next segment's.
     pub(crate) fn segment_of(&self, seqno: Seqno) -> u32 {
         self.state.lock().segment_of(seqno)
-    }
-
-    /// Gives up the segments below `number`, though never the current one. The registry removes their files.
-    ///
-    /// The edit that names `number` (or a later segment) as the first live one is durable.
-    pub(crate) fn free_below(&self, number: u32) {
-        let freed = self.state.lock().take_below(number);
-        freed.into_iter().for_each(Live::give_up);
     }
 }
 

@@ -12,11 +12,11 @@ use super::{
     chain::chain,
     read::{Content, Piece, Unread},
     record::Start,
-    segment::{DATA_AT, Found, Opening, START_AT, list, list_foreign, segment_name, used_bytes},
+    segment::{DATA_AT, Found, Life, Opening, START_AT, list, list_foreign, segment_name, used_bytes},
 };
 use crate::{options::LogRecovery, together::in_parts};
 use isopach_engine::{
-    codec::{LogPosition, RECORD_HEADER_BYTES, RecordReader, Salt, Step, greatest_synced_upto},
+    codec::{LogPosition, RECORD_HEADER_BYTES, RecordReader, Salt, Step, traces_of_records},
     error::{Error, ErrorKind, Result},
     store::{Unnamed, UnnamedFile},
     types::{Seqno, UnixUs, Uuid},
@@ -62,7 +62,7 @@ pub(crate) struct Recovered {
     pub end: LogPosition,
     /// X: up to here the log is durable; never above `end`.
     pub durable: LogPosition,
-    /// What lies behind the end, if anything but zeros does or something was cut off.
+    /// What lies behind the end, if anything but zeros and former lives does or something was cut off.
     pub discarded: Option<Discarded>,
     /// Why the log ends below a position that was durable: with [`LogRecovery::PointInTime`] only.
     pub damage: Option<Error>,
@@ -122,7 +122,8 @@ pub(crate) struct Discarded {
     pub file: String,
     /// Where in it.
     pub offset: u64,
-    /// Bytes up to the last that is not zero, in this and later files.
+    /// Bytes up to the last that is not zero, or in a recycled segment up to the end of the last record that has a
+    /// header, in this and later files.
     pub bytes: u64,
 }
 
@@ -247,6 +248,8 @@ struct Survey<'a> {
     /// Why the log ends where it does, if not because its last segment does.
     stopped: Option<&'static str>,
     durable: LogPosition,
+    /// Where the last record behind the end ends that has a header, by segment.
+    traces: BTreeMap<u32, u64>,
     records: u64,
     bytes: u64,
     last_seqno: Seqno,
@@ -275,6 +278,7 @@ impl<'a> Survey<'a> {
             end: LogPosition::START,
             stopped: None,
             durable: facts.synced_upto.max(facts.clean_end.unwrap_or_default()),
+            traces: BTreeMap::new(),
             records: 0,
             bytes: 0,
             last_seqno: Seqno::ZERO,
@@ -362,8 +366,11 @@ impl<'a> Survey<'a> {
                 continue;
             };
             let end = segment.bytes.min(used + RECORD_HEADER_BYTES as u64);
-            let found = greatest_synced_upto(Arc::clone(&segment.file), salt, from, end).map_err(&failed)?;
-            self.durable = self.durable.max(found.unwrap_or_default());
+            let found = traces_of_records(Arc::clone(&segment.file), salt, from, end).map_err(&failed)?;
+            if let Some(traces) = found {
+                self.durable = self.durable.max(traces.synced_upto);
+                self.traces.insert(segment.number, traces.end);
+            }
         }
         if self.chain.is_empty() && self.durable.file < self.facts.first_live {
             // Nothing is left of the log, and nothing need be: it goes on behind what is known of it.
@@ -402,7 +409,8 @@ impl<'a> Survey<'a> {
         let chain: Vec<u32> = self.chain.iter().copied().take_while(keep).collect();
         let durable = self.durable;
         *self = Survey { chain, durable, ..Survey::new(self.found, self.facts, self.mode) };
-        self.read(reading)
+        self.read(reading)?;
+        self.search_behind_the_end()
     }
 
     /// The end lies below the durable position: says where.
@@ -411,9 +419,7 @@ impl<'a> Survey<'a> {
         let above = match self.found(self.end.file).filter(|_| !self.chain.is_empty()) {
             None => self.facts.first_live,
             Some(last) => {
-                let is_used = used_bytes(&*last.file, self.end.offset, last.bytes)
-                    .map_err(read_error(last.number))?
-                    .is_some();
+                let is_used = self.end_of_rest(last, self.end.offset)?.is_some();
                 if is_used || !self.is_whole() || self.durable.file == last.number {
                     let why = self.stopped.unwrap_or("the file is too short");
                     let name = segment_name(last.number);
@@ -484,7 +490,18 @@ impl<'a> Survey<'a> {
         Ok(())
     }
 
-    /// Counts what lies behind the end and is not zero. Something lies there if the log was cut because of
+    /// Where ends what was written to a segment of the log from `from` on, if anything was: there zeros lay before,
+    /// or records of former lives.
+    fn end_of_rest(&self, segment: &Found, from: u64) -> Result<Option<u64>> {
+        match segment.life {
+            Life::First => {
+                used_bytes(&*segment.file, from, segment.bytes).map_err(read_error(segment.number))
+            }
+            Life::Later => Ok(self.traces.get(&segment.number).copied().filter(|&end| end > from)),
+        }
+    }
+
+    /// Counts what lies behind the end and is rest of a log. Something lies there if the log was cut because of
     /// `damage`.
     fn discarded(&self, damage: Option<&Error>) -> Result<Option<Discarded>> {
         if self.facts.clean_end.is_some() && damage.is_none() && self.mode != LogRecovery::Absolute {
@@ -505,8 +522,7 @@ impl<'a> Survey<'a> {
                 Opening::NotStarted { .. } => START_AT,
                 Opening::NoHeader { .. } => 0,
             };
-            let used = used_bytes(&*segment.file, from, segment.bytes).map_err(read_error(segment.number))?;
-            if let Some(used) = used {
+            if let Some(used) = self.end_of_rest(segment, from)? {
                 let first = discarded.get_or_insert_with(|| Discarded {
                     file: segment_name(segment.number),
                     offset: from,

@@ -58,6 +58,35 @@ pub(super) fn encode_header(file: Uuid, database: Uuid) -> [u8; HEADER_BYTES] {
     FileHeader { kind: FileKind::Log, file, database }.encode()
 }
 
+/// What a file begins with that was made ready: a header, and nothing where its first record will be.
+pub(super) fn encode_blank(file: Uuid, database: Uuid) -> [u8; DATA_AT as usize] {
+    let mut blank = [0; DATA_AT as usize];
+    blank[..HEADER_BYTES].copy_from_slice(&encode_header(file, database));
+    blank
+}
+
+/// Whether a segment's file was a segment before: then what lies behind its records are not zeros but records of
+/// former lives. The lowest bit of its uuid's first byte says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    /// It was created for this segment.
+    First,
+    /// It was recycled.
+    Later,
+}
+
+impl Life {
+    fn of(uuid: Uuid) -> Life {
+        if uuid.0[0] & 1 == 0 { Life::First } else { Life::Later }
+    }
+
+    /// The uuid that says so, of one that was drawn.
+    pub(super) fn mark(self, mut uuid: Uuid) -> Uuid {
+        uuid.0[0] = (uuid.0[0] & !1) | u8::from(self == Life::Later);
+        uuid
+    }
+}
+
 /// The first record of a segment, which lies at [`START_AT`].
 pub(super) fn encode_start(out: &mut Vec<u8>, salt: Salt, start: Start, synced_upto: LogPosition) {
     encode_record(out, salt, START_AT, Record { kind: KIND_START, synced_upto, payload: &start.encode() });
@@ -68,6 +97,8 @@ pub(super) struct Found {
     pub(super) number: u32,
     pub(super) file: Arc<dyn File>,
     pub(super) bytes: u64,
+    /// What its header says; [`Life::First`] without one.
+    pub(super) life: Life,
     pub(super) opening: Opening,
 }
 
@@ -94,16 +125,21 @@ impl Found {
         let failed = |error| Error::io(error, "read", name.clone());
         let file = fs.open(&name, OpenMode::Read).map_err(failed)?;
         let bytes = file.size_bytes().map_err(failed)?;
-        let opening = match read_header(&*file, bytes).map_err(failed)? {
-            Err(why) => Opening::NoHeader { salt: find_salt(&file, bytes).map_err(failed)?, why },
+        let (life, opening) = match read_header(&*file, bytes).map_err(failed)? {
+            Err(why) => {
+                (Life::First, Opening::NoHeader { salt: find_salt(&file, bytes).map_err(failed)?, why })
+            }
             Ok(Err(error)) => return Err(refuse(error, &name)),
             Ok(Ok(header)) if header.kind != FileKind::Log || header.database != database => {
                 let why = "the file belongs to another database";
                 return Err(Error::new(ErrorKind::MixedStore, why).in_file(name));
             }
-            Ok(Ok(header)) => read_start(&file, bytes, header.codec().salt, number).map_err(failed)?,
+            Ok(Ok(header)) => {
+                let life = Life::of(header.file);
+                (life, read_start(&file, bytes, header.codec().salt, life, number).map_err(failed)?)
+            }
         };
-        Ok(Found { number, file, bytes, opening })
+        Ok(Found { number, file, bytes, life, opening })
     }
 
     /// The salt of its records, if it is known.
@@ -115,12 +151,14 @@ impl Found {
     }
 
     /// Whether the file can be nothing but a segment of this database: its header says so, or it was created
-    /// and a crash came before its header.
-    pub(super) fn is_surely_ours(&self) -> IoResult<bool> {
-        match self.opening {
-            Opening::NoHeader { .. } => Ok(used_bytes(&*self.file, 0, START_AT.min(self.bytes))?.is_none()),
-            Opening::Started { .. } | Opening::NotStarted { .. } => Ok(true),
+    /// and a crash came before its header, or into the header of another life, which names the same database.
+    pub(super) fn is_surely_ours(&self, database: Uuid) -> IoResult<bool> {
+        if !matches!(self.opening, Opening::NoHeader { .. }) {
+            return Ok(true);
         }
+        let mut header = [0; HEADER_BYTES];
+        self.file.read_at(0, &mut header)?;
+        Ok(header == [0; HEADER_BYTES] || header[24..40] == database.0)
     }
 }
 
@@ -153,7 +191,7 @@ fn refuse(error: HeaderError, name: &str) -> Error {
     refused.in_file(name)
 }
 
-fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, number: u32) -> IoResult<Opening> {
+fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, life: Life, number: u32) -> IoResult<Opening> {
     let mut reader = RecordReader::new(Arc::clone(file), salt, START_AT, bytes.min(DATA_AT));
     let why = match reader.step()? {
         Step::Record { kind, synced_upto, payload, .. } => match Meaning::decode(kind, payload) {
@@ -166,8 +204,10 @@ fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, number: u32) -> IoRe
         Step::Invalid { why, .. } => why.0,
         Step::End => "the file ends behind its header",
     };
-    // The header may be the wrong one.
-    let salt = find_salt(file, bytes)?.unwrap_or(salt);
+    let salt = match life {
+        Life::First => find_salt(file, bytes)?.unwrap_or(salt), // The header may be the wrong one.
+        Life::Later => salt,                                    // Records of a former life would be found.
+    };
     Ok(Opening::NotStarted { salt, why })
 }
 

@@ -101,7 +101,13 @@ impl Wal {
     fn adopt(&self, kept: &RecoveredSegment) -> Live {
         let name = segment_name(kept.number);
         let hold = self.registry.register(FileKind::Log, &name, kept.file_bytes, None);
-        Live { number: kept.number, hold: Arc::new(hold), used_bytes: kept.limit, seqnos: kept.seqnos }
+        Live {
+            number: kept.number,
+            hold: Arc::new(hold),
+            file: None,
+            used_bytes: kept.limit,
+            seqnos: kept.seqnos,
+        }
     }
 
     /// Copies what is not known durable into a new segment, and returns the segments that held nothing else.
@@ -127,10 +133,16 @@ impl Wal {
             previous_end: old.log_end,
             map: None,
         });
-        let live = Live { number: blank.number, hold: Arc::new(blank.hold), used_bytes: end, seqnos };
+        let live = Live {
+            number: blank.number,
+            hold: Arc::new(blank.hold),
+            file: Some(blank.file),
+            used_bytes: end,
+            seqnos,
+        };
         let kept = old.kept.iter().map(|kept| self.adopt(kept)).collect();
         let mut state = State::new(old.log_end, kept, live.number);
-        state.push_durable_segment(live, blank.file);
+        state.push_durable_segment(live);
         *self.state.lock() = state;
         Ok(old.given_up)
     }
@@ -174,7 +186,7 @@ impl Wal {
         let Ok(found) = Found::open(&*self.env.fs, number, self.database) else {
             return;
         };
-        if found.is_surely_ours().unwrap_or(false) {
+        if found.is_surely_ours(self.database).unwrap_or(false) {
             self.registry.register(FileKind::Log, &segment_name(number), found.bytes, None).remove();
         }
     }

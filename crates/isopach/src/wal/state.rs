@@ -3,7 +3,7 @@
 //! Protected by one short lock that is never held during I/O. Rules kept here: the durable position never
 //! passes the end and never moves after a failure that poisons; segments are in order.
 
-use super::append::Group;
+use super::{append::Group, recycle::Spare};
 use isopach_engine::{
     codec::LogPosition,
     error::{Error, ErrorKind, Result},
@@ -39,6 +39,8 @@ pub(super) struct Live {
     pub(super) number: u32,
     /// Counted once in the registry, whoever shares it here.
     pub(super) hold: Arc<Hold>,
+    /// Of a segment that this run began.
+    pub(super) file: Option<Arc<dyn File>>,
     /// Where its last record ends.
     pub(super) used_bytes: u64,
     /// First and last operation in it.
@@ -73,6 +75,8 @@ pub(super) struct State {
     pub(super) segments: VecDeque<Live>,
     /// In order; only the last may still grow.
     pub(super) dirty: VecDeque<Dirty>,
+    /// Files for later segments.
+    pub(super) spares: Vec<Spare>,
     /// The segment that appends go to, if there is one; it is the last of `segments`.
     pub(super) current: Option<u32>,
     /// Whether it is mapped.
@@ -96,6 +100,7 @@ impl State {
             carried: end,
             segments,
             dirty: VecDeque::new(),
+            spares: Vec::new(),
             current: None,
             is_mapped: false,
             has_sync_demand: false,
@@ -120,7 +125,8 @@ impl State {
     }
 
     /// Adds a segment that was begun; appends go to it.
-    pub(super) fn push_segment(&mut self, live: Live, file: Arc<dyn File>, is_mapped: bool) {
+    pub(super) fn push_segment(&mut self, live: Live, is_mapped: bool) {
+        let file = live.file.clone().expect("this run began it");
         assert!(live.number > self.end.file, "segments are in order");
         self.end = LogPosition { file: live.number, offset: live.used_bytes };
         self.current = Some(live.number);
@@ -131,8 +137,8 @@ impl State {
     }
 
     /// Adds a segment that was begun and made durable.
-    pub(super) fn push_durable_segment(&mut self, live: Live, file: Arc<dyn File>) {
-        self.push_segment(live, file, false);
+    pub(super) fn push_durable_segment(&mut self, live: Live) {
+        self.push_segment(live, false);
         self.data_end = self.end;
         self.synced_upto = self.end;
     }

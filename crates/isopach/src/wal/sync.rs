@@ -15,7 +15,7 @@ use isopach_engine::{
 use isopach_env::{File, SyncMode, SyncSite};
 use std::sync::Arc;
 
-/// The records of a segment.
+/// The records of a segment, or the header under which its file is used again.
 pub(super) const SYNC_SEGMENT: SyncSite = SyncSite("wal.segment");
 
 /// Where a log that was closed ends. For the manifest: the next recovery then takes nothing less.
@@ -118,6 +118,7 @@ impl Wal {
         appender.is_closed = true;
         let Appender { place, blank, left_maps, .. } = &mut *appender;
         left_maps.clear();
+        self.give_up_spares();
         if let Some(blank) = blank.take() {
             blank.hold.remove();
         }

@@ -5,6 +5,7 @@ mod clean;
 mod end_rule;
 mod mapped;
 mod power;
+mod recycle;
 mod restart;
 mod support;
 mod sync;

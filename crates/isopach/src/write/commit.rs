@@ -9,7 +9,7 @@ use super::{
     Throttle,
     group::Body,
     in_flight::InFlight,
-    operations::decode_operations,
+    operations::{decode_by_space, decode_operations},
     order::{Entered, Ordered},
 };
 use crate::{
@@ -21,9 +21,9 @@ use crate::{
     wal::Wal,
 };
 use isopach_engine::{
-    memtable::Operation,
+    memtable::{Operation, SortedBatch},
     store::Store,
-    types::{Seqno, TreeId, UnixUs},
+    types::{Seqno, UnixUs},
 };
 use isopach_env::{
     Clock,
@@ -57,11 +57,20 @@ pub(crate) struct Request<'a> {
     pub(crate) durability: Durability,
 }
 
+impl Request<'_> {
+    /// Whether its operations are memtables of their own.
+    pub(crate) fn is_large(&self) -> bool {
+        matches!(self.change, Change::Large(_))
+    }
+}
+
 /// What a request does.
 #[derive(Clone)]
 pub(crate) enum Change {
     /// Operations on keyspaces.
     Batch,
+    /// As many as a memtable holds: of each keyspace those that go to it.
+    Large(Vec<Arc<SortedBatch>>),
     /// A keyspace is created: takes its place in the order, no operation.
     Create,
     /// A keyspace is dropped: writes that come later in the order are refused.
@@ -151,7 +160,10 @@ impl Commits {
     /// `KeyspaceDropped`, `OutOfSpace`, `Io`: nothing happened. `Poisoned`: a sync failed; whether this
     /// commit survives is known after reopening.
     pub(crate) fn commit(&self, request: &Request<'_>) -> Result<Committed> {
-        let committed = self.commit_as(request, false)?;
+        // What is a memtable of its own gets its place between others when nobody is on the way.
+        let order = request.is_large().then(|| self.order());
+        let committed = self.commit_as(request, order.is_some())?;
+        drop(order);
         if request.durability == Durability::Sync {
             self.sync_through(committed.seqno)?;
         }
@@ -192,19 +204,24 @@ impl Commits {
         }
     }
 
-    /// Applies a request, and returns the size of the largest memtable it went to.
+    /// Applies a request, and returns the size of the largest memtable it went to that takes more.
     fn apply(&self, request: &Request<'_>, first: Seqno, last: Seqno) -> u64 {
-        match &request.change {
-            Change::Create => return 0,
-            Change::Drop(space) => {
-                space.mark_dropped();
-                return 0;
-            }
-            Change::Batch => {}
-        }
-        if request.durability == Durability::Volatile {
+        let is_volatile = request.durability == Durability::Volatile;
+        if is_volatile && matches!(request.change, Change::Batch | Change::Large(_)) {
             request.spaces.iter().for_each(|space| space.note_volatile(last));
         }
+        match &request.change {
+            Change::Create => 0,
+            Change::Drop(space) => {
+                space.mark_dropped();
+                0
+            }
+            Change::Batch => self.apply_batch(request, first),
+            Change::Large(parts) => self.apply_large(request.spaces, parts, first),
+        }
+    }
+
+    fn apply_batch(&self, request: &Request<'_>, first: Seqno) -> u64 {
         let mut largest = 0;
         let mut applied_bytes = 0;
         let mut apply = |space: &Space, operations: &[Operation<'_>]| {
@@ -219,19 +236,24 @@ impl Commits {
                 decode_operations(body, first, 1, |_, operation| apply(space, &[operation]))
             }
             spaces => {
-                let mut by_space: Vec<Vec<Operation<'_>>> = spaces.iter().map(|_| Vec::new()).collect();
-                let place = |tree: TreeId, operation| {
-                    let at = spaces.iter().position(|space| space.id == tree);
-                    by_space[at.expect("a batch names its keyspaces")].push(operation);
-                };
-                let decoded = decode_operations(body, first, request.count, place);
-                spaces.iter().zip(&by_space).for_each(|(space, operations)| apply(space, operations));
+                let mut parts: Vec<Vec<Operation<'_>>> = spaces.iter().map(|_| Vec::new()).collect();
+                let place = |space: usize, operation| parts[space].push(operation);
+                let decoded = decode_by_space(body, first, request.count, spaces, place);
+                spaces.iter().zip(&parts).for_each(|(space, operations)| apply(space, operations));
                 decoded
             }
         };
         decoded.expect("our own encoding");
         self.add_memory(applied_bytes);
         largest
+    }
+
+    fn apply_large(&self, spaces: &[Arc<Space>], parts: &[Arc<SortedBatch>], first: Seqno) -> u64 {
+        for (space, part) in spaces.iter().zip(parts) {
+            let applied = space.tree.apply_sorted(Arc::clone(part), first);
+            self.add_memory(applied.expect("INV-WAL-4: nobody else is on the way").bytes);
+        }
+        0
     }
 
     /// Why nothing can be written, if so.

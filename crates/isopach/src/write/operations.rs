@@ -10,16 +10,17 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    space::Space,
     wal::ENTRY_PREFIX_BYTES,
 };
 use isopach_engine::{
     codec::{Corruption, Reader},
     key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ValueKind},
-    memtable::Operation,
+    memtable::{Operation, SortedBatch, Sorter},
     types::{Seqno, TreeId},
 };
 use isopach_env::sync::thread_local;
-use std::cell::Cell;
+use std::{cell::Cell, sync::Arc};
 
 /// Most bytes of an encoded batch: with the prefix of its record 2^32 - 1.
 pub(crate) const MAX_BATCH_BYTES: usize = u32::MAX as usize - ENTRY_PREFIX_BYTES;
@@ -168,6 +169,37 @@ pub(crate) fn decode_operations<'a>(
         each(TreeId(tree), Operation { seqno, kind, key, value });
     }
     fields.finish()
+}
+
+/// Decodes `body` of a batch on these keyspaces: each operation with the index of its keyspace.
+///
+/// # Errors
+///
+/// As [`decode_operations`].
+pub(super) fn decode_by_space<'a>(
+    body: &'a [u8],
+    first: Seqno,
+    count: u32,
+    spaces: &[Arc<Space>],
+    mut each: impl FnMut(usize, Operation<'a>),
+) -> std::result::Result<(), Corruption> {
+    decode_operations(body, first, count, |tree, operation| {
+        let at = spaces.iter().position(|space| space.id == tree);
+        each(at.expect("a batch names its keyspaces"), operation);
+    })
+}
+
+/// Sorts a batch on these keyspaces where it lies: the part of each.
+pub(crate) fn sort_by_space(body: &Arc<Vec<u8>>, count: u32, spaces: &[Arc<Space>]) -> Vec<Arc<SortedBatch>> {
+    let mut parts: Vec<Sorter<'_>> = spaces.iter().map(|_| Sorter::new(body)).collect();
+    // Numbers from zero are positions.
+    let decoded = decode_by_space(body, Seqno::ZERO, count, spaces, |space, operation| {
+        let Operation { seqno, kind, key, value } = operation;
+        let added = parts[space].add(seqno.raw() as u32, kind, key, value);
+        added.expect("it was decoded from these bytes");
+    });
+    decoded.expect("our own encoding");
+    parts.into_iter().map(|part| Arc::new(part.sort())).collect()
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {

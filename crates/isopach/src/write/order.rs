@@ -128,7 +128,7 @@ impl Commits {
             self.check()?; // Others hear of it from the log.
         } else {
             let kind = match request.change {
-                Change::Batch => RecordKind::Batch,
+                Change::Batch | Change::Large(_) => RecordKind::Batch,
                 Change::Create | Change::Drop(_) => RecordKind::Keyspace,
             };
             let (count, time, body) = (request.count, ordered.last_time, request.body.bytes());
@@ -141,7 +141,7 @@ impl Commits {
         }
         let ticket = ordered.tickets;
         ordered.tickets += 1;
-        if matches!(request.change, Change::Batch) {
+        if matches!(request.change, Change::Batch | Change::Large(_)) {
             ordered.accepted_bytes += request.body.bytes().len() as u64;
         }
         Ok(Entered { ticket, first, last, waits_for_group })

@@ -325,10 +325,14 @@ impl Life {
     fn image(&self, fs: &MemFs) -> Image {
         self.db.wait_idle(SOON).expect("background work ends");
         let mut image = Image::of(fs);
-        // What is prepared for the log holds none of it yet: nobody could tell of damage to it.
-        let is_prepared = |name: &str, bytes: &[u8]| name.starts_with("wal/") && records(bytes).is_empty();
-        let prepared = image.files().find(|(name, bytes)| is_prepared(name, bytes));
-        if let Some(name) = prepared.map(|(name, _)| name.to_owned()) {
+        // What is prepared for the log, and what is kept to be used again, holds none of it: nobody could tell of
+        // damage to it.
+        let first = open(&image).note("log.first").and_then(|note| Some(*note.first_chunk()?));
+        let first = first.map_or(1, u32::from_le_bytes);
+        let is_log = |name: &str, bytes: &[u8]| number_of(name) >= first && !records(bytes).is_empty();
+        let segments = image.files().filter(|(name, _)| name.starts_with("wal/"));
+        let others = segments.filter(|(name, bytes)| !is_log(name, bytes)).map(|(name, _)| name.to_owned());
+        for name in others.collect::<Vec<_>>() {
             image.remove(&name);
         }
         image
@@ -340,16 +344,25 @@ impl Life {
     }
 }
 
-/// The log as its files say.
-fn read_log(image: &Image) -> Log {
+fn open(image: &Image) -> Store {
     let fs = image.to_fs();
     let mut options = StoreOptions::default();
     options.read_only = true;
-    let store = Store::open(
+    Store::open(
         Env::new(Arc::new(fs), Arc::new(SystemClock::new()), Arc::new(SeededEntropy::new(0))),
         &options,
     )
-    .expect("a sound database");
+    .expect("a sound database")
+}
+
+/// The number of the log segment of this name.
+fn number_of(name: &str) -> u32 {
+    name.trim_start_matches("wal/").trim_end_matches(".wal").parse().expect("a segment")
+}
+
+/// The log as its files say.
+fn read_log(image: &Image) -> Log {
+    let store = open(image);
     let word = |note: Option<Vec<u8>>| {
         let bytes = note.filter(|note| !note.is_empty())?;
         Some(LogPosition::from_raw(u64::from_le_bytes(*bytes.first_chunk()?)))
@@ -359,7 +372,7 @@ fn read_log(image: &Image) -> Log {
     let mut log = Log { records: Vec::new(), noted };
     let mut last_seqno = 0;
     for (name, bytes) in image.files().filter(|(name, _)| name.starts_with("wal/")) {
-        let number = name.trim_start_matches("wal/").trim_end_matches(".wal").parse().expect("a segment");
+        let number = number_of(name);
         for record in records(bytes) {
             if matches!(record.kind, 2 | 4) {
                 let prefix = &bytes[record.payload.clone()];

@@ -289,7 +289,8 @@ impl<'d> Writer<'d> {
                 batch.remove(&keyspace, &key);
                 ops.push(Op::Remove(space, key));
             } else {
-                let value = self.value();
+                // Now and then it is a memtable of its own.
+                let value = if self.rng.one_in(20) { self.value_of(17 << 10) } else { self.value() };
                 batch.insert(&keyspace, &key, &value);
                 ops.push(Op::Put(space, key, value));
             }

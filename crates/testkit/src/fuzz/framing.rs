@@ -7,7 +7,7 @@ use isopach::{
         codec::{
             BlockKind, Compression, FileCodec, FileHeader, HEADER_BYTES, Reader, Record, RecordReader, Salt,
             Section, Step, TlvReader, TlvWriter, decode_block, encode_block, encode_record,
-            greatest_synced_upto,
+            traces_of_records,
         },
         types::Uuid,
     },
@@ -109,8 +109,11 @@ pub(super) fn records(data: &[u8]) {
                     Step::End => break end,
                 }
             };
-            let behind = greatest_synced_upto(file.clone(), salt, stopped, end).expect("it can be read");
-            let all = greatest_synced_upto(file, salt, 0, end).expect("it can be read");
+            let search = |from| {
+                let traces = traces_of_records(file.clone(), salt, from, end).expect("it can be read");
+                traces.map(|traces| traces.synced_upto)
+            };
+            let (behind, all) = (search(stopped), search(0));
             assert!(all >= greatest.max(behind), "a search over all finds what its parts hold");
         },
     );

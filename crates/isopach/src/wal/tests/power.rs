@@ -35,15 +35,7 @@ fn a_prefix_survives_power_losses_at_any_moment() {
 /// One history, and what is left of it after power losses. Returns the number of images that were recovered.
 fn run(seed: u64) -> u64 {
     let mut rng = Rng(seed);
-    let mut bench = Bench::over(TestFs::new(rng.one_in(2)), seed);
-    bench.options.segment_bytes = 1024 << rng.below(3);
-    bench.options.maps = rng.one_in(2);
-    let mut history = History::default();
-    for run in 0..1 + rng.below(3) {
-        let wal = history.open(&mut bench);
-        history.write(&mut bench, &wal, &mut rng, run * 1000 + 1);
-    }
-
+    let (bench, history) = some_history(seed, &mut rng);
     let changes = bench.fs.changes();
     let mut images = 0;
     for _ in 0..CUTS_PER_HISTORY {
@@ -52,6 +44,19 @@ fn run(seed: u64) -> u64 {
         images += 1 + recover_twice(&bench, &history.at(cut), image, &mut rng);
     }
     images
+}
+
+/// Up to three runs of a log.
+fn some_history(seed: u64, rng: &mut Rng) -> (Bench, History) {
+    let mut bench = Bench::over(TestFs::new(rng.one_in(2)), seed);
+    bench.options.segment_bytes = 1024 << rng.below(3);
+    bench.options.maps = rng.one_in(2);
+    let mut history = History::default();
+    for run in 0..1 + rng.below(3) {
+        let wal = history.open(&mut bench);
+        history.write(&mut bench, &wal, rng, run * 1000 + 1);
+    }
+    (bench, history)
 }
 
 /// Recovers an image, continues the log on it, and cuts the power once more on the way.
@@ -232,7 +237,12 @@ impl History {
                 }
                 14 => drop(wal.append_void_if_idle()),
                 15 => drop(wal.rotate_segment()),
-                16 => self.free(bench, wal),
+                16 => {
+                    self.free(bench, wal);
+                    if rng.one_in(2) {
+                        self.prepare(bench, wal, rng);
+                    }
+                }
                 17 => bench.run_deletions(),
                 18 => self.fail_append(bench, wal, rng, &mut seqno),
                 _ if rng.one_in(4) => {
@@ -293,6 +303,17 @@ impl History {
         wal.free_below(first_live);
     }
 
+    /// Has the next segment ready, of one that was freed if there is one; some steps fail.
+    fn prepare(&mut self, bench: &Bench, wal: &Wal, rng: &mut Rng) {
+        if rng.one_in(4) {
+            let call = [Call::Write, Call::Sync, Call::Rename, Call::SyncDir][rng.below(4) as usize];
+            let prefix = rng.below(130) as usize;
+            bench.fs.arm(Fault { prefix, ..Fault::once(call, IoErrorKind::Other) });
+        }
+        drop(wal.prepare());
+        bench.fs.disarm();
+    }
+
     fn appended(&self) -> impl Iterator<Item = u64> {
         let appended = self.attempts.iter().filter(|attempt| attempt.outcome == Outcome::Appended);
         appended.flat_map(|attempt| attempt.seqnos.clone())
@@ -327,18 +348,24 @@ fn image(changes: &[Change], keep: u64, has_garbage: bool, rng: &mut Rng) -> Mem
     let mut files: Vec<Content> = Vec::new();
     let mut durable_names: BTreeMap<String, usize> = BTreeMap::new();
     let mut names = durable_names.clone();
-    let mut pending: Vec<(String, Option<usize>)> = Vec::new();
+    // Of a rename both names change, or none does.
+    let mut pending: Vec<Vec<(String, Option<usize>)>> = Vec::new();
     for change in changes {
         match change {
             Change::Create { name, inode } => {
                 assert_eq!(*inode, files.len());
                 files.push(Content::default());
                 names.insert(name.clone(), *inode);
-                pending.push((name.clone(), Some(*inode)));
+                pending.push(vec![(name.clone(), Some(*inode))]);
             }
             Change::Remove { name } => {
                 names.remove(name);
-                pending.push((name.clone(), None));
+                pending.push(vec![(name.clone(), None)]);
+            }
+            Change::Rename { from, to } => {
+                let inode = names.remove(from).expect("it is there");
+                names.insert(to.clone(), inode);
+                pending.push(vec![(from.clone(), None), (to.clone(), Some(inode))]);
             }
             Change::Write { inode, .. } | Change::SetLen { inode, .. } => {
                 files[*inode].pending.push(change.clone());
@@ -351,7 +378,8 @@ fn image(changes: &[Change], keep: u64, has_garbage: bool, rng: &mut Rng) -> Mem
         }
     }
 
-    for (name, inode) in pending.into_iter().filter(|_| rng.percent(keep)) {
+    let kept: Vec<_> = pending.into_iter().filter(|_| rng.percent(keep)).flatten().collect();
+    for (name, inode) in kept {
         match inode {
             Some(inode) => durable_names.insert(name, inode),
             None => durable_names.remove(&name),
@@ -459,4 +487,21 @@ fn the_histories_are_not_vacuous() {
 
     let failed = history.attempts.iter().filter(|attempt| attempt.outcome != Outcome::Appended).count();
     assert!(history.appended().count() > 20 && failed > 0 && history.marks.len() > 2);
+}
+
+#[test]
+fn many_histories_begin_segments_in_recycled_files() {
+    let begins_recycled = |seed: &u64| {
+        let (bench, _) = some_history(*seed, &mut Rng(*seed));
+        let mut recycled = false;
+        bench.fs.changes().iter().any(|change| {
+            recycled |= matches!(change, Change::Rename { .. });
+            // The record that begins a segment that was made ready.
+            recycled && matches!(change, Change::Write { offset: 64, data, .. } if data.len() == 56)
+        })
+    };
+
+    let recycling = (0..HISTORIES).filter(begins_recycled).count();
+
+    assert!(recycling as u64 * 20 > HISTORIES, "{recycling} of {HISTORIES}");
 }

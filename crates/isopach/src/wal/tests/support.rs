@@ -26,6 +26,7 @@ pub(super) const DATABASE: Uuid = Uuid([0xDB; 16]);
 pub(super) enum Change {
     Create { name: String, inode: usize },
     Remove { name: String },
+    Rename { from: String, to: String },
     Write { inode: usize, offset: u64, data: Vec<u8> },
     SetLen { inode: usize, bytes: u64 },
     Sync { inode: usize },
@@ -41,6 +42,7 @@ pub(super) enum Call {
     Sync,
     SyncDir,
     Map,
+    Rename,
 }
 
 /// A failure to come.
@@ -201,8 +203,15 @@ impl Fs for TestFs {
         self.mem.remove_dir(name)
     }
 
-    fn rename(&self, _from: &str, _to: &str) -> IoResult<()> {
-        unreachable!("the log renames nothing")
+    fn rename(&self, from: &str, to: &str) -> IoResult<()> {
+        let mut memory = self.memory();
+        memory.check(Call::Rename)?;
+        assert!(!self.mem.exists(to)?, "the log replaces no file");
+        self.mem.rename(from, to)?;
+        let inode = memory.inodes.remove(from).expect("it is there");
+        memory.inodes.insert(to.into(), inode);
+        memory.changes.push(Change::Rename { from: from.into(), to: to.into() });
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &str, site: SyncSite) -> IoResult<()> {
