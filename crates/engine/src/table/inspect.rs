@@ -21,11 +21,11 @@
 //! # let number = |raw| Seqno::from_raw(raw).expect("below 2^56");
 //! # let tree = store.create_tree(store.reserve_tree_id()?, "t", &TreeOptions::default(), &[], number(1))?;
 //! # let mut batch = WriteBatch::new();
-//! # batch.put(b"apple", b"red").delete(b"plum");
+//! # batch.put(b"apple", b"red").put(b"plum", b"blue");
 //! # tree.apply(&batch, number(2))?;
 //! # tree.rotate(number(3))?;
 //! # let now = View::new(number(3), UnixUs(0));
-//! # tree.flush(number(3), &Views::new(&[number(2)], now), &[])?;
+//! # tree.flush(number(3), &Views::new(&[], now), &[])?;
 //! # let name = isopach_engine::table::file_name(store.tables()[0].meta.id);
 //! let table = LoneTable::open(&env.fs, &name)?;
 //! assert_eq!(table.properties()?.first_key, b"apple");
