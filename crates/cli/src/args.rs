@@ -1,22 +1,48 @@
 //! The command line: what can be said. What it means is in [`commands`](crate::commands).
 
+mod sst;
+
+pub(crate) use sst::{SstCommand, SstDumpArgs, SstFilterArgs};
+
 use crate::{exit, formats::Format, output::Output, text};
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use isopach::VerifyDepth;
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// Reads, writes and examines Isopach databases.
 ///
-/// get, scan, count, ls, info, levels and verify write nothing. load and put create the database and the
+/// get, scan, dump, count, ls, info, levels, verify and sst write nothing. load and put create the database and the
 /// keyspace if they are missing. A database is open in one process at a time.
 #[derive(Parser, Debug)]
 #[command(name = "isopach", version, after_help = exit::HELP, disable_help_subcommand = true)]
 pub(crate) struct Args {
     /// How results are printed [default: table on a terminal, else jsonl]
     #[arg(long, global = true, value_enum, value_name = "FORM")]
-    pub(crate) output: Option<Output>,
+    pub(crate) output: Option<Form>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+/// In which form results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Form {
+    /// Columns for people
+    Table,
+    /// A JSON object per line
+    Jsonl,
+    /// Frames of bytes: of `dump` only
+    Raw,
+}
+
+impl Form {
+    /// How lines are printed.
+    pub(crate) fn lines(self) -> Output {
+        match self {
+            Form::Table => Output::Table,
+            Form::Jsonl | Form::Raw => Output::Jsonl,
+        }
+    }
 }
 
 /// What to do.
@@ -32,6 +58,12 @@ pub(crate) enum Command {
     Rm(RemoveArgs),
     /// Print the entries of a keyspace, in key order
     Scan(ScanArgs),
+    /// Print whole keyspaces, as `load` reads them
+    ///
+    /// As JSON lines, or with `--output raw` as frames, which are smaller and show whether something is missing. Load
+    /// it with --format jsonl or raw. Without KEYSPACE all are printed, each behind its name; `load` without --keyspace
+    /// makes them anew. Options of keyspaces are not part of a dump.
+    Dump(DumpArgs),
     /// Count the entries of a keyspace
     Count(CountArgs),
     /// List the keyspaces and their options
@@ -48,6 +80,9 @@ pub(crate) enum Command {
     Checkpoint(CheckpointArgs),
     /// Check every file
     Verify(VerifyArgs),
+    /// Look at tables: files of sorted entries
+    #[command(subcommand)]
+    Sst(SstCommand),
     /// Load the Unicode characters, read them back, and survive being killed
     Demo(DemoArgs),
     /// The writer that `demo` kills
@@ -97,9 +132,9 @@ pub(crate) enum LogRecovery {
 pub(crate) struct LoadArgs {
     /// Directory of the database
     pub(crate) db: PathBuf,
-    /// Keyspace to load into
-    #[arg(long, short, value_parser = keyspace_name)]
-    pub(crate) keyspace: String,
+    /// Keyspace to load into; none if the file names its own, as dumps of several do
+    #[arg(long, short, value_parser = keyspace_name, required_if_eq("format", "deb822"))]
+    pub(crate) keyspace: Option<String>,
     /// What the file holds
     #[arg(long, short, value_enum)]
     pub(crate) format: Format,
@@ -174,6 +209,15 @@ pub(crate) struct ScanArgs {
 }
 
 #[derive(ClapArgs, Debug)]
+pub(crate) struct DumpArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Only this keyspace, without its name
+    #[arg(value_parser = keyspace_name)]
+    pub(crate) keyspace: Option<String>,
+}
+
+#[derive(ClapArgs, Debug)]
 pub(crate) struct CountArgs {
     /// Directory of the database
     pub(crate) db: PathBuf,
@@ -212,8 +256,23 @@ pub(crate) struct VerifyArgs {
     /// Directory of the database
     pub(crate) db: PathBuf,
     /// Only sizes, headers and footers
+    #[arg(long, conflicts_with = "full")]
+    quick: bool,
+    /// Also that every byte of a table belongs to a part of it, what is left of tables that do not open, and files
+    /// that nothing names
     #[arg(long)]
-    pub(crate) quick: bool,
+    full: bool,
+}
+
+impl VerifyArgs {
+    /// How far the check goes.
+    pub(crate) fn depth(&self) -> VerifyDepth {
+        match (self.quick, self.full) {
+            (true, _) => VerifyDepth::Outline,
+            (_, true) => VerifyDepth::Full,
+            _ => VerifyDepth::Entries,
+        }
+    }
 }
 
 #[derive(ClapArgs, Debug)]
@@ -328,7 +387,7 @@ pub(crate) enum Durability {
 }
 
 /// A name that the database accepts, so that a wrong one is wrong usage whatever the database holds.
-fn keyspace_name(name: &str) -> Result<String, String> {
+pub(crate) fn keyspace_name(name: &str) -> Result<String, String> {
     const LENGTH: RangeInclusive<usize> = 1..=255;
     if !LENGTH.contains(&name.len()) {
         return Err("a keyspace name has 1 to 255 bytes".to_owned());
@@ -389,14 +448,14 @@ mod tests {
     #[test]
     fn output_may_come_after_the_command() {
         let args = parse("isopach count db k --prefix p --output jsonl").unwrap();
-        assert_eq!(args.output, Some(Output::Jsonl));
+        assert_eq!(args.output, Some(Form::Jsonl));
     }
 
     #[test]
     fn wrong_usage_is_refused() {
         let lines = [
             ("isopach", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
-            ("isopach load db --format jsonl f", ErrorKind::MissingRequiredArgument),
+            ("isopach load db --format deb822 f", ErrorKind::MissingRequiredArgument),
             ("isopach load db --keyspace k --format xml f", ErrorKind::InvalidValue),
             ("isopach load db --keyspace k --format jsonl --batch 0 f", ErrorKind::ValueValidation),
             ("isopach get db a/b key", ErrorKind::ValueValidation),

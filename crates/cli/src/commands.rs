@@ -2,21 +2,33 @@
 //! [`database`](crate::database).
 
 mod data;
+mod dump;
 mod load;
 mod maintain;
 mod scan;
 mod show;
+mod sst;
 
-use crate::{args::Command, demo, exit::Failure, output::Console, torture};
+use crate::{
+    args::{Command, Form},
+    demo,
+    exit::{self, Failure},
+    output::Console,
+    torture,
+};
 
 /// Runs one command.
-pub(crate) fn run(command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(crate) fn run(command: Command, form: Option<Form>, console: &mut Console<'_>) -> Result<(), Failure> {
+    if form == Some(Form::Raw) && !matches!(command, Command::Dump(_)) {
+        return Err(Failure::new(exit::USAGE, "--output raw", "only `dump` has frames of bytes"));
+    }
     match command {
         Command::Load(args) => load::load(&args, console),
         Command::Put(args) => data::put(&args),
         Command::Get(args) => data::get(&args, console),
         Command::Rm(args) => data::remove(&args),
         Command::Scan(args) => scan::scan(&args, console),
+        Command::Dump(args) => dump::dump(&args, form, console),
         Command::Count(args) => scan::count(&args, console),
         Command::Ls(args) => show::ls(&args.db, console),
         Command::Info(args) => show::info(&args, console),
@@ -25,6 +37,7 @@ pub(crate) fn run(command: Command, console: &mut Console<'_>) -> Result<(), Fai
         Command::Compact(args) => maintain::compact(&args, console),
         Command::Checkpoint(args) => maintain::checkpoint(&args, console),
         Command::Verify(args) => maintain::verify(&args, console),
+        Command::Sst(command) => sst::run(&command, console),
         Command::Demo(args) => demo::run(&args, console),
         Command::DemoChild(args) => demo::child::run(&args.db, console),
         Command::Torture(args) => torture::run(&args, console),

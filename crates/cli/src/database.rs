@@ -9,8 +9,9 @@ use crate::{
     exit::{self, Doing, Failure},
 };
 use isopach::{
-    Db, ErrorKind, EventListener, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level, LevelStats,
-    PerLevel, ReadDb, VerifyOptions, WriteOptions, engine::codec::FORMAT_VERSION,
+    Compression, Db, ErrorKind, EventListener, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level,
+    LevelStats, PerLevel, ReadDb, VerifyDepth, VerifyOptions, WriteOptions,
+    engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
 use std::{ops::RangeFull, path::Path};
 
@@ -262,13 +263,29 @@ pub(crate) fn keyspaces(db: &ReadDb) -> Vec<KeyspaceFacts> {
 }
 
 fn option_facts(options: &KeyspaceOptions) -> Vec<(&'static str, String)> {
-    let durability = options.durability.map(|durability| lower_case(&durability));
+    let KeyspaceOptions { compression, block_bytes, filters, table_bytes, durability, .. } = options;
+    let durability = durability.map_or_else(|| "database's".to_owned(), |durability| lower_case(&durability));
+    let mut facts = facts_of_tables(compression, block_bytes, filters, *table_bytes);
+    facts.push(("durability", durability));
+    facts
+}
+
+/// The options of a keyspace that a table has with it, as `(name, value)`.
+pub(crate) fn table_options(options: &TreeOptions) -> Vec<(&'static str, String)> {
+    facts_of_tables(&options.compression, &options.block_bytes, &options.filters, options.table_bytes)
+}
+
+fn facts_of_tables(
+    compression: &PerLevel<Compression>,
+    block_bytes: &PerLevel<u32>,
+    filters: &PerLevel<FilterPolicy>,
+    table_bytes: u64,
+) -> Vec<(&'static str, String)> {
     vec![
-        ("compression", per_level(&options.compression, Compression::to_string)),
-        ("block_bytes", per_level(&options.block_bytes, u32::to_string)),
-        ("filters", per_level(&options.filters, filter)),
-        ("table_bytes", options.table_bytes.to_string()),
-        ("durability", durability.unwrap_or_else(|| "database's".to_owned())),
+        ("compression", per_level(compression, Compression::to_string)),
+        ("block_bytes", per_level(block_bytes, u32::to_string)),
+        ("filters", per_level(filters, filter)),
+        ("table_bytes", table_bytes.to_string()),
     ]
 }
 
@@ -286,7 +303,7 @@ fn filter(filter: &FilterPolicy) -> String {
 }
 
 /// Names of variants without fields, also of ones that a later version adds.
-fn lower_case(value: &impl std::fmt::Debug) -> String {
+pub(crate) fn lower_case(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}").to_lowercase()
 }
 
@@ -300,6 +317,8 @@ pub(crate) struct VerifyFacts {
     /// Records of the log.
     pub(crate) log_records: u64,
     pub(crate) findings: Vec<Finding>,
+    /// Files that nothing names, and what they are.
+    pub(crate) unnamed: Vec<(String, String)>,
 }
 
 /// One damage.
@@ -310,20 +329,11 @@ pub(crate) struct Finding {
     pub(crate) message: String,
 }
 
-/// How far a check goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Depth {
-    /// Sizes, headers, indexes and filters; the log in whole.
-    Quick,
-    /// Every entry.
-    Entries,
-}
-
-/// Checks a database that is not open. Writes nothing.
-pub(crate) fn verify(path: &Path, depth: Depth) -> Result<VerifyFacts, Failure> {
+/// Checks a database that is not open, its log always in whole. Writes nothing.
+pub(crate) fn verify(path: &Path, depth: VerifyDepth) -> Result<VerifyFacts, Failure> {
     let report = Db::builder(path)
         .create_if_missing(false)
-        .verify(VerifyOptions::new().quick(depth == Depth::Quick))
+        .verify(VerifyOptions::new().depth(depth))
         .map_err(|error| cannot_check(path, &error))?;
     let finding = |found: isopach::Finding| Finding {
         message: without_place(&found).to_owned(),
@@ -336,6 +346,7 @@ pub(crate) fn verify(path: &Path, depth: Depth) -> Result<VerifyFacts, Failure> 
         entries: report.entries,
         log_records: report.log_records,
         findings: report.found.into_iter().map(finding).collect(),
+        unnamed: report.unnamed.into_iter().map(|it| (it.file, it.what.to_string())).collect(),
     })
 }
 
@@ -364,7 +375,6 @@ fn without_place(found: &isopach::Finding) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use isopach::Compression;
 
     #[test]
     fn options_read_as_one_word() {

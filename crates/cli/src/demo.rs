@@ -12,13 +12,14 @@ mod records;
 
 use crate::{
     args::DemoArgs,
-    database::{self, Depth},
+    database,
     exit::{self, Failure},
     output::Console,
     random::{self, Random},
     text,
     workplace::Workplace,
 };
+use isopach::VerifyDepth;
 use std::{path::Path, time::Instant};
 
 /// Runs the demo.
@@ -58,7 +59,7 @@ fn parts(args: &DemoArgs, dir: &Path, random: &mut Random, console: &mut Console
 fn check_files(dir: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
     say(console, "\n4. Check every byte of every file")?;
     let started = Instant::now();
-    let facts = database::verify(dir, Depth::Entries)?;
+    let facts = database::verify(dir, VerifyDepth::Full)?;
     if let Some(found) = facts.findings.first() {
         let message = format!("{}: {}", found.file, found.message);
         return Err(Failure::new(exit::CORRUPTION, "demo: verify", message).with_hint(REPORT));

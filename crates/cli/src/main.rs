@@ -18,7 +18,11 @@ mod text;
 mod torture;
 mod workplace;
 
-use crate::{args::Args, exit::Failure, output::Console};
+use crate::{
+    args::{Args, Form},
+    exit::Failure,
+    output::Console,
+};
 use clap::Parser;
 use std::{
     io::{self, BufWriter, IsTerminal},
@@ -30,10 +34,11 @@ fn main() -> ExitCode {
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     // Not locked: threads of a command may say something as well.
-    let mut console = Console::new(BufWriter::new(stdout), args.output, is_terminal, io::stderr());
+    let mut console =
+        Console::new(BufWriter::new(stdout), args.output.map(Form::lines), is_terminal, io::stderr());
 
-    let done =
-        commands::run(args.command, &mut console).and_then(|()| console.out().flush().map_err(Failure::from));
+    let done = commands::run(args.command, args.output, &mut console)
+        .and_then(|()| console.out().flush().map_err(Failure::from));
 
     match done {
         Ok(()) => ExitCode::from(exit::OK),

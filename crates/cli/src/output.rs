@@ -2,12 +2,11 @@
 //!
 //! Nothing here knows commands or the database. No colours.
 
-use clap::ValueEnum;
 use serde_json::{Map, Value};
 use std::io::{self, Stderr, Write};
 
 /// How results are printed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Output {
     /// Columns for people. The default on a terminal.
     Table,

@@ -15,6 +15,15 @@ pub(crate) fn plain(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// As [`plain`], cut behind `max_chars` characters, which an ellipsis tells.
+pub(crate) fn brief(bytes: &[u8], max_chars: usize) -> String {
+    let text = plain(bytes);
+    match text.char_indices().nth(max_chars) {
+        None => text.into_owned(),
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
 /// The form for JSON; [`from_json`] is its inverse.
 pub(crate) fn json(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
@@ -81,6 +90,32 @@ pub(crate) fn size(bytes: u64) -> String {
         unit += 1;
     }
     format!("{value:.1} {}", UNITS[unit])
+}
+
+/// A time in microseconds since 1970: `2026-11-29T06:08:08.000000Z`.
+pub(crate) fn utc(unix_us: u64) -> String {
+    let (seconds, us) = (unix_us / 1_000_000, unix_us % 1_000_000);
+    let (mut days, second) = (seconds / 86_400, seconds % 86_400);
+    // Of the proleptic Gregorian calendar, whose years have a pattern of 400.
+    const DAYS_OF_400_YEARS: u64 = 146_097;
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970 + 400 * (days / DAYS_OF_400_YEARS);
+    days %= DAYS_OF_400_YEARS;
+    while days >= 365 + u64::from(is_leap(year)) {
+        days -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let mut month = 1;
+    for length in [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{us:06}Z", days + 1)
 }
 
 /// A number for people: `1,234,567`.
@@ -170,6 +205,24 @@ mod tests {
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(1024 * 1024 - 1), "1.0 MiB");
         assert_eq!(size(u64::MAX), "16384.0 PiB");
+    }
+
+    #[test]
+    fn long_keys_are_cut_between_characters() {
+        assert_eq!(brief("äöü".as_bytes(), 3), "äöü");
+        assert_eq!(brief("äöü".as_bytes(), 2), "äö…");
+        assert_eq!(brief(b"\x00\x01\x02", 4), "0x00…");
+    }
+
+    #[test]
+    fn times_are_dates_of_the_calendar() {
+        let day = |days: u64| utc(days * 86_400_000_000)[..10].to_owned();
+        assert_eq!(utc(0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(utc(1_700_000_000_123_456), "2023-11-14T22:13:20.123456Z");
+        assert_eq!([day(59), day(789), day(790)], ["1970-03-01", "1972-02-29", "1972-03-01"]);
+        assert_eq!([day(11_016), day(47_540), day(47_541)], ["2000-02-29", "2100-02-28", "2100-03-01"]);
+        assert_eq!(day(146_097), "2370-01-01");
+        assert!(utc(u64::MAX).starts_with("586"));
     }
 
     #[test]

@@ -5,7 +5,10 @@ use crate::{
     recovery::{Opening, find_log},
     state::State,
 };
-use isopach_engine::store::{Finding, Store, StoreOptions, VerifyOptions as StoreVerifyOptions};
+use isopach_engine::{
+    store::{Finding, Store, StoreOptions, UnnamedFile},
+    table::VerifyDepth,
+};
 
 pub use isopach_engine::store::VerifyOptions;
 
@@ -23,28 +26,39 @@ pub struct VerifyReport {
     pub log_records: u64,
     /// What is wrong.
     pub found: Vec<Finding>,
+    /// Files that nothing names, which [`VerifyDepth::Full`] looks for. They are no damage: a crash leaves some, and
+    /// some are not the database's.
+    pub unnamed: Vec<UnnamedFile>,
 }
 
 /// Checks the tables of an open database.
-pub(crate) fn verify_open(state: &State, options: StoreVerifyOptions) -> Result<VerifyReport> {
+pub(crate) fn verify_open(state: &State, options: VerifyOptions) -> Result<VerifyReport> {
     verify_tables(&state.store, options)
 }
 
 /// Checks a database that nobody writes to.
-pub(crate) fn verify_closed(opening: Opening, options: StoreVerifyOptions) -> Result<VerifyReport> {
+pub(crate) fn verify_closed(opening: Opening, options: VerifyOptions) -> Result<VerifyReport> {
     let locate = |error: Error| error.in_directory(&opening.path);
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
     let mut report = verify_tables(&store, options)?;
     match find_log(&store).map_err(locate)? {
-        Ok(recovered) => report.log_records = recovered.records,
+        Ok(recovered) => {
+            report.log_records = recovered.records;
+            if options.depth == VerifyDepth::Full {
+                match recovered.unnamed(&*store.env().fs) {
+                    Ok(unnamed) => report.unnamed.extend(unnamed),
+                    Err(error) => report.found.push(Finding::of(&error, None)),
+                }
+            }
+        }
         Err(error) => report.found.push(Finding::of(&error, None)),
     }
     Ok(report)
 }
 
-fn verify_tables(store: &Store, options: StoreVerifyOptions) -> Result<VerifyReport> {
+fn verify_tables(store: &Store, options: VerifyOptions) -> Result<VerifyReport> {
     let checked = store.verify(options, &mut |_, _| Ok(()))?;
     Ok(VerifyReport {
         files: checked.files,
@@ -52,5 +66,6 @@ fn verify_tables(store: &Store, options: StoreVerifyOptions) -> Result<VerifyRep
         entries: checked.entries,
         log_records: 0,
         found: checked.found,
+        unnamed: checked.unnamed,
     })
 }

@@ -4,10 +4,10 @@
 //! the file ends, so what is malformed leaves its own batch unwritten and those before it written.
 
 use crate::{
-    args::LoadArgs,
+    args::{LoadArgs, keyspace_name},
     database::{self, Missing},
     exit::{self, Doing, Failure},
-    formats::{self, Format, ReadError, Record, Records},
+    formats::{self, Format, Next, ReadError, Record, Records},
     output::{Console, Output},
     text,
 };
@@ -33,10 +33,11 @@ pub(super) fn load(args: &LoadArgs, console: &mut Console<'_>) -> Result<(), Fai
     // The file first: a missing one must not leave an empty database behind.
     let (input, input_bytes) = open(&args.file).map_err(|error| Failure::io(&what, &error))?;
     let db = database::write(&args.db, Missing::Create)?;
-    let keyspace = database::keyspace_to_write(&db, &args.keyspace, Missing::Create)?;
+    let keyspace = args.keyspace.as_deref().map(|name| open_keyspace(&db, name)).transpose()?;
     let mut sink = Loader {
         db: &db,
-        keyspace: &keyspace,
+        names: if keyspace.is_some() { Names::Given } else { Names::InFile },
+        keyspace,
         batch: db.batch(),
         options: database::write_options(args.durability.durability),
     };
@@ -111,8 +112,11 @@ struct BatchLimits {
 
 /// Where records go.
 trait Sink {
+    /// Records from here on belong to the keyspace of this name.
+    fn enter(&mut self, keyspace: &str) -> Result<(), Failure>;
+
     /// Takes a record into the batch.
-    fn add(&mut self, record: &Record);
+    fn add(&mut self, record: &Record) -> Result<(), Failure>;
 
     /// Writes the batch, all or none of it, and begins the next.
     fn write(&mut self) -> Result<(), Failure>;
@@ -137,7 +141,7 @@ impl Loaded {
 
     fn records_text(&self) -> String {
         match self.format {
-            Format::Jsonl => text::counted(self.records, "record", "records"),
+            Format::Jsonl | Format::Raw => text::counted(self.records, "record", "records"),
             Format::Deb822 => text::counted(self.records, "stanza", "stanzas"),
         }
     }
@@ -155,13 +159,18 @@ fn pump(
     let (mut pending, mut pending_bytes) = (0, 0);
     let mut record = Record::default();
     loop {
-        let at_end = !records.next(&mut record).map_err(|error| read_failure(what, error))?;
-        if !at_end {
-            sink.add(&record);
-            pending += 1;
-            pending_bytes += record.key.len() as u64 + record.value.len() as u64;
-            if let Some(names) = &mut loaded.names {
-                names.insert(record.key.clone());
+        let next = records.next(&mut record).map_err(|error| read_failure(what, error))?;
+        let at_end = next == Next::End;
+        match next {
+            Next::End => {}
+            Next::Keyspace(name) => sink.enter(&name)?,
+            Next::Record => {
+                sink.add(&record)?;
+                pending += 1;
+                pending_bytes += record.key.len() as u64 + record.value.len() as u64;
+                if let Some(names) = &mut loaded.names {
+                    names.insert(record.key.clone());
+                }
             }
         }
 
@@ -183,24 +192,52 @@ fn pump(
 fn read_failure(what: &str, error: ReadError) -> Failure {
     match error {
         ReadError::Io(error) => Failure::io(what, &error),
-        ReadError::Malformed { line, reason } => {
-            Failure::new(exit::FAILURE, what, format!("line {line}: {reason}"))
-                .with_hint("nothing of the batch with this line was applied; mend the file and load it again")
-        }
+        ReadError::Malformed { at, reason } => Failure::new(exit::FAILURE, what, format!("{at}: {reason}"))
+            .with_hint("nothing of the batch with this place was applied; mend the file and load it again"),
     }
 }
 
-/// Writes batches to a keyspace.
+/// Writes batches to keyspaces.
 struct Loader<'a> {
     db: &'a Db,
-    keyspace: &'a Keyspace,
+    names: Names,
+    /// Where records go now.
+    keyspace: Option<Keyspace>,
     batch: Batch,
     options: WriteOptions,
 }
 
+/// Who names keyspaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Names {
+    /// The caller, a single one.
+    Given,
+    /// The file.
+    InFile,
+}
+
+fn open_keyspace(db: &Db, name: &str) -> Result<Keyspace, Failure> {
+    database::keyspace_to_write(db, name, Missing::Create)
+}
+
 impl Sink for Loader<'_> {
-    fn add(&mut self, record: &Record) {
-        self.batch.insert(self.keyspace, &record.key, &record.value);
+    fn enter(&mut self, keyspace: &str) -> Result<(), Failure> {
+        if self.names == Names::Given {
+            let message = format!("the file names its own keyspaces, such as {keyspace:?}");
+            return Err(Failure::new(exit::FAILURE, "load", message).with_hint("leave out --keyspace"));
+        }
+        let name = keyspace_name(keyspace).map_err(|why| Failure::new(exit::FAILURE, "load", why))?;
+        self.keyspace = Some(open_keyspace(self.db, &name)?);
+        Ok(())
+    }
+
+    fn add(&mut self, record: &Record) -> Result<(), Failure> {
+        let keyspace = self.keyspace.as_ref().ok_or_else(|| {
+            Failure::new(exit::FAILURE, "load", "the file names no keyspace for its records")
+                .with_hint("say which with --keyspace")
+        })?;
+        self.batch.insert(keyspace, &record.key, &record.value);
+        Ok(())
     }
 
     fn write(&mut self) -> Result<(), Failure> {
@@ -263,8 +300,14 @@ mod tests {
     }
 
     impl Sink for Kept {
-        fn add(&mut self, record: &Record) {
+        fn enter(&mut self, keyspace: &str) -> Result<(), Failure> {
+            self.open.push(format!("{keyspace}:"));
+            Ok(())
+        }
+
+        fn add(&mut self, record: &Record) -> Result<(), Failure> {
             self.open.push(String::from_utf8(record.key.clone()).unwrap());
+            Ok(())
         }
 
         fn write(&mut self) -> Result<(), Failure> {
@@ -313,6 +356,18 @@ mod tests {
 
         result.unwrap();
         assert_eq!(sink.written, [&["a", "b"][..], &["c"]]);
+    }
+
+    #[test]
+    fn batches_go_on_over_keyspaces() {
+        let mut sink = Kept::default();
+        let input = format!("{{\"keyspace\":\"K\"}}\n{}{{\"keyspace\":\"L\"}}\n{}", lines("a"), lines("bc"));
+
+        let (loaded, result) = run(Format::Jsonl, &input, TWO, &mut sink);
+
+        result.unwrap();
+        assert_eq!(sink.written, [&["K:", "a", "L:", "b"][..], &["c"]]);
+        assert_eq!((loaded.records, loaded.batches), (3, 2));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::{
     args::{CheckpointArgs, CompactArgs, OpenArgs, VerifyArgs},
-    database::{self, Depth, Missing, VerifyFacts},
+    database::{self, Missing, VerifyFacts},
     exit::{self, Doing, Failure},
     output::{
         Align::{Left, Right},
@@ -114,8 +114,7 @@ pub(super) fn checkpoint(args: &CheckpointArgs, console: &mut Console<'_>) -> Re
 
 /// Checks every file; damage is printed and is a failure of its own code.
 pub(super) fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let depth = if args.quick { Depth::Quick } else { Depth::Entries };
-    let facts = database::verify(&args.db, depth)?;
+    let facts = database::verify(&args.db, args.depth())?;
 
     print_verify(&facts, console)?;
     if facts.findings.is_empty() {
@@ -172,6 +171,13 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
                 }
                 console.table(&table)?;
             }
+            if !facts.unnamed.is_empty() {
+                let mut table = Table::new(&[("unnamed", Left), ("what it is", Left)]);
+                for (file, what) in &facts.unnamed {
+                    table.row([file.clone(), what.clone()]);
+                }
+                console.table(&table)?;
+            }
         }
         Output::Jsonl => {
             let findings = facts
@@ -184,6 +190,7 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
                 "entries": facts.entries,
                 "log_records": facts.log_records,
                 "findings": findings.collect::<Vec<_>>(),
+                "unnamed": facts.unnamed.iter().map(|(file, what)| json!({ "file": file, "what": what })).collect::<Vec<_>>(),
             });
             console.object("verify", fields)?;
         }
@@ -209,7 +216,14 @@ mod tests {
     fn findings_are_listed_with_their_place() {
         let found =
             Finding { file: "tables/1.table".to_owned(), offset: Some(64), message: "crc".to_owned() };
-        let facts = VerifyFacts { files: 3, bytes: 10, entries: 1, log_records: 2, findings: vec![found] };
+        let facts = VerifyFacts {
+            files: 3,
+            bytes: 10,
+            entries: 1,
+            log_records: 2,
+            findings: vec![found],
+            unnamed: vec![],
+        };
 
         let table = printed(&facts, Output::Table);
         let object: serde_json::Value = serde_json::from_str(&printed(&facts, Output::Jsonl)).unwrap();

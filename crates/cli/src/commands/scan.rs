@@ -5,6 +5,7 @@ use crate::{
     args::{CountArgs, ScanArgs},
     database,
     exit::{self, Doing, Failure},
+    formats,
     output::{Console, Output},
     text,
 };
@@ -71,9 +72,7 @@ fn print_entry(out: &mut dyn Write, output: Output, key: &[u8], value: Option<&[
         (Output::Table, None) => writeln!(out, "{}", text::plain(key)),
         (Output::Table, Some(value)) => writeln!(out, "{}\t{}", text::plain(key), text::plain(value)),
         (Output::Jsonl, None) => writeln!(out, "{}", json!({ "key": text::json(key) })),
-        (Output::Jsonl, Some(value)) => {
-            writeln!(out, "{}", json!({ "key": text::json(key), "value": text::json(value) }))
-        }
+        (Output::Jsonl, Some(value)) => formats::write_entry(out, key, value),
     }
 }
 

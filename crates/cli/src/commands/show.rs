@@ -2,7 +2,7 @@
 
 use crate::{
     args::OpenArgs,
-    database::{self, DatabaseFacts, Depth, DiscardedEnd, Finding, OpeningFacts, ShapeFacts},
+    database::{self, DatabaseFacts, DiscardedEnd, Finding, OpeningFacts, ShapeFacts},
     exit::Failure,
     output::{
         Align::{Left, Right},
@@ -10,6 +10,7 @@ use crate::{
     },
     text,
 };
+use isopach::VerifyDepth;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -50,7 +51,7 @@ pub(super) fn ls(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
 /// filters.
 pub(super) fn info(args: &OpenArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let open = database::read_with(&args.db, args.log_recovery)?;
-    let damage = database::verify(&args.db, Depth::Quick)?.findings;
+    let damage = database::verify(&args.db, VerifyDepth::Outline)?.findings;
     let facts = database::facts(&open, damage);
 
     match console.output() {

@@ -6,7 +6,7 @@
 //! Policy, chapter 5.1.
 
 use super::{
-    MAX_KEY_BYTES, ReadError, Record, Records,
+    MAX_KEY_BYTES, Next, ReadError, Record, Records,
     lines::{Line, Lines, without_end},
     malformed,
 };
@@ -26,7 +26,7 @@ impl<R: BufRead> Stanzas<R> {
 }
 
 impl<R: BufRead> Records for Stanzas<R> {
-    fn next(&mut self, record: &mut Record) -> Result<bool, ReadError> {
+    fn next(&mut self, record: &mut Record) -> Result<Next, ReadError> {
         let mut stanza: Option<Stanza> = None;
         while let Some(line) = self.lines.next()? {
             if !line.is_blank() {
@@ -36,10 +36,10 @@ impl<R: BufRead> Records for Stanzas<R> {
             }
         }
         let Some(stanza) = stanza else {
-            return Ok(false);
+            return Ok(Next::End);
         };
         *record = stanza.finish()?;
-        Ok(true)
+        Ok(Next::Record)
     }
 
     fn read_bytes(&self) -> u64 {

@@ -1,12 +1,13 @@
-//! `jsonl`: one object per line, `{"key": ..., "value": ...}`, each text or `{"hex": "..."}`.
+//! `jsonl`: one object per line, `{"key": ..., "value": ...}`, each text or `{"hex": "..."}`; and `{"keyspace": ...}`
+//! before the entries of a keyspace.
 //!
-//! What `scan --output jsonl` prints. Blank lines are skipped. Other fields are refused, since a misspelt
+//! What `dump` prints, and `scan --output jsonl`. Blank lines are skipped. Other fields are refused, since a misspelt
 //! one would lose data; of a field given twice the last counts, as JSON readers have it.
 
-use super::{MAX_KEY_BYTES, ReadError, Record, Records, lines::Lines, malformed};
+use super::{MAX_KEY_BYTES, Next, ReadError, Record, Records, Writer, lines::Lines, malformed};
 use crate::text;
-use serde_json::{Map, Value};
-use std::io::BufRead;
+use serde_json::{Map, Value, json};
+use std::io::{self, BufRead, Write};
 
 /// Reads one object per line.
 pub(super) struct JsonLines<R> {
@@ -20,14 +21,13 @@ impl<R: BufRead> JsonLines<R> {
 }
 
 impl<R: BufRead> Records for JsonLines<R> {
-    fn next(&mut self, record: &mut Record) -> Result<bool, ReadError> {
+    fn next(&mut self, record: &mut Record) -> Result<Next, ReadError> {
         while let Some(line) = self.lines.next()? {
             if !line.is_blank() {
-                parse(line.content(), record).map_err(|reason| malformed(line.number, reason))?;
-                return Ok(true);
+                return parse(line.content(), record).map_err(|reason| malformed(line.number, reason));
             }
         }
-        Ok(false)
+        Ok(Next::End)
     }
 
     fn read_bytes(&self) -> u64 {
@@ -35,21 +35,53 @@ impl<R: BufRead> Records for JsonLines<R> {
     }
 }
 
-fn parse(line: &[u8], record: &mut Record) -> Result<(), String> {
+/// Writes one object per line.
+pub(super) struct JsonWriter<'a>(pub(super) &'a mut dyn Write);
+
+impl Writer for JsonWriter<'_> {
+    fn keyspace(&mut self, name: &str) -> io::Result<()> {
+        writeln!(self.0, "{}", json!({ "keyspace": name }))
+    }
+
+    fn entry(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        write_entry(self.0, key, value)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes the line of an entry.
+pub(crate) fn write_entry(out: &mut dyn Write, key: &[u8], value: &[u8]) -> io::Result<()> {
+    writeln!(out, "{}", json!({ "key": text::json(key), "value": text::json(value) }))
+}
+
+fn parse(line: &[u8], record: &mut Record) -> Result<Next, String> {
     if let Some((key, value)) = plain(line) {
         record.key.clear();
         record.key.extend_from_slice(key);
         record.value.clear();
         record.value.extend_from_slice(value);
     } else {
-        *record = parse_json(line)?;
+        match parse_json(line)? {
+            Parsed::Record(parsed) => *record = parsed,
+            Parsed::Keyspace(name) => return Ok(Next::Keyspace(name)),
+        }
     }
     match record.key.len() {
         bytes if bytes > MAX_KEY_BYTES => {
             Err(format!("\"key\" has {bytes} bytes, more than {MAX_KEY_BYTES}"))
         }
-        _ => Ok(()),
+        _ => Ok(Next::Record),
     }
+}
+
+/// What a line says.
+#[derive(PartialEq, Eq, Debug)]
+enum Parsed {
+    Record(Record),
+    Keyspace(String),
 }
 
 /// Key and value of a line in the form that nearly all lines of a long file have:
@@ -74,18 +106,26 @@ fn plain_text(line: &[u8]) -> Option<(&[u8], &[u8])> {
     std::str::from_utf8(&line[..end]).ok().map(|text| (text.as_bytes(), rest))
 }
 
-fn parse_json(line: &[u8]) -> Result<Record, String> {
+fn parse_json(line: &[u8]) -> Result<Parsed, String> {
     let value = serde_json::from_slice(line).map_err(|error| json_reason(&error))?;
     let Value::Object(mut fields) = value else {
         return Err("not a JSON object".to_owned());
     };
 
+    if fields.len() == 1
+        && let Some(name) = fields.remove("keyspace")
+    {
+        return match name {
+            Value::String(name) => Ok(Parsed::Keyspace(name)),
+            _ => Err("\"keyspace\" is not text".to_owned()),
+        };
+    }
     let key = take(&mut fields, "key")?;
     let value = take(&mut fields, "value")?;
     if let Some(other) = fields.keys().next() {
         return Err(format!("unknown field {other:?}; there are \"key\" and \"value\""));
     }
-    Ok(Record { key, value })
+    Ok(Parsed::Record(Record { key, value }))
 }
 
 fn take(fields: &mut Map<String, Value>, name: &str) -> Result<Vec<u8>, String> {
@@ -143,7 +183,8 @@ mod tests {
         ];
         for line in plain_lines {
             let (key, value) = plain(line.as_bytes()).expect(line);
-            assert_eq!(parse_json(line.as_bytes()).unwrap(), Record { key: key.into(), value: value.into() });
+            let record = Record { key: key.into(), value: value.into() };
+            assert_eq!(parse_json(line.as_bytes()).unwrap(), Parsed::Record(record));
         }
 
         let others: [&[u8]; 9] = [
@@ -170,6 +211,30 @@ mod tests {
 {"key":"c","value":"y"}"#;
         let expected = [entry("longer", b"first"), entry("a", b""), entry("bb", b"x"), entry("c", b"y")];
         assert_eq!(read(input).unwrap(), expected);
+    }
+
+    #[test]
+    fn keyspaces_are_named_before_their_entries() {
+        let input = "{\"keyspace\":\"a b\"}\n{\"key\":\"k\",\"value\":\"\"}\n{\"keyspace\":\"c\"}\n";
+        let expected = [entry("keyspace a b", b""), entry("k", b""), entry("keyspace c", b"")];
+        assert_eq!(read(input).unwrap(), expected);
+        assert_eq!(read("{\"keyspace\":1}").unwrap_err(), "1: \"keyspace\" is not text");
+        assert_eq!(read("{\"keyspace\":\"a\",\"key\":\"k\"}").unwrap_err(), "1: no \"value\"");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut bytes = Vec::new();
+        let mut writer = JsonWriter(&mut bytes);
+        writer.keyspace("k\"").unwrap();
+        writer.entry(b"a\"", b"").unwrap();
+        writer.entry(b"", b"\xff\0\n").unwrap();
+        writer.end().unwrap();
+
+        assert_eq!(
+            read(bytes).unwrap(),
+            [entry("keyspace k\"", b""), entry("a\"", b""), entry("", b"\xff\0\n")]
+        );
     }
 
     #[test]

@@ -75,6 +75,7 @@ pub(super) fn without_end(bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::Place;
 
     fn contents(input: &[u8], max_bytes: u64) -> Result<Vec<Vec<u8>>, String> {
         let mut lines = Lines::new(input, max_bytes);
@@ -83,8 +84,10 @@ mod tests {
             match lines.next() {
                 Ok(Some(line)) => all.push(line.content().to_vec()),
                 Ok(None) => return Ok(all),
-                Err(ReadError::Malformed { line, reason }) => return Err(format!("{line}: {reason}")),
-                Err(ReadError::Io(error)) => panic!("{error}"),
+                Err(ReadError::Malformed { at: Place::Line(line), reason }) => {
+                    return Err(format!("{line}: {reason}"));
+                }
+                Err(error) => panic!("{error:?}"),
             }
         }
     }

@@ -8,11 +8,11 @@ use super::{
     operations::{self, Change, Operation, Place, Space, number_of, operation, split_key},
 };
 use crate::{
-    database::{self, Depth},
+    database,
     exit::{self, Doing, Failure},
     text,
 };
-use isopach::ReadDb;
+use isopach::{ReadDb, VerifyDepth};
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
@@ -201,7 +201,7 @@ fn digest(holdings: &[Holding]) -> u64 {
 
 fn verify(path: &Path) -> Result<(), Losses> {
     let failed = |failure| vec![format!("{} cannot be verified: {}", path.display(), message(&failure))];
-    let facts = database::verify(path, Depth::Entries).map_err(failed)?;
+    let facts = database::verify(path, VerifyDepth::Full).map_err(failed)?;
     let finding = |found: &database::Finding| {
         format!("{} is damaged: {} at byte {:?}: {}", path.display(), found.file, found.offset, found.message)
     };

@@ -158,9 +158,10 @@ fn looking_writes_nothing() {
     scene.ok(["get", "db", "packages", "base"]);
     scene.ok(["scan", "db", "packages"]);
     scene.ok(["count", "db", "packages"]);
-    for command in ["ls", "info", "levels", "verify"] {
+    for command in ["ls", "info", "levels", "verify", "dump"] {
         scene.ok([command, "db"]);
     }
+    scene.ok(["verify", "db", "--full"]);
 
     assert_eq!(files(&scene.path("db")), before);
 }
@@ -177,6 +178,25 @@ fn verify_counts_what_it_checked() {
     assert!(report["files"].as_u64().unwrap() > 0);
     assert!(report["bytes"].is_u64());
     scene.ok(["verify", "db", "--quick"]);
+}
+
+#[test]
+fn full_verify_lists_what_nothing_names_and_that_is_no_damage() {
+    let scene = Scene::with_packages("verify-full");
+    scene.ok(["flush", "db"]);
+    assert_eq!(scene.objects(["verify", "db", "--full"])[0]["unnamed"], json!([]));
+    scene.file("db/tables/000099.table", b"");
+    scene.file("db/note", b"");
+
+    let report = &scene.objects(["verify", "db", "--full"])[0];
+
+    let unnamed: Vec<_> =
+        report["unnamed"].as_array().unwrap().iter().map(|it| it["file"].as_str().unwrap()).collect();
+    assert_eq!(unnamed, ["note", "tables/000099.table"]);
+    assert_eq!(report["findings"], json!([]));
+    let screen = String::from_utf8(scene.ok(["verify", "db", "--full", "--output", "table"])).unwrap();
+    assert!(screen.contains("; no damage\nUNNAMED ") && screen.contains("left alone\n"), "{screen}");
+    assert_eq!(scene.objects(["verify", "db"])[0]["unnamed"], json!([]), "only a full check looks for them");
 }
 
 #[test]

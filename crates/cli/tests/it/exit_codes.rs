@@ -76,6 +76,8 @@ fn damage_is_3() {
     let findings = report["findings"].as_array().unwrap();
     assert!(findings.iter().all(|found| table.ends_with(found["file"].as_str().unwrap())), "{report}");
     assert!(findings.iter().any(|found| found["offset"] == 64), "{report}");
+    scene.fails(3, ["verify", "db", "--full"]);
+    scene.fails(2, ["verify", "db", "--full", "--quick"]);
     let said = scene.fails(3, ["scan", "db", "packages"]);
     assert!(said.contains(".table at byte 64: "), "{said}");
 }

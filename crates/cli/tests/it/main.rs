@@ -2,6 +2,8 @@
 
 mod crashes;
 mod data;
+mod dump;
 mod exit_codes;
 mod full_disk;
+mod sst;
 mod support;

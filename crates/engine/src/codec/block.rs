@@ -126,6 +126,11 @@ impl StoredSection<'_> {
         self.raw_bytes
     }
 
+    /// Size of what lies in the file.
+    pub fn stored_bytes(&self) -> usize {
+        self.stored.len()
+    }
+
     /// How it is compressed.
     pub fn compression(&self) -> Codec {
         self.compression
@@ -163,6 +168,18 @@ pub fn decode_block(
     offset: u64,
 ) -> Result<Vec<Vec<u8>>, Corruption> {
     read_frame(frame, kind, codec, offset)?.iter().map(|section| section.open(codec)).collect()
+}
+
+/// The size of the whole frame that begins with `header`, as it says; whether that is so shows [`read_frame`].
+/// `None` if no frame of this kind begins there.
+pub fn frame_bytes(header: &[u8; BLOCK_HEADER_BYTES], kind: BlockKind, codec: &FileCodec) -> Option<u64> {
+    if header[..2] != MAGIC.to_le_bytes() || header[2] != kind as u8 {
+        return None;
+    }
+    let directory_bytes = u64::from(header[5]) * SECTION_ENTRY_BYTES as u64;
+    let stored_bytes = u48([header[8], header[9], header[10], header[11], header[12], header[13]]);
+    let trailer_bytes = codec.parity.trailer_bytes(stored_bytes);
+    Some(BLOCK_HEADER_BYTES as u64 + directory_bytes + stored_bytes + trailer_bytes)
 }
 
 /// Decodes header and directory of the frame that is all of `frame`, read at `offset` of the file.

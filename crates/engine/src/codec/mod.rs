@@ -21,7 +21,7 @@ mod tlv;
 
 pub use block::{
     BLOCK_HEADER_BYTES, BlockKind, MAX_SECTIONS, SECTION_ENTRY_BYTES, Section, StoredSection, decode_block,
-    encode_block, read_frame,
+    encode_block, frame_bytes, read_frame,
 };
 pub use checksum::{Checksum, Salt, digest};
 pub use compress::{Codec, Compression};

@@ -6,17 +6,22 @@ mod directory;
 mod checkpoint;
 mod open;
 mod orphans;
+mod unnamed;
 mod verify;
 
 pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointOptions, Cut, Extra, ExtraFiles};
 pub use open::StoreOptions;
+pub use unnamed::{Unnamed, UnnamedFile};
 pub use verify::{Finding, VerifyOptions, VerifyReport};
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    table::TableMeta,
     tree::{OldState, Tree, TreeContext, TreeOptions},
-    types::{Seqno, TreeId, Uuid},
-    version::{CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note, Watch, check_names},
+    types::{Level, Seqno, TreeId, Uuid},
+    version::{
+        Catalog, CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note, RunAge, Watch, check_names,
+    },
 };
 use alloc::{collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use isopach_env::{
@@ -53,6 +58,22 @@ pub struct TreeInfo {
     pub id: TreeId,
     /// Its name.
     pub name: String,
+}
+
+/// A table that the manifest names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct NamedTable {
+    /// Whose.
+    pub tree: TreeId,
+    /// That tree's name.
+    pub tree_name: String,
+    /// On which level.
+    pub level: Level,
+    /// In which of its runs.
+    pub run_age: RunAge,
+    /// What the manifest says of it.
+    pub meta: Arc<TableMeta>,
 }
 
 impl Store {
@@ -149,19 +170,35 @@ impl Store {
 
     /// Greatest `at` of trees created and dropped: a replay redoes only changes above it.
     pub fn applied_upto(&self) -> Seqno {
-        self.0.context.manifest.as_ref().map_or(self.0.context.recovered.applied_upto, |manifest| {
-            manifest.with_catalog(|catalog| catalog.applied_upto)
+        self.with_catalog(|catalog| catalog.applied_upto)
+    }
+
+    /// Every table that the manifest names, by trees, levels and runs, newest runs first. Those of a store opened for
+    /// reading are as they were then.
+    pub fn tables(&self) -> Vec<NamedTable> {
+        self.with_catalog(|catalog| {
+            let trees = catalog.trees.iter();
+            let tables = trees.flat_map(|(&tree, of)| of.levels.tables().map(move |table| (tree, of, table)));
+            let named = |(tree, of, (level, age, meta)): (TreeId, &CatalogTree, (Level, RunAge, &Arc<_>))| {
+                NamedTable { tree, tree_name: of.name.clone(), level, run_age: age, meta: Arc::clone(meta) }
+            };
+            tables.map(named).collect()
         })
+    }
+
+    /// Looks at what the manifest says now.
+    fn with_catalog<T>(&self, look: impl FnOnce(&Catalog) -> T) -> T {
+        match &self.0.context.manifest {
+            Some(manifest) => manifest.with_catalog(look),
+            None => look(&self.0.context.recovered),
+        }
     }
 
     // ----- notes -----
 
     /// The value of a [`Note`].
     pub fn note(&self, name: &str) -> Option<Vec<u8>> {
-        match &self.0.context.manifest {
-            Some(manifest) => manifest.with_catalog(|catalog| catalog.notes.get(name).cloned()),
-            None => self.0.context.recovered.notes.get(name).cloned(),
-        }
+        self.with_catalog(|catalog| catalog.notes.get(name).cloned())
     }
 
     /// Stores notes as one manifest record: all or none, durable on return.

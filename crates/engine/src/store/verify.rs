@@ -1,30 +1,31 @@
 //! Verify: every table of a store is read and held against what the manifest says. Finds, never mends.
 
-use super::Store;
+use super::{Store, UnnamedFile};
 use crate::{
     error::{Error, KeyBounds, Result},
-    table::VerifyDepth,
+    table::{self, VerifyDepth, inspect::LoneTable},
     types::TreeId,
 };
 use alloc::{string::String, vec::Vec};
 
-/// How far a check goes.
+/// How a check is made.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct VerifyOptions {
-    /// Only sizes, headers, indexes and filters: no data block is read.
-    pub quick: bool,
+    /// How far it goes in each table. At [`VerifyDepth::Full`] files that nothing names are looked for as well, and
+    /// what is sound is checked of tables that cannot be opened.
+    pub depth: VerifyDepth,
 }
 
 impl VerifyOptions {
-    /// Everything is read.
+    /// Every entry is read.
     pub fn new() -> VerifyOptions {
         VerifyOptions::default()
     }
 
-    /// Sets [`VerifyOptions::quick`].
-    pub fn quick(self, quick: bool) -> VerifyOptions {
-        VerifyOptions { quick }
+    /// Sets [`VerifyOptions::depth`].
+    pub fn depth(self, depth: VerifyDepth) -> VerifyOptions {
+        VerifyOptions { depth }
     }
 }
 
@@ -40,6 +41,8 @@ pub struct VerifyReport {
     pub entries: u64,
     /// What is wrong.
     pub found: Vec<Finding>,
+    /// Files that nothing names, if they were looked for: no damage.
+    pub unnamed: Vec<UnnamedFile>,
 }
 
 /// One finding.
@@ -68,6 +71,19 @@ impl Finding {
             keys: error.keys().cloned(),
             message: alloc::format!("{error}"),
         }
+    }
+}
+
+impl Finding {
+    /// What was found in a table.
+    fn of_table(found: Vec<table::Finding>, file: &str, tree: TreeId) -> impl Iterator<Item = Finding> {
+        found.into_iter().map(move |found| Finding {
+            tree: Some(tree),
+            file: file.into(),
+            offset: Some(found.offset),
+            keys: found.keys,
+            message: found.message,
+        })
     }
 }
 
@@ -100,26 +116,46 @@ impl Store {
             report.bytes += table.bytes;
             match table.open().map_err(|error| table.blame(error)) {
                 Ok(open) => {
-                    let depth = if options.quick { VerifyDepth::Outline } else { VerifyDepth::Entries };
-                    report.entries += if options.quick { 0 } else { table.entries };
-                    let found = open.verify(depth);
+                    report.entries += if options.depth == VerifyDepth::Outline { 0 } else { table.entries };
+                    let found = open.verify(options.depth);
                     match found.first() {
                         Some(first) => drop(table.blame(first.error(open.file_name()))),
-                        None if depth == VerifyDepth::Entries => table.clear_damage(),
+                        None if options.depth >= VerifyDepth::Entries => table.clear_damage(),
                         None => {}
                     }
-                    report.found.extend(found.into_iter().map(|found| Finding {
-                        tree: Some(tree),
-                        file: open.file_name().into(),
-                        offset: Some(found.offset),
-                        keys: found.keys,
-                        message: found.message,
-                    }));
+                    report.found.extend(Finding::of_table(found, open.file_name(), tree));
                 }
-                Err(error) => report.found.push(Finding::of(&error, Some(tree))),
+                Err(error) => {
+                    if options.depth == VerifyDepth::Full {
+                        let name = table::file_name(table.id);
+                        let found = self.check_alone(&name, error.offset());
+                        report.found.extend(Finding::of_table(found, &name, tree));
+                    }
+                    report.found.push(Finding::of(&error, Some(tree)));
+                }
             }
             progress(report.bytes, total)?;
         }
+        if options.depth == VerifyDepth::Full {
+            match self.unnamed_files() {
+                Ok((unnamed, found)) => {
+                    report.unnamed = unnamed;
+                    report.found.extend(found.iter().map(|error| Finding::of(error, None)));
+                }
+                Err(error) => report.found.push(Finding::of(&error, None)),
+            }
+        }
         Ok(report)
+    }
+
+    /// What is wrong with a table that cannot be opened, beside what opening said of byte `known`.
+    fn check_alone(&self, name: &str, known: Option<u64>) -> Vec<table::Finding> {
+        let Ok(table) = LoneTable::open(&self.env().fs, name) else { return Vec::new() };
+        let mut found = match table.layout() {
+            Ok(layout) => layout.check(),
+            Err(error) => Vec::from([table::Finding::of(&error)]),
+        };
+        found.retain(|it| Some(it.offset) != known);
+        found
     }
 }

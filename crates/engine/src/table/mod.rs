@@ -9,7 +9,7 @@
 //! | behind it         | properties block                                                  |
 //! | last 96 bytes     | footer: where the other three are, counts, the size of the file   |
 //!
-//! [`TableWriter`] makes them, [`Table`] reads them. What the manifest keeps of one is its [`TableMeta`];
+//! [`TableWriter`] makes them, [`Table`] reads them, [`inspect`] looks at one without its database. What the manifest keeps of one is its [`TableMeta`];
 //! with it a table is opened by two reads. This module knows nothing of levels, versions and which tables are
 //! live, and removes no file.
 
@@ -18,11 +18,14 @@ mod cursor;
 mod estimate;
 mod fields;
 pub mod filter;
+mod finding;
 mod footer;
 #[doc(hidden)]
 pub mod fuzz;
 mod heads;
 mod index;
+pub mod inspect;
+mod layout;
 mod meta;
 mod open;
 mod properties;
@@ -35,10 +38,12 @@ mod writer;
 pub use block::DataBlock;
 pub use cursor::TableCursor;
 pub use filter::{FilterKind, FilterOptions, KeyHash};
+pub use finding::Finding;
+pub use layout::{Region, RegionKind};
 pub use meta::{BlockHandle, TableMeta};
 pub use properties::{KindCounts, Properties, PropertySeed};
 pub use reader::{DataCache, Table};
-pub use verify::{Finding, VerifyDepth};
+pub use verify::VerifyDepth;
 pub use writer::{TableIdentity, TableOptions, TableWriter};
 
 use crate::types::TableId;

@@ -130,18 +130,32 @@ pub(super) struct OpenFile {
     pub(super) file: Arc<dyn File>,
     pub(super) name: String,
     pub(super) uuid: Uuid,
+    /// The database that it says it belongs to.
+    pub(super) database: Uuid,
     pub(super) codec: FileCodec,
     /// Size, once and for all: tables do not change.
     pub(super) bytes: u64,
 }
 
 impl OpenFile {
+    /// Opens the file of a table of this database.
     fn open(fs: &Arc<dyn Fs>, name: String, database: Uuid) -> Result<OpenFile> {
         let opened = fs.open(&name, OpenMode::Read);
         let file = opened.map_err(|error| match error.kind() {
             IoErrorKind::NotFound => Error::corrupt(name.as_str(), 0, "the file is missing"),
             _ => Error::io(error, "open", name.as_str()),
         })?;
+        let file = OpenFile::of(file, name)?;
+        if file.database != database {
+            return Err(
+                Error::new(ErrorKind::MixedStore, "the table belongs to another database").in_file(file.name)
+            );
+        }
+        Ok(file)
+    }
+
+    /// Checks size and header of a file.
+    pub(super) fn of(file: Arc<dyn File>, name: String) -> Result<OpenFile> {
         let bytes = file.size_bytes().map_err(|error| Error::io(error, "measure", name.as_str()))?;
         if bytes < (HEADER_BYTES + FOOTER_BYTES) as u64 {
             return Err(Error::corrupt(name, 0, "the file is too short for a table"));
@@ -152,12 +166,8 @@ impl OpenFile {
         if header.kind != FileKind::Table {
             return Err(Error::corrupt(name, 0, "the file is no table"));
         }
-        if header.database != database {
-            return Err(
-                Error::new(ErrorKind::MixedStore, "the table belongs to another database").in_file(name)
-            );
-        }
-        Ok(OpenFile { file, name, uuid: header.file, codec: header.codec(), bytes })
+        let (uuid, database) = (header.file, header.database);
+        Ok(OpenFile { file, name, uuid, database, codec: header.codec(), bytes })
     }
 
     /// Reads bytes that lie inside the file.
@@ -241,6 +251,6 @@ fn header_error(why: HeaderError, name: &str) -> Error {
     }
 }
 
-fn to_index(bytes: u64) -> usize {
+pub(super) fn to_index(bytes: u64) -> usize {
     usize::try_from(bytes).expect("what is read at once fits the address space")
 }

@@ -1,58 +1,43 @@
 //! Checking a table against itself and against the manifest. Finds, never mends.
 
-use super::{DataBlock, KeyHash, KindCounts, Properties, Table};
-use crate::{
-    error::{Error, KeyBounds},
-    key::InternalKey,
-    types::Seqno,
+use super::{
+    DataBlock, Finding, KeyHash, KindCounts, Properties, Region, RegionKind, Table, filter,
+    layout::{reconcile, regions},
+    open::decode_single,
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+use crate::{codec::BlockKind, error::Error, key::InternalKey, types::Seqno};
+use alloc::{format, string::String, vec::Vec};
 
 /// How far a check goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub enum VerifyDepth {
     /// Footer, properties and sizes, against the manifest.
     Outline,
     /// Every byte and every entry too, past the cache.
+    #[default]
     Entries,
-}
-
-/// Something that is not as it should be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Finding {
-    /// Where in the table's file, in bytes.
-    pub offset: u64,
-    /// What.
-    pub message: String,
-    /// User keys whose answers may be wrong or missing, if not all of the table.
-    pub keys: Option<KeyBounds>,
-}
-
-impl Finding {
-    /// The finding as an error of reading the table.
-    pub fn error(&self, file_name: &str) -> Error {
-        let error = Error::corrupt(file_name, self.offset, &self.message);
-        match &self.keys {
-            Some(keys) => error.over_keys(keys.clone()),
-            None => error,
-        }
-    }
+    /// Moreover every byte belongs to one region of the file, and the filter counts the keys that are there.
+    Full,
 }
 
 impl Table {
     /// Checks the table and collects all that is wrong; nothing, if all is well. Errors of the backend are
-    /// findings too. Reads past the cache; at [`VerifyDepth::Entries`] it reads the file twice.
+    /// findings too. Reads past the cache; from [`VerifyDepth::Entries`] on it reads the file twice.
     pub fn verify(&self, depth: VerifyDepth) -> Vec<Finding> {
         let mut check = Check { table: self, found: Vec::new() };
         check.footer();
         let properties = check.properties();
-        if depth == VerifyDepth::Entries {
+        if depth == VerifyDepth::Full {
+            check.regions();
+        }
+        if depth >= VerifyDepth::Entries {
             check.digest();
-            check.entries(properties.as_ref());
+            if let Some(seen) = check.entries() {
+                check.totals(&seen, properties.as_ref());
+                if depth == VerifyDepth::Full {
+                    check.filtered_keys(seen.keys);
+                }
+            }
         }
         check.found
     }
@@ -108,6 +93,15 @@ impl Check<'_> {
         Some(properties)
     }
 
+    fn regions(&mut self) {
+        let meta = &self.table.meta;
+        let data = (0..self.table.blocks()).map(|at| (RegionKind::Data(at), self.table.index.handle(at)));
+        let filter = meta.filter.map(|handle| (RegionKind::Filter, handle));
+        let others = [(RegionKind::Index, meta.index), (RegionKind::Properties, meta.properties)];
+        let blocks = data.chain(filter).chain(others).map(|(kind, handle)| Region::of(kind, handle));
+        self.found.extend(reconcile(&regions(meta.bytes, blocks), meta.bytes));
+    }
+
     fn digest(&mut self) {
         match self.table.file.digest() {
             Err(error) => self.found_error(error),
@@ -118,7 +112,8 @@ impl Check<'_> {
         }
     }
 
-    fn entries(&mut self, properties: Option<&Properties>) {
+    /// What all entries add up to, if all could be read.
+    fn entries(&mut self) -> Option<Seen> {
         let mut seen = Seen::new();
         let mut is_complete = true;
         for index in 0..self.table.blocks() {
@@ -139,9 +134,7 @@ impl Check<'_> {
                 }
             }
         }
-        if is_complete {
-            self.totals(&seen, properties);
-        }
+        is_complete.then_some(seen)
     }
 
     /// What is wrong with one block.
@@ -163,7 +156,7 @@ impl Check<'_> {
             let (key, seqno) = entry_key(block, entry);
             let may_contain = |filter: &super::filter::Filter| filter.may_contain(KeyHash::of(&key));
             unfiltered += u64::from(!self.table.filter.as_ref().is_none_or(may_contain));
-            seen.count(&key, seqno, block, entry);
+            seen.count(key, seqno, block, entry);
         }
         if unfiltered > 0 {
             wrong.push(format!("the filter denies {unfiltered} of its entries"));
@@ -193,8 +186,27 @@ impl Check<'_> {
         }
     }
 
+    /// The filter was made of as many keys as there are.
+    fn filtered_keys(&mut self, keys: u64) {
+        let Some(handle) = self.table.meta.filter else { return };
+        let file = &self.table.file;
+        let counted = file.read(handle.offset, handle.bytes).and_then(|frame| {
+            decode_single(&frame, BlockKind::Filter, &file.codec, handle)
+                .and_then(|content| filter::keys_count(&content))
+                .map_err(|why| Error::corrupt(self.table.file_name(), handle.offset, why))
+        });
+        match counted {
+            Err(error) => self.found_error(error),
+            Ok(counted) if counted != keys => {
+                let message = format!("the filter counts {counted} keys, and {keys} are there");
+                self.found(handle.offset, &message);
+            }
+            Ok(_) => {}
+        }
+    }
+
     fn found(&mut self, offset: u64, message: &str) {
-        self.found.push(Finding { offset, message: message.into(), keys: None });
+        self.found.push(Finding::at(offset, message));
     }
 
     fn found_in_block(&mut self, index: usize, message: String) {
@@ -203,8 +215,7 @@ impl Check<'_> {
     }
 
     fn found_error(&mut self, error: Error) {
-        let keys = error.keys().cloned();
-        self.found.push(Finding { offset: error.offset().unwrap_or(0), message: error.to_string(), keys });
+        self.found.push(Finding::of(&error));
     }
 }
 
@@ -214,6 +225,10 @@ struct Seen {
     first_key: Option<Vec<u8>>,
     /// The last entry of the block before, unless that could not be read.
     last: Option<(Vec<u8>, Seqno)>,
+    /// User keys that differ.
+    keys: u64,
+    /// That of the last entry counted.
+    last_key: Option<Vec<u8>>,
     first_seqno: Seqno,
     last_seqno: Seqno,
     key_bytes: u64,
@@ -226,6 +241,8 @@ impl Seen {
             counts: KindCounts::default(),
             first_key: None,
             last: None,
+            keys: 0,
+            last_key: None,
             first_seqno: Seqno::MAX,
             last_seqno: Seqno::ZERO,
             key_bytes: 0,
@@ -233,15 +250,19 @@ impl Seen {
         }
     }
 
-    fn count(&mut self, key: &[u8], seqno: Seqno, block: &DataBlock, entry: usize) {
+    fn count(&mut self, key: Vec<u8>, seqno: Seqno, block: &DataBlock, entry: usize) {
         self.counts.add(block.kind(entry));
-        if self.first_key.is_none() {
-            self.first_key = Some(Vec::from(key));
-        }
         self.first_seqno = self.first_seqno.min(seqno);
         self.last_seqno = self.last_seqno.max(seqno);
         self.key_bytes += key.len() as u64;
         self.value_bytes += block.value_len(entry) as u64;
+        if self.first_key.is_none() {
+            self.first_key = Some(key.clone());
+        }
+        if self.last_key.as_ref() != Some(&key) {
+            self.keys += 1;
+            self.last_key = Some(key);
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use isopach_engine::{
     codec::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, TlvWriter, digest},
     env::{Fs, MemFs},
     error::{Error, ErrorKind},
-    store::{Store, StoreOptions, VerifyOptions},
-    table,
+    store::{Store, StoreOptions, Unnamed, VerifyOptions},
+    table::{self, VerifyDepth},
     tree::TreeOptions,
     types::{TableId, TreeId, Uuid},
     version::{FileRegistry, Manifest, Note, manifest_name, manifest_number, replay},
@@ -610,6 +610,94 @@ fn numbers_of_tables_are_not_used_twice_whatever_crashes() {
             return;
         }
     }
+}
+
+fn full() -> VerifyOptions {
+    VerifyOptions::new().depth(VerifyDepth::Full)
+}
+
+#[test]
+fn a_full_check_tells_of_files_that_nothing_names_and_removes_none() {
+    let (faults, store, tree) = fresh();
+    tables_of(&tree, &["a=1", "b=2"], 2);
+    drop((store, tree));
+    let files = faults.files;
+    assert_eq!(verified(&files, full()), (vec![], vec![]), "all that a store writes is named");
+    let strays = [
+        ("IDENTITY.tmp", Unnamed::Temporary),
+        ("MANIFEST-000000", Unnamed::Manifest),
+        ("MANIFEST-000009.tmp", Unnamed::Temporary),
+        ("notes.txt", Unnamed::Foreign),
+        ("tables/000100.table", Unnamed::Table),
+        ("tables/1.table", Unnamed::Foreign),
+    ];
+    for (name, _) in strays {
+        write(&files, name, b"something");
+    }
+    let expected = strays.map(|(name, what)| (name.to_owned(), what)).to_vec();
+    let before = contents(&files);
+
+    assert_eq!(verified(&files, full()), (vec![], expected));
+    assert_eq!(verified(&files, VerifyOptions::new()), (vec![], vec![]), "only a full check looks for them");
+    assert_eq!(contents(&files), before);
+}
+
+#[test]
+fn a_full_check_finds_a_table_that_is_newer_than_the_manifest() {
+    let files = a_whole_store();
+    let name = table::file_name(TableId(1 << 40));
+    write(&files, &name, b"something");
+
+    let (found, unnamed) = verified(&files, full());
+
+    assert!(found.len() == 1 && found[0].contains("the manifest is older than the directory"), "{found:?}");
+    assert_eq!(unnamed, []);
+}
+
+/// Every damaged block is told, those of a table too whose index is damaged, and all tables are looked at.
+#[test]
+fn a_full_check_goes_on_behind_a_damaged_index() {
+    let files = a_whole_store();
+    let tables = table_files(&files);
+    let mut bytes = read(&files, &tables[0]);
+    let footer = bytes.len() - 96;
+    let index = u64::from_le_bytes(bytes[footer + 16..footer + 24].try_into().unwrap());
+    bytes[index as usize + 45] ^= 1;
+    bytes[64 + 45] ^= 1; // The only data block.
+    write(&files, &tables[0], &bytes);
+    let mut bytes = read(&files, &tables[1]);
+    bytes[64 + 45] ^= 1;
+    write(&files, &tables[1], &bytes);
+
+    let (found, _) = verified(&files, full());
+
+    let tells =
+        |table: usize, at: u64| found.iter().any(|it| it.starts_with(&format!("{} {at}: ", tables[table])));
+    assert!(tells(0, 64) && tells(0, index) && tells(1, 64), "{found:?}");
+}
+
+/// What a check of a store opened for reading finds, and what nothing names.
+fn verified(files: &MemFs, options: VerifyOptions) -> (Vec<String>, Vec<(String, Unnamed)>) {
+    let store = Store::open(Faults::new(files).env(), &read_only()).unwrap();
+    let report = store.verify(options, &mut |_, _| Ok(())).unwrap();
+    let found =
+        report.found.into_iter().map(|it| format!("{} {}: {}", it.file, it.offset.unwrap(), it.message));
+    (found.collect(), report.unnamed.into_iter().map(|it| (it.file, it.what)).collect())
+}
+
+#[test]
+fn tables_are_listed_as_the_manifest_has_them_open_for_writing_and_for_reading() {
+    let (faults, store, tree) = fresh();
+    let ids = tables_of(&tree, &["a=1", "b=2"], 2);
+    let listed = |store: &Store| {
+        store.tables().into_iter().map(|it| (it.meta.id, it.tree_name, it.level.0)).collect::<Vec<_>>()
+    };
+    let mut expected: Vec<_> = ids.into_iter().map(|id| (id, "t".to_owned(), 0)).collect();
+    expected.reverse(); // The newest run first.
+
+    assert_eq!(listed(&store), expected);
+    drop((store, tree));
+    assert_eq!(listed(&Store::open(faults.env(), &read_only()).unwrap()), expected);
 }
 
 /// A number above the mark that is on disk all the same: somebody needs that file to mend the store.

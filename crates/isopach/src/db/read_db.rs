@@ -6,7 +6,10 @@ use crate::{
     recovery::{ReadState, Recovery},
     snapshot::KeyspaceAt,
 };
-use isopach_engine::types::{Seqno, TreeId, Uuid};
+use isopach_engine::{
+    store::NamedTable,
+    types::{Seqno, TreeId, Uuid},
+};
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 /// A database opened for reading. Clones share it; it is `Send + Sync`.
@@ -51,6 +54,11 @@ impl ReadDb {
     /// Names and ids.
     pub fn keyspaces(&self) -> Vec<(String, TreeId)> {
         self.0.store.trees().into_iter().map(|tree| (tree.name, tree.id)).collect()
+    }
+
+    /// The tables of all keyspaces, also of those that cannot be opened, as the manifest has them.
+    pub fn tables(&self) -> Vec<NamedTable> {
+        self.0.store.tables()
     }
 
     /// Where it is in the order of commits.

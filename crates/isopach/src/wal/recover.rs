@@ -12,12 +12,13 @@ use super::{
     chain::chain,
     read::{Content, Piece, Unread},
     record::Start,
-    segment::{DATA_AT, Found, Life, Opening, START_AT, list, segment_name, used_bytes},
+    segment::{DATA_AT, Found, Life, Opening, START_AT, list, list_foreign, segment_name, used_bytes},
 };
 use crate::{options::LogRecovery, together::in_parts};
 use isopach_engine::{
     codec::{LogPosition, RECORD_HEADER_BYTES, RecordReader, Salt, Step, traces_of_records},
     error::{Error, ErrorKind, Result},
+    store::{Unnamed, UnnamedFile},
     types::{Seqno, UnixUs, Uuid},
 };
 use isopach_env::{Fs, IoError, Spawn};
@@ -87,6 +88,19 @@ pub(crate) struct Recovered {
 }
 
 impl Recovered {
+    /// Files among the segments that nothing names: segments that are older than the log, and files of other names.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub(crate) fn unnamed(&self, fs: &dyn Fs) -> Result<Vec<UnnamedFile>> {
+        let first = self.segments.first().map_or(0, |segment| segment.number);
+        let freed = self.leftovers.iter().filter(|&&number| number < first);
+        let freed = freed.map(|&number| (segment_name(number), Unnamed::LogSegment));
+        let foreign = list_foreign(fs)?.into_iter().map(|file| (file, Unnamed::Foreign));
+        Ok(freed.chain(foreign).map(|(file, what)| UnnamedFile { file, what }).collect())
+    }
+
     /// The segments of the log in order: number, and where the log leaves each.
     pub(crate) fn segments(&self) -> impl Iterator<Item = LogPosition> + '_ {
         self.segments.iter().map(|segment| LogPosition { file: segment.number, offset: segment.limit })

@@ -44,6 +44,15 @@ pub(super) fn list(fs: &dyn Fs) -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
+/// Names of everything else that is there, relative to the root.
+pub(super) fn list_foreign(fs: &dyn Fs) -> Result<Vec<String>> {
+    let entries = fs.list(WAL_DIR).map_err(|error| Error::io(error, "list", WAL_DIR))?;
+    let foreign = entries.iter().filter(|entry| entry.is_dir || parse_number(&entry.name).is_none());
+    let mut names: Vec<String> = foreign.map(|entry| format!("{WAL_DIR}/{}", entry.name)).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
 /// The header of a new segment.
 pub(super) fn encode_header(file: Uuid, database: Uuid) -> [u8; HEADER_BYTES] {
     FileHeader { kind: FileKind::Log, file, database }.encode()

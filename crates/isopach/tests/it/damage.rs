@@ -2,13 +2,13 @@
 //! database.
 
 use isopach::{
-    ErrorKind, Event, EventListener, Seqno, VerifyOptions, WriteState,
+    ErrorKind, Event, EventListener, Seqno, Unnamed, UnnamedFile, VerifyDepth, VerifyOptions, WriteState,
     engine::{
         compaction::Views,
         store::{Store, StoreOptions},
         tree::{TreeOptions, WriteBatch},
     },
-    env::{File, Fs, MemFs, OpenMode},
+    env::{CreateOptions, File, Fs, MemFs, OpenMode, WriteOrigin},
 };
 use std::{
     panic::catch_unwind,
@@ -152,6 +152,40 @@ fn a_flipped_byte_in_a_block_is_found_by_verify_with_its_place() {
         let found = of_file.iter().find(|finding| finding.offset.is_some_and(is_of_block));
         let found = found.unwrap_or_else(|| panic!("the block is found: {of_file:?}"));
         assert!(found.keys.is_some() && found.tree.is_some(), "{found:?}");
+    }
+}
+
+#[test]
+fn a_full_check_finds_all_damage_of_all_tables_and_what_nothing_names() {
+    let full = VerifyOptions::new().depth(VerifyDepth::Full);
+    for is_closed in [true, false] {
+        let (files, _) = database(is_closed);
+        let sound = small(files.deep_clone()).verify(full).unwrap();
+        let of_a_table = |it: &UnnamedFile| it.what == Unnamed::Table;
+        assert!(sound.found.is_empty() && !sound.unnamed.iter().any(of_a_table), "{sound:?}");
+        if is_closed {
+            assert_eq!(sound.unnamed, [], "what was closed in order leaves nothing");
+        }
+        let tables: Vec<_> =
+            all_bytes(&files).into_iter().filter(|(name, _)| name.starts_with("tables/")).collect();
+        assert!(tables.len() > 1);
+        for (name, bytes) in &tables {
+            flip(&files, name, 70, 1); // The first data block,
+            flip(&files, name, bytes.len() as u64 - 200, 1); // and behind all of them.
+        }
+        let note = files.create("wal/note", &CreateOptions::new(WriteOrigin::Metadata)).unwrap();
+        note.write_at(0, b"somebody's").unwrap();
+
+        let report = small(files.clone()).verify(full).unwrap();
+
+        for (name, bytes) in tables {
+            let offsets: Vec<u64> =
+                report.found.iter().filter(|it| it.file == name).filter_map(|it| it.offset).collect();
+            assert!(offsets.contains(&64), "{name}: {offsets:?}");
+            assert!(offsets.iter().any(|&at| at > 64 && at > bytes.len() as u64 / 2), "{name}: {offsets:?}");
+        }
+        let note = UnnamedFile { file: "wal/note".into(), what: Unnamed::Foreign };
+        assert!(report.unnamed.contains(&note), "{:?}", report.unnamed);
     }
 }
 
@@ -336,7 +370,7 @@ fn damage_is_found_again_after_reopening_and_goes_with_its_table() {
     flip(&files, &name, 0, 0xFF);
     db.close().unwrap();
     let db = small(files).open().unwrap();
-    assert!(!db.verify(VerifyOptions::new().quick(true)).unwrap().found.is_empty());
+    assert!(!db.verify(VerifyOptions::new().depth(VerifyDepth::Outline)).unwrap().found.is_empty());
     assert_eq!(db.health().damaged_tables.len(), 1);
     assert!(db.drop_keyspace("k").unwrap());
     assert!(db.health().damaged_tables.is_empty(), "its table has gone");

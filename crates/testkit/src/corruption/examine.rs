@@ -7,9 +7,11 @@ use super::{
 };
 use crate::{Contents, Entries, allocations, inputs::is_inside};
 use isopach::{
-    Db, Error, ErrorKind, KeyBounds, KeyspaceAt, ReadDb, Readable, Slice, VerifyOptions, env::MemFs,
+    Db, Error, ErrorKind, KeyBounds, KeyspaceAt, ReadDb, Readable, Slice, VerifyDepth, VerifyOptions,
+    engine::table::inspect::LoneTable,
+    env::{Fs, MemFs},
 };
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 /// Background work that fails for good is waited for no longer.
 const IDLE: Duration = Duration::from_millis(20);
@@ -94,6 +96,7 @@ pub fn examine(subject: &Subject, damaged: &Image, passes: Passes) -> Result<Exa
         return Err("reading has changed files".into());
     }
     let found = found?;
+    look_alone(damaged, subject)?;
     if passes == Passes::ReadAndWrite {
         write_pass(&files, &expected, subject).map_err(|why| format!("opened for writing: {why}"))?;
     }
@@ -129,11 +132,10 @@ fn judge(subject: &Subject, damaged: &Image, fate: &Fate, found: &Found) -> Resu
 // ----- reading -----
 
 fn look(files: &MemFs, expected: &Contents, subject: &Subject) -> Result<Found, String> {
-    let verified = builder(files.clone(), 1).verify(VerifyOptions::new());
-    let findings = match &verified {
-        Ok(report) => report.found.len(),
-        Err(error) => check_error(error).map(|()| 1).map_err(|why| format!("verify: {why}"))?,
-    };
+    let findings = verify(files, VerifyDepth::Entries)?;
+    if verify(files, VerifyDepth::Full)? < findings {
+        return Err("a full check finds less".into());
+    }
     let db = match builder(files.clone(), 1).open_read_only() {
         Ok(db) => db,
         Err(error) => {
@@ -160,6 +162,35 @@ fn look(files: &MemFs, expected: &Contents, subject: &Subject) -> Result<Found, 
     }
     let said_discarded = db.recovery().discarded.is_some();
     Ok(Found { is_open: true, read_errors, findings, said_discarded })
+}
+
+/// How much a check finds.
+fn verify(files: &MemFs, depth: VerifyDepth) -> Result<usize, String> {
+    match builder(files.clone(), 1).verify(VerifyOptions::new().depth(depth)) {
+        Ok(report) => Ok(report.found.len()),
+        Err(error) => check_error(&error).map(|()| 1).map_err(|why| format!("verify: {why}")),
+    }
+}
+
+/// Every table by itself: one that is as it was has nothing wrong with it; else errors and findings name places.
+fn look_alone(files: &Image, subject: &Subject) -> Result<(), String> {
+    let fs: Arc<dyn Fs> = Arc::new(files.to_fs());
+    for (name, bytes) in files.files().filter(|(name, _)| name.starts_with("tables/")) {
+        let table = match LoneTable::open(&fs, name) {
+            Ok(table) => table,
+            Err(error) if error.file() == Some(name) => continue,
+            Err(error) => return Err(format!("{name} by itself: an error that does not name it: {error}")),
+        };
+        let layout = table.layout().map_err(|error| format!("{name} by itself: {error}"))?;
+        let found = layout.check();
+        if subject.image.get(name) == Some(bytes) && !found.is_empty() {
+            return Err(format!("{name} by itself is sound, but {found:?}"));
+        }
+        if found.iter().any(|it| it.offset >= table.bytes()) {
+            return Err(format!("{name} by itself: a place behind its end: {found:?}"));
+        }
+    }
+    Ok(())
 }
 
 fn open_to_read(db: &ReadDb, name: &str) -> Result<Option<KeyspaceAt>, String> {

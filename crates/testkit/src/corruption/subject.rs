@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Contents, Op, Oracle, Rng, SpaceId, db::SOON};
 use isopach::{
-    Builder, Compression, Db, FilterPolicy, KeyspaceOptions, VerifyOptions,
+    Builder, Compression, Db, FilterPolicy, KeyspaceOptions, VerifyDepth, VerifyOptions,
     engine::{
         codec::LogPosition,
         store::{Store, StoreOptions},
@@ -393,6 +393,7 @@ fn read_log(image: &Image) -> Log {
 ///
 /// If it is not.
 pub fn check_sound(subject: &Subject) {
-    let report = builder(subject.image.to_fs(), 0).verify(VerifyOptions::new()).expect("it opens");
+    let full = VerifyOptions::new().depth(VerifyDepth::Full);
+    let report = builder(subject.image.to_fs(), 0).verify(full).expect("it opens");
     assert!(report.found.is_empty(), "{}: {:?}", subject.name, report.found);
 }

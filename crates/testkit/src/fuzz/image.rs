@@ -16,7 +16,7 @@
 use super::{repair, seeds};
 use crate::db::{Quiet, tiny};
 use isopach::{
-    Builder, Db, ErrorKind, Keyspace, LogRecovery, Readable, VerifyOptions,
+    Builder, Db, ErrorKind, Keyspace, LogRecovery, Readable, VerifyDepth, VerifyOptions,
     engine::{table::file_name, types::TableId, version::manifest_name},
     env::{CreateOptions, Env, Fs, MemFs, SeededEntropy, SystemClock},
 };
@@ -189,7 +189,7 @@ fn exercise(files: &Files, image_bytes: usize) {
         }
         let _ = db.stats().to_string();
     }
-    let _ = tiny(builder(&fs)).verify(VerifyOptions::new());
+    let _ = tiny(builder(&fs)).verify(VerifyOptions::new().depth(VerifyDepth::Full));
     // What is left of a log whose damage is passed over.
     let cut = tiny(builder(&place(files))).log_recovery(LogRecovery::PointInTime);
     if let Ok(db) = cut.open() {

@@ -6,13 +6,13 @@ use isopach::{
         codec::{Checksum, Salt},
         iter::Cursor,
         key::InternalKey,
-        table::{DataCache, Table, TableCursor, TableMeta, VerifyDepth, file_name, fuzz},
+        table::{DataCache, Table, TableCursor, TableMeta, VerifyDepth, file_name, fuzz, inspect::LoneTable},
         types::{Seqno, TableId, Uuid},
         version::{Catalog, decode_edit, encode_edit, manifest_name, replay},
     },
     env::Fs,
 };
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
 /// What an edit says of a table.
 pub(super) fn table_meta(data: &[u8]) {
@@ -35,17 +35,18 @@ pub(super) fn table_footer(data: &[u8]) {
     with_checksums(data, bind, fuzz::footer);
 }
 
-/// A whole table: opened, every entry read both ways, looked for, and checked. What the manifest says of it
-/// is read out of the table itself.
+/// A whole table: by itself, its parts, its entries and its filter; then opened, every entry read both ways, looked
+/// for, and checked. What the manifest says of it is read out of the table itself.
 pub(super) fn table_file(data: &[u8]) {
     with_checksums(data, repair::file, |data| {
         let id = TableId(1);
         let database = data.get(24..40).and_then(|uuid| uuid.try_into().ok()).unwrap_or_default();
         let fs: Arc<dyn Fs> = Arc::new(place_of([(&*file_name(id), data)]));
+        alone(&fs, &file_name(id), data);
         let Ok(meta) = Table::read_meta(&fs, id, Uuid(database)) else { return };
         let cache = Arc::new(DataCache::new(1 << 20));
         let Ok(table) = Table::open(&fs, Arc::new(meta), Uuid(database), &cache) else { return };
-        let _ = (table.properties(), table.verify(VerifyDepth::Entries));
+        let _ = (table.properties(), table.verify(VerifyDepth::Full));
         // An entry takes a byte at least once it is unpacked.
         let most = 256 * data.len();
         walk(&table, most, Cursor::seek_first, Cursor::next);
@@ -61,6 +62,33 @@ pub(super) fn table_file(data: &[u8]) {
             }
         }
     });
+}
+
+/// Everything that can be asked of a table file without its database.
+fn alone(fs: &Arc<dyn Fs>, name: &str, data: &[u8]) {
+    let Ok(table) = LoneTable::open(fs, name) else { return };
+    let _ = (table.digest(), table.properties());
+    if let Ok(Some(filter)) = table.filter() {
+        let _ = (filter.kind(), filter.bits_per_key(), filter.may_contain(b"key"));
+    }
+    let layout = table.layout().expect("memory does not fail");
+    let taken: u64 = layout.regions().iter().map(|region| region.bytes).sum();
+    assert!(taken == table.bytes() || !layout.found().is_empty(), "bytes that belong to nothing are found");
+    for region in layout.regions() {
+        assert!(region.end() <= table.bytes(), "a region ends inside its file");
+        let _ = layout.content(region);
+    }
+    let _ = layout.check();
+    let Ok(blocks) = table.blocks() else { return };
+    let _ = blocks.contains(&data[..data.len().min(7)]);
+    let half = Bound::Included(data[..data.len().min(3)].to_vec());
+    for keys in
+        [(Bound::Unbounded, Bound::Unbounded), (half.clone(), Bound::Unbounded), (Bound::Unbounded, half)]
+    {
+        let Ok(blocks) = table.blocks() else { return };
+        let most = 256 * data.len() + blocks.len();
+        assert!(blocks.entries(keys).count() <= most, "entries go on behind {most}");
+    }
 }
 
 /// From one end to the other, or to the first error.

@@ -13,7 +13,7 @@ mod tests;
 pub use hash::KeyHash;
 
 use crate::{
-    codec::Corruption,
+    codec::{Corruption, Reader},
     error::{Error, ErrorKind, Result},
 };
 use alloc::vec::Vec;
@@ -119,6 +119,17 @@ impl FilterBuilder {
                 .unwrap_or_else(|| bloom::encode(&self.hashes, f32::from(columns) * BLOOM_FOR_BURR)),
         }
     }
+}
+
+/// How many keys a filter block says it was made of; the filter itself has no use for it.
+///
+/// # Errors
+///
+/// The content is too short for a filter of any kind.
+pub fn keys_count(content: &[u8]) -> core::result::Result<u64, Corruption> {
+    let mut fields = Reader::new(content);
+    let _parameters = fields.u64()?;
+    fields.u64()
 }
 
 /// A filter in memory.

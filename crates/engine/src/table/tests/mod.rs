@@ -2,8 +2,10 @@
 
 extern crate std;
 
+mod alone;
 mod damage;
 mod golden;
+
 mod round_trip;
 
 use super::*;

@@ -114,7 +114,7 @@ fn random_tables_read_as_they_were_written() {
         let table = write_and_open(options, &versions);
 
         assert_reads(&table, &versions, &mut random);
-        assert_eq!(table.verify(VerifyDepth::Entries), []);
+        assert_eq!(table.verify(VerifyDepth::Full), []);
     }
 }
 
@@ -145,7 +145,7 @@ fn the_longest_keys_and_their_neighbours() {
     let table = write_and_open(small_blocks(), &versions);
 
     assert_reads(&table, &versions, &mut Random::new(3));
-    assert_eq!(table.verify(VerifyDepth::Entries), []);
+    assert_eq!(table.verify(VerifyDepth::Full), []);
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! `sst`: tables by themselves. No database is opened but by `ls`, and nothing is written.
+
+mod entries;
+mod filter;
+mod layout;
+mod ls;
+mod show;
+
+use crate::{
+    args::SstCommand,
+    exit::{self, Failure},
+    output::Console,
+    text,
+};
+use isopach::{
+    Error,
+    engine::{self, key::ValueKind, table::inspect::LoneTable},
+    env::{Fs, IoErrorKind, OsFs},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Longest key that a table of keys shows in whole, in characters.
+const BRIEF_CHARS: usize = 40;
+
+/// Runs one of them.
+pub(super) fn run(command: &SstCommand, console: &mut Console<'_>) -> Result<(), Failure> {
+    match command {
+        SstCommand::Show(args) => show::show(&args.file, console),
+        SstCommand::Layout(args) => layout::layout(&args.file, console),
+        SstCommand::Dump(args) => entries::dump(args, console),
+        SstCommand::Filter(args) => filter::filter(args, console),
+        SstCommand::Ls(args) => ls::ls(&args.db, console),
+    }
+}
+
+/// Opens the file of a table.
+fn open(path: &Path) -> Result<LoneTable, Failure> {
+    let what = format!("open {}", path.display());
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| Failure::new(exit::USAGE, &what, "not the name of a file in UTF-8"))?;
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let fs = OsFs::new(&directory).map_err(|error| {
+        let code = if error.kind() == IoErrorKind::NotFound { exit::NOT_FOUND } else { exit::FAILURE };
+        Failure::new(code, &what, error.to_string())
+    })?;
+    let fs: Arc<dyn Fs> = Arc::new(fs);
+    LoneTable::open(&fs, name).map_err(|error| failure(what, &error))
+}
+
+/// An error of a table that no database is open for.
+fn failure(what: impl Into<String>, error: &engine::error::Error) -> Failure {
+    let message = error.to_string();
+    let failure = Failure::database(what, &Error::from(error.clone()));
+    match &failure {
+        Failure::Report { code: exit::CORRUPTION, .. } => {
+            failure.with_hint("`isopach sst layout FILE` shows which parts are sound")
+        }
+        Failure::Report { code: exit::NOT_FOUND, what, .. } => {
+            Failure::new(exit::NOT_FOUND, what.clone(), message)
+        }
+        _ => failure,
+    }
+}
+
+/// What an entry did, in one word.
+fn kind_word(kind: ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Put => "put",
+        ValueKind::Delete => "delete",
+        ValueKind::DeleteWeak => "delete-weak",
+        ValueKind::Merge => "merge",
+        ValueKind::BlobPointer => "blob-pointer",
+        ValueKind::PutUntil => "put-until",
+        ValueKind::Cells => "cells",
+    }
+}
+
+/// A key for a table of keys.
+fn brief(key: &[u8]) -> String {
+    text::brief(key, BRIEF_CHARS)
+}

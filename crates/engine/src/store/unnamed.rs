@@ -1,0 +1,107 @@
+//! Files of a directory that nothing names: what a crash left, what was replaced, what is somebody else's. Tells of
+//! them and removes none; that is done by [`Store::remove_orphans`] and by opening.
+
+use super::{
+    Store,
+    directory::{DIRECTORIES, IDENTITY, LOCK},
+};
+use crate::{
+    error::{Error, Result},
+    table,
+    version::{manifest_number, temporary_number},
+};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use core::fmt;
+
+/// A file that nothing names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnnamedFile {
+    /// Relative to the root.
+    pub file: String,
+    /// What it is, by its name.
+    pub what: Unnamed,
+}
+
+/// What a file that nothing names is, by its name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Unnamed {
+    /// A table that no tree has.
+    Table,
+    /// A manifest that a later one replaced.
+    Manifest,
+    /// A log segment that is needed no longer.
+    LogSegment,
+    /// A file whose writing was interrupted.
+    Temporary,
+    /// Not one of the database's.
+    Foreign,
+}
+
+impl fmt::Display for Unnamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unnamed::Table => {
+                "a table that no keyspace has, as a crash leaves it; opening for writing removes it"
+            }
+            Unnamed::Manifest => "a manifest that a later one replaced; opening for writing removes it",
+            Unnamed::LogSegment => "a log segment that is needed no longer; opening for writing removes it",
+            Unnamed::Temporary => "a file whose writing was interrupted; opening for writing removes it",
+            Unnamed::Foreign => "not a file of the database; it is left alone",
+        })
+    }
+}
+
+impl Store {
+    /// Looks for files that nothing names in the root and among the tables; those of the log are the caller's.
+    /// Tables numbered above all that the manifest knows are damage: it is older than the directory.
+    pub(super) fn unnamed_files(&self) -> Result<(Vec<UnnamedFile>, Vec<Error>)> {
+        // The directories first: a file that is made meanwhile is registered before it exists.
+        let root = self.names_in("")?;
+        let tables = self.names_in(table::TABLES_DIR)?;
+        let mut named: BTreeSet<String> =
+            self.files().live().into_iter().chain(self.files().pending()).map(|file| file.name).collect();
+        named.extend([LOCK, IDENTITY].map(String::from));
+        let manifests = root.iter().filter_map(|name| manifest_number(name).map(|number| (number, name)));
+        named.extend(manifests.max().map(|(_, name)| name.clone()));
+        // Tables of trees that could not be opened are not in the registry.
+        let mark = self.with_catalog(|catalog| {
+            let tables = catalog.trees.values().flat_map(|tree| tree.levels.tables());
+            named.extend(tables.map(|(.., table)| table::file_name(table.id)));
+            catalog.file_id_mark
+        });
+
+        let (mut unnamed, mut found) = (Vec::new(), Vec::new());
+        for file in root.into_iter().chain(tables).filter(|name| !named.contains(name)) {
+            let what = match table::number_of(&file) {
+                Some(id) if id.0 >= mark => {
+                    let why = format!(
+                        "the table is numbered above {mark}, the last number that the manifest reserved: the \
+                         manifest is older than the directory"
+                    );
+                    found.push(Error::corrupt(file, 0, why));
+                    continue;
+                }
+                Some(_) => Unnamed::Table,
+                None if manifest_number(&file).is_some() => Unnamed::Manifest,
+                None if temporary_number(&file).is_some() || file == format!("{IDENTITY}.tmp") => {
+                    Unnamed::Temporary
+                }
+                None => Unnamed::Foreign,
+            };
+            unnamed.push(UnnamedFile { file, what });
+        }
+        unnamed.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok((unnamed, found))
+    }
+
+    /// Names in a directory, relative to the root, without the directories of a store.
+    fn names_in(&self, directory: &str) -> Result<Vec<String>> {
+        let listed = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
+        let names = listed.into_iter().map(|entry| match directory {
+            "" => entry.name,
+            _ => format!("{directory}/{}", entry.name),
+        });
+        Ok(names.filter(|name| !DIRECTORIES.contains(&&**name)).collect())
+    }
+}

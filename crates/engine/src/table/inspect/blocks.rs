@@ -1,0 +1,186 @@
+//! The data blocks of a table by itself, and its entries in order.
+
+use super::LoneTable;
+use crate::{
+    codec::Corruption,
+    error::{KeyBounds, Result},
+    key::{InternalKey, ValueKind},
+    table::{BlockHandle, DataBlock, index::Index},
+    types::Seqno,
+};
+use alloc::vec::Vec;
+use core::ops::Bound;
+
+/// The data blocks of a table, each named by its place, from 0. There is one at least.
+pub struct Blocks<'a> {
+    pub(super) table: &'a LoneTable,
+    pub(super) index: Index,
+}
+
+impl<'a> Blocks<'a> {
+    /// Number of blocks, at least 1.
+    #[allow(clippy::len_without_is_empty)] // No table is empty.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Where a block lies.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many. So do the other functions that take a place.
+    pub fn handle(&self, block: usize) -> BlockHandle {
+        self.index.handle(block)
+    }
+
+    /// The separator of a block: at or behind its last entry, before the first of the next.
+    pub fn separator(&self, block: usize) -> (Vec<u8>, Seqno) {
+        self.index.separator(block)
+    }
+
+    /// Reads a block, all of its values.
+    ///
+    /// # Errors
+    ///
+    /// The backend's, and `Corruption`, with the keys that may be in it.
+    pub fn read(&self, block: usize) -> Result<DataBlock> {
+        let BlockHandle { offset, bytes } = self.handle(block);
+        let read = self.table.file.read(offset, bytes);
+        read.and_then(|frame| self.table.data_block(&frame, offset))
+            .map_err(|error| error.over_keys(self.index.key_bounds(block)))
+    }
+
+    /// Whether the table has a version of a key, whatever its filter says.
+    ///
+    /// # Errors
+    ///
+    /// As [`Blocks::read`].
+    pub fn contains(&self, key: &[u8]) -> Result<bool> {
+        let newest = InternalKey { key, seqno: Seqno::MAX };
+        let Some(block) = self.index.find(newest) else { return Ok(false) };
+        let block = self.read(block)?;
+        let entry = block.lower_bound(newest);
+        Ok(entry < block.len() && block.has_key(entry, key))
+    }
+
+    /// All versions of the keys within these bounds, in order.
+    pub fn entries(self, keys: KeyBounds) -> Entries<'a> {
+        let next = match &keys.0 {
+            Bound::Unbounded => 0,
+            Bound::Included(key) | Bound::Excluded(key) => {
+                self.index.find(InternalKey { key, seqno: Seqno::MAX }).unwrap_or(self.len())
+            }
+        };
+        let end = self.len();
+        Entries { blocks: self, keys, next, end, open: None }
+    }
+
+    /// All versions in one block, in order.
+    pub fn entries_of(self, block: usize) -> Entries<'a> {
+        assert!(block < self.len(), "there are {} blocks", self.len());
+        let keys = (Bound::Unbounded, Bound::Unbounded);
+        Entries { blocks: self, keys, next: block, end: block + 1, open: None }
+    }
+}
+
+/// One version of a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableEntry {
+    /// The data block that it lies in.
+    pub block: usize,
+    /// Its user key.
+    pub key: Vec<u8>,
+    /// Its number.
+    pub seqno: Seqno,
+    /// What it did.
+    pub kind: ValueKind,
+    /// Its stored value.
+    pub value: Vec<u8>,
+}
+
+/// Versions in the order of the table; one block at a time is in memory. A block that cannot be read is an error, once,
+/// with the keys that it stands for, and the next block follows.
+pub struct Entries<'a> {
+    blocks: Blocks<'a>,
+    keys: KeyBounds,
+    /// Blocks that are not read yet.
+    next: usize,
+    end: usize,
+    open: Option<OpenBlock>,
+}
+
+/// A block, its place, and the entry that comes next.
+struct OpenBlock {
+    block: DataBlock,
+    place: usize,
+    entry: usize,
+}
+
+impl OpenBlock {
+    fn next(&mut self) -> Option<Result<TableEntry, Corruption>> {
+        let (block, entry) = (&self.block, self.entry);
+        if entry == block.len() {
+            return None;
+        }
+        self.entry += 1;
+        Some(block.value(entry).map(|value| TableEntry {
+            block: self.place,
+            key: block.key(entry),
+            seqno: block.seqno(entry),
+            kind: block.kind(entry),
+            value: value.into(),
+        }))
+    }
+}
+
+impl Entries<'_> {
+    fn is_before(&self, key: &[u8]) -> bool {
+        match &self.keys.0 {
+            Bound::Included(low) => *key < low[..],
+            Bound::Excluded(low) => *key <= low[..],
+            Bound::Unbounded => false,
+        }
+    }
+
+    fn is_behind(&self, key: &[u8]) -> bool {
+        match &self.keys.1 {
+            Bound::Included(high) => *key > high[..],
+            Bound::Excluded(high) => *key >= high[..],
+            Bound::Unbounded => false,
+        }
+    }
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Result<TableEntry>;
+
+    fn next(&mut self) -> Option<Result<TableEntry>> {
+        loop {
+            let Some(open) = &mut self.open else {
+                if self.next == self.end {
+                    return None;
+                }
+                let place = self.next;
+                self.next += 1;
+                match self.blocks.read(place) {
+                    Ok(block) => self.open = Some(OpenBlock { block, place, entry: 0 }),
+                    Err(error) => return Some(Err(error)),
+                }
+                continue;
+            };
+            match open.next() {
+                None => self.open = None,
+                Some(Err(why)) => {
+                    let offset = self.blocks.handle(open.place).offset;
+                    self.open = None;
+                    return Some(Err(self.blocks.table.corrupt(offset, why)));
+                }
+                Some(Ok(entry)) if self.is_before(&entry.key) => {}
+                Some(Ok(entry)) if self.is_behind(&entry.key) => {
+                    (self.open, self.next) = (None, self.end);
+                }
+                Some(Ok(entry)) => return Some(Ok(entry)),
+            }
+        }
+    }
+}
