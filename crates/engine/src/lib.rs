@@ -84,7 +84,7 @@
 //!
 //! Range tombstones, merge operators, entries that expire and separated values (their kinds are reserved, and
 //! reading one is [`UnsupportedFeature`](error::ErrorKind::UnsupportedFeature)); orders of keys other than
-//! that of bytes; ingestion of tables; checkpoints; repair and salvage; encryption and parity; strategies
+//! that of bytes; ingestion of tables; repair and salvage; encryption and parity; strategies
 //! other than [`Leveled`](compaction::Leveled). Until 0.1 the format changes without a migration.
 
 #![no_std]

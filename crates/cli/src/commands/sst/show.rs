@@ -138,7 +138,7 @@ fn lines(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
                 "{} in {}, {}, {:.0} % of the content",
                 text::size(sizes.data),
                 text::counted(properties.data_blocks, "block", "blocks"),
-                properties.compression.to_string(),
+                properties.compression,
                 sizes.data as f64 / facts.raw_bytes().max(1) as f64 * 100.0,
             ),
         ),
