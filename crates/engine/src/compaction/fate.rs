@@ -17,6 +17,9 @@ use alloc::vec::Vec;
 pub enum Fate {
     /// It is written.
     Keep,
+    /// It is written with number 0, and everything older of its key is left out: every view there is or will be sees
+    /// it or something newer. Numbers that are all 0 take no space.
+    KeepTimeless,
     /// It is left out.
     Drop,
     /// It is left out, and so is everything older of its key: a tombstone with nothing left to hide.
@@ -30,8 +33,7 @@ pub struct VersionFacts {
     pub seqno: Seqno,
     /// What was done.
     pub kind: ValueKind,
-    /// Whether an older version of its key may lie outside of the job. Matters for tombstones only; `true` is
-    /// always safe.
+    /// Whether an older version of its key may lie outside of the job; `true` is always safe.
     pub may_hide_older: bool,
 }
 
@@ -44,7 +46,8 @@ pub struct Newer {
     pub kind: ValueKind,
 }
 
-/// What to do with a version, given the next newer one of its key. Not asked below a [`Fate::DropRest`].
+/// What to do with a version, given the next newer one of its key. Not asked below a [`Fate::DropRest`] or a
+/// [`Fate::KeepTimeless`].
 ///
 /// The newest version of a key that a job meets is kept whatever lies above the job, which is newer still:
 /// only a tombstone can go before its shadow is known.
@@ -62,6 +65,10 @@ pub fn fate(version: VersionFacts, newer: Option<Newer>, views: &Views) -> Fate 
     }
     if version.kind.is_tombstone() && !version.may_hide_older && version.seqno <= views.oldest() {
         return Fate::DropRest;
+    }
+    let is_put = version.kind == ValueKind::Put && version.seqno > Seqno::ZERO;
+    if is_put && !version.may_hide_older && version.seqno <= views.oldest() {
+        return Fate::KeepTimeless;
     }
     Fate::Keep
 }
@@ -118,10 +125,10 @@ impl Views {
         self.visible
     }
 
-    /// The read floor of a job that drops something and whose newest version is `last`.
+    /// The read floor of a job that drops something or makes it timeless, and whose newest version is `last`.
     ///
-    /// What is dropped was hidden by a version of the job, so a view at or above the newest of them sees no
-    /// difference. It matters after a crash that loses commits which were visible at the start of the job:
+    /// What is dropped was hidden by a version of the job, and what is timeless is one, so a view at or above the
+    /// newest of them sees no difference. It matters after a crash that loses commits which were visible at the start of the job:
     /// what is left to read at lies below `visible` then.
     pub fn read_floor(&self, last: Seqno) -> Seqno {
         self.visible.min(last)

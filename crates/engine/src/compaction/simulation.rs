@@ -170,7 +170,8 @@ impl Store {
             let above = newer.as_ref().filter(|(above, _)| above == key).map(|(_, newer)| *newer);
             let facts = VersionFacts { seqno: seqno(*number), kind: *kind, may_hide_older };
             newer = Some((key.clone(), Newer { seqno: facts.seqno, kind: *kind }));
-            fate(facts, above, &job.views) == Fate::Keep
+            // What is timeless keeps its number here, by which the model knows it.
+            matches!(fate(facts, above, &job.views), Fate::Keep | Fate::KeepTimeless)
         });
         versions
     }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     iter::{Cursor, Entry},
+    types::Seqno,
 };
 use alloc::{format, vec::Vec};
 use core::ops::Bound;
@@ -30,6 +31,10 @@ pub struct Survivors<C> {
     has_survivor: bool,
     /// Whether the survivor it stands on is the first of its key.
     is_first_of_key: bool,
+    /// Whether it is written with number 0.
+    is_timeless: bool,
+    /// Whether any was.
+    has_timeless: bool,
     position: Position,
     dropped: Dropped,
 }
@@ -64,6 +69,8 @@ impl<C: Cursor> Survivors<C> {
             is_dead: false,
             has_survivor: false,
             is_first_of_key: false,
+            is_timeless: false,
+            has_timeless: false,
             position: Position::Before,
             dropped: Dropped::default(),
         }
@@ -84,7 +91,7 @@ impl<C: Cursor> Survivors<C> {
         self.position = Position::After;
         moved?;
         while let Some(fate) = self.judge()? {
-            if fate == Fate::Keep {
+            if matches!(fate, Fate::Keep | Fate::KeepTimeless) {
                 self.position = Position::OnSurvivor;
                 return Ok(true);
             }
@@ -100,7 +107,8 @@ impl<C: Cursor> Survivors<C> {
     /// Unless the last [`Survivors::advance`] returned `true`.
     pub fn entry(&self) -> Entry<'_> {
         assert_eq!(self.position, Position::OnSurvivor, "a stream yields entries after advance() only");
-        self.cursor.entry().expect("the cursor stays where advance() left it")
+        let entry = self.cursor.entry().expect("the cursor stays where advance() left it");
+        if self.is_timeless { Entry { seqno: Seqno::ZERO, ..entry } } else { entry }
     }
 
     /// The stored value of the survivor it stands on; empty on nothing.
@@ -125,6 +133,11 @@ impl<C: Cursor> Survivors<C> {
         self.dropped
     }
 
+    /// Whether something was left out or made timeless so far: a view of the past may see less, or more.
+    pub fn has_changed_the_past(&self) -> bool {
+        self.dropped.entries > 0 || self.has_timeless
+    }
+
     /// Decides on the entry under the cursor and remembers it; `None` if there is no entry.
     fn judge(&mut self) -> Result<Option<Fate>> {
         let Some(entry) = self.cursor.entry() else { return Ok(None) };
@@ -146,7 +159,11 @@ impl<C: Cursor> Survivors<C> {
         let fate = if self.is_dead {
             Fate::DropRest
         } else {
-            let may_hide_older = entry.kind.is_tombstone() && self.older.may_hold(entry.key);
+            // Of puts it is not worth a search: where they can be timeless nothing at all lies below.
+            let may_hide_older = match entry.kind.is_tombstone() {
+                true => self.older.may_hold(entry.key),
+                false => !self.older.is_none(),
+            };
             fate(
                 VersionFacts { seqno: entry.seqno, kind: entry.kind, may_hide_older },
                 self.newer,
@@ -155,9 +172,12 @@ impl<C: Cursor> Survivors<C> {
         };
         self.newer = Some(Newer { seqno: entry.seqno, kind: entry.kind });
         match fate {
-            Fate::Keep => {
+            Fate::Keep | Fate::KeepTimeless => {
                 self.is_first_of_key = !self.has_survivor;
                 self.has_survivor = true;
+                self.is_timeless = fate == Fate::KeepTimeless;
+                self.is_dead = self.is_timeless;
+                self.has_timeless |= self.is_timeless;
             }
             Fate::Drop | Fate::DropRest => {
                 self.is_dead = fate == Fate::DropRest;

@@ -211,8 +211,9 @@ impl Compaction<'_> {
         change.added =
             added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
         let dropped = survivors.dropped().entries;
-        change.read_floor = (dropped > 0).then(|| views.read_floor(last_seqno));
-        let tables = tree.commit_tables(&change, &[], written, |next| next.protect(views, dropped > 0))?;
+        let has_changed = survivors.has_changed_the_past();
+        change.read_floor = has_changed.then(|| views.read_floor(last_seqno));
+        let tables = tree.commit_tables(&change, &[], written, |next| next.protect(views, has_changed))?;
         Ok(CompactionReport {
             read_bytes: plan.input_bytes(),
             written_bytes: tables.iter().map(|table| table.bytes).sum(),

@@ -73,16 +73,16 @@ impl Tree {
         let mut cutter = Cutter::new(self.0.options.table_bytes, Vec::new());
         let written = self.write_tables(&mut survivors, &mut cutter, &target, &mut |_| Ok(()))?;
 
-        let has_dropped = survivors.dropped().entries > 0;
+        let has_changed = survivors.has_changed_the_past();
         let added = written.tables().iter();
         let added = added.map(|table| Added { level: Level(0), age, table: Arc::clone(table.meta()) });
         let mut change = TablesChange::of(self.0.id);
         change.added = added.collect();
         change.replay_point = Some(replay_point);
-        change.read_floor = has_dropped.then(|| views.read_floor(replay_point));
+        change.read_floor = has_changed.then(|| views.read_floor(replay_point));
         let tables = self.commit_tables(&change, notes, written, |next| {
             next.sealed.retain(|sealed| sealed.boundary > replay_point);
-            next.protect(views, has_dropped);
+            next.protect(views, has_changed);
         })?;
         let bytes = tables.iter().map(|table| table.bytes).sum();
         let memtable_bytes = due.iter().map(|sealed| sealed.memtable.bytes()).sum();
@@ -112,13 +112,13 @@ impl Tree {
 }
 
 impl TreeState {
-    /// Remembers which views read right although a job that was told of `views` dropped something. Called
+    /// Remembers which views read right although a job that was told of `views` changed the past. Called
     /// while the floor is still that of the jobs before.
     ///
     /// A view is harmed by a job if it lies below what was visible at the job's start and the job did not
     /// know of it.
-    pub(super) fn protect(&mut self, views: &Views, has_dropped: bool) {
-        if !has_dropped {
+    pub(super) fn protect(&mut self, views: &Views, has_changed: bool) {
+        if !has_changed {
             return;
         }
         let unharmed_before =

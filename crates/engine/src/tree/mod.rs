@@ -229,8 +229,8 @@ impl Tree {
         self.0.state.load().levels.last_seqno()
     }
 
-    /// Of the jobs that dropped something, the greatest of what was visible at the start or, where that is
-    /// less, of their last operation; persisted. Reads below it are `SnapshotTooOld`, except at views that
+    /// Of the jobs that dropped something or made it timeless, the greatest of what was visible at the start or,
+    /// where that is less, of their last operation; persisted. Reads below it are `SnapshotTooOld`, except at views that
     /// every such job was told of.
     pub fn read_floor(&self) -> Seqno {
         self.0.state.load().read_floor

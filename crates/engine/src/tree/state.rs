@@ -24,7 +24,7 @@ pub(super) struct TreeState {
     pub(super) sealed_upto: Seqno,
     pub(super) replay_point: Seqno,
     pub(super) read_floor: Seqno,
-    /// Views below the floor that every job which dropped something was told of, ascending.
+    /// Views below the floor that every job which changed the past was told of, ascending.
     pub(super) protected: Arc<[Seqno]>,
 }
 

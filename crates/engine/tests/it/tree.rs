@@ -608,9 +608,38 @@ fn a_job_that_drops_nothing_raises_no_floor() {
     let (_faults, _store, tree) = fresh();
     tables_of(&tree, &["a=1", "b=2"], 2);
 
-    merge_all(&tree, 6, &views(&[3])).unwrap();
+    merge_all(&tree, 6, &views(&[1, 3])).unwrap();
 
     assert_eq!(shown(&tree, 2), "a=1");
+}
+
+#[test]
+fn what_every_view_sees_loses_its_number_at_the_bottom() {
+    let (faults, store, tree) = fresh();
+    tables_of(&tree, &["a=1", "b=2", "b=3", "c=4"], 2);
+
+    merge_all(&tree, 6, &views(&[4, 5])).unwrap();
+
+    let numbers = |tree: &Tree| (tree.tables()[0].first_seqno.raw(), tree.tables()[0].last_seqno.raw());
+    assert_eq!(numbers(&tree), (0, 5), "the view at 4 must not see c");
+    assert_eq!((shown(&tree, 4), shown(&tree, 5)), ("a=1 b=3".into(), "a=1 b=3 c=4".into()));
+    assert_eq!(tree.get(b"a", at(1)).unwrap_err().kind(), ErrorKind::SnapshotTooOld, "it would see too much");
+    tables_of(&tree, &["a=new", "d=6"], 6);
+    assert_eq!(shown(&tree, 5), "a=1 b=3 c=4");
+    merge_all(&tree, 6, &views(&[5, 7])).unwrap();
+    assert_eq!((shown(&tree, 5), shown(&tree, 7)), ("a=1 b=3 c=4".into(), "a=new b=3 c=4 d=6".into()));
+    merge_all(&tree, 6, &views(&[7])).unwrap();
+    assert_eq!(numbers(&tree), (0, 0));
+    drop((store, tree));
+
+    let tree = open(&faults).tree("t").unwrap();
+    assert_eq!(shown(&tree, 7), "a=new b=3 c=4 d=6");
+    assert!(tree.highest_seqno() >= seqno(7), "no number is given out twice");
+    put(&tree, "a", "newest", 8);
+    assert_eq!(
+        (shown(&tree, 7), shown(&tree, 8)),
+        ("a=new b=3 c=4 d=6".into(), "a=newest b=3 c=4 d=6".into())
+    );
 }
 
 #[test]

@@ -70,12 +70,12 @@ fn a_job_at_the_bottom_without_snapshots_leaves_one_put_for_each_living_key() {
 fn each_view_holds_what_it_sees_and_no_more() {
     let history = [(9, Some(9)), (7, Some(7)), (5, None), (3, Some(3)), (1, Some(1))];
     for (live, expected) in [
-        (vec![], vec![9]),
-        (vec![8], vec![9, 7]),
+        (vec![], vec![0]), // What all see needs no number.
+        (vec![8], vec![9, 0]),
         (vec![6], vec![9]), // It sees the delete, which hides nothing once the rest is gone.
-        (vec![4], vec![9, 3]),
-        (vec![2, 7], vec![9, 7, 1]),
-        (vec![2, 6], vec![9, 5, 1]), // Now it hides version 1.
+        (vec![4], vec![9, 0]),
+        (vec![2, 7], vec![9, 7, 0]),
+        (vec![2, 6], vec![9, 5, 0]), // Now it hides version 1.
     ] {
         let case = Case { keys: vec![[vec![], history.to_vec(), vec![]]], live: live.clone(), visible: 9 };
 
@@ -92,9 +92,26 @@ fn nothing_above_visible_is_dropped() {
     for kind in [ValueKind::Put, ValueKind::Delete, ValueKind::DeleteWeak] {
         assert_eq!(fate(facts(8, kind), newer(9), &views), Fate::Keep);
         assert_eq!(fate(facts(8, kind), None, &views), Fate::Keep);
-        assert_eq!(fate(facts(5, ValueKind::Put), newer(6), &views), Fate::Keep, "visible sees it");
     }
+    assert_eq!(fate(facts(5, ValueKind::Put), newer(6), &views), Fate::KeepTimeless, "visible sees it");
+    assert_eq!(fate(facts(5, ValueKind::DeleteWeak), newer(6), &views), Fate::DropRest);
     assert_eq!(fate(facts(4, ValueKind::Put), newer(5), &views), Fate::Drop);
+}
+
+#[test]
+fn a_put_is_timeless_if_every_view_sees_it_and_nothing_older_is_left() {
+    let put = |at, may_hide_older| VersionFacts { seqno: seqno(at), kind: ValueKind::Put, may_hide_older };
+    let all_see_5 = views(&[5, 8], 9);
+
+    assert_eq!(fate(put(5, false), None, &all_see_5), Fate::KeepTimeless);
+    assert_eq!(fate(put(5, false), newer(6), &all_see_5), Fate::KeepTimeless);
+    assert_eq!(fate(put(6, false), None, &all_see_5), Fate::Keep, "the view at 5 must not see it");
+    assert_eq!(fate(put(5, true), None, &all_see_5), Fate::Keep, "what is older would be newer than 0");
+    assert_eq!(fate(put(0, false), None, &all_see_5), Fate::Keep, "it is already");
+    assert_eq!(fate(put(4, false), newer(5), &all_see_5), Fate::Drop);
+    for kind in [ValueKind::Merge, ValueKind::BlobPointer, ValueKind::PutUntil, ValueKind::Cells] {
+        assert_eq!(fate(facts(5, kind), None, &all_see_5), Fate::Keep, "{kind:?}");
+    }
 }
 
 #[test]
@@ -161,6 +178,10 @@ fn run_job(case: &Case, parts: &[Vec<Version>; 3]) -> Vec<Version> {
         newer = Some(Newer { seqno: seqno(version.0), kind });
         match fate {
             Fate::Keep => kept.push(version),
+            Fate::KeepTimeless => {
+                kept.push((0, version.1));
+                break;
+            }
             Fate::Drop => {}
             Fate::DropRest => break,
         }

@@ -78,6 +78,26 @@ fn nothing_of_a_dead_key_comes_back() {
 }
 
 #[test]
+fn nothing_follows_a_version_that_is_timeless() {
+    let entries = vec![
+        entry("a", 9, ValueKind::Put, "new"),
+        entry("a", 7, ValueKind::Put, "seen by all"),
+        entry("a", 5, ValueKind::BlobPointer, "where"),
+        entry("b", 4, ValueKind::Delete, ""),
+        entry("c", 3, ValueKind::Put, "c"),
+    ];
+
+    let mut stream = Survivors::new(VecCursor::new(entries.clone()), views(&[8], 20), OlderData::NONE);
+    assert_eq!(keys_of(&mut stream), [("a".into(), 9), ("a".into(), 0), ("c".into(), 0)]);
+    assert_eq!(stream.dropped(), Dropped { entries: 2, tombstones: 1 });
+    assert!(stream.has_changed_the_past());
+
+    let mut stream = Survivors::new(VecCursor::new(entries), views(&[8], 20), OlderData::EVERYWHERE);
+    assert_eq!(keys_of(&mut stream).len(), 5);
+    assert!(!stream.has_changed_the_past());
+}
+
+#[test]
 fn a_tombstone_goes_only_where_nothing_older_lies() {
     let entries = || ["a", "m", "z"].map(|key| entry(key, 1, ValueKind::Delete, "")).to_vec();
     let older = OlderData::in_ranges([(&b"k"[..], &b"n"[..])]);
