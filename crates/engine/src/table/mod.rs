@@ -21,6 +21,7 @@ mod footer;
 #[doc(hidden)]
 pub mod fuzz;
 mod heads;
+mod hints;
 mod index;
 mod meta;
 mod open;
