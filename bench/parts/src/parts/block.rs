@@ -1,4 +1,4 @@
-//! Data blocks, as far as they can be had apart from their table: one in the cache is searched and walked
+//! Data blocks, as far as they can be had apart from their table: one of an open table is searched and walked
 //! over; one is read from a table that has no other, past a cache that keeps nothing.
 
 use super::Case;
@@ -9,7 +9,6 @@ use crate::{
 use isopach::{
     Seqno,
     engine::{
-        codec::HEADER_BYTES,
         iter::Cursor,
         key::{InternalKey, ValueKind},
         table::DataBlock,
@@ -58,12 +57,12 @@ fn decode(meter: &mut Meter) {
 }
 
 fn one_block() -> Arc<DataBlock> {
-    let blocks = cache(true);
-    let table = table(&env(), 1, table_options(None), &blocks, 0..BLOCK_ENTRIES);
-    table.get(&key(0), Seqno::MAX).expect("it was just written").expect("the first entry");
-    let block = blocks.get(table.id(), HEADER_BYTES as u64).expect("it was just read");
+    let table = table(&env(), 1, table_options(None), &cache(true), 0..BLOCK_ENTRIES);
+    let mut cursor = table.cursor();
+    cursor.seek_first().expect("it was just written");
+    let block = cursor.block().expect("the first entry is in it");
     assert_eq!(block.len(), BLOCK_ENTRIES, "the table has one block");
-    block
+    Arc::clone(block)
 }
 
 fn search(meter: &mut Meter) {

@@ -1,6 +1,9 @@
 //! The cache of decoded blocks, in shards that are locked one by one.
+//!
+//! Each table has a *shelf* with a place for every block, so that a block is found by its number alone: nothing
+//! is hashed or searched. The places of a shelf are spread over the shards, in turn.
 
-use super::s3_fifo::{BlockKey, ENTRY_BYTES, Queues};
+use super::s3_fifo::{ENTRY_BYTES, Place, Queues, place_bytes};
 use crate::{
     env::sync::{Rank, RwLock},
     types::TableId,
@@ -14,7 +17,7 @@ const MIN_SHARD_BYTES: usize = 2 * 1024 * 1024;
 
 const RANK: Rank = Rank::new(61, "cache.blocks");
 
-/// Values of blocks by table and offset, within a capacity in bytes.
+/// Values of blocks on shelves, within a capacity in bytes.
 ///
 /// Memory held elsewhere, such as the resident indexes of open tables, takes part in the capacity by
 /// [`BlockCache::charge`]; what is left is for blocks.
@@ -48,7 +51,7 @@ pub struct CacheStats {
     pub capacity_bytes: u64,
 }
 
-impl<V: Clone> BlockCache<V> {
+impl<V> BlockCache<V> {
     /// A cache of `capacity_bytes` bytes; 0 keeps nothing.
     pub fn new(capacity_bytes: u64) -> BlockCache<V> {
         let capacity_bytes = to_memory(capacity_bytes);
@@ -66,29 +69,19 @@ impl<V: Clone> BlockCache<V> {
         }
     }
 
-    /// The value of a block, and a sign that it is in use.
-    pub fn get(&self, table: TableId, offset: u64) -> Option<V> {
-        let key = BlockKey::new(table, offset);
-        let shard = self.shard(key);
-        let found = shard.queues.read().get(key).cloned();
-        let counter = if found.is_some() { &shard.hits } else { &shard.misses };
-        counter.fetch_add(1, Ordering::Relaxed);
-        found
-    }
-
-    /// Keeps the value of a block that takes `bytes` bytes. One that is larger than a shard is not kept.
-    pub fn insert(&self, table: TableId, offset: u64, value: V, bytes: usize) {
-        let key = BlockKey::new(table, offset);
-        let bytes = bytes.saturating_add(ENTRY_BYTES);
-        let mut evicted = Vec::new();
-        let mut queues = self.shard(key).queues.write();
-        // Read under the lock: who lowers it takes every lock afterwards.
-        let limit = self.shard_limit();
-        if bytes <= limit {
-            queues.insert(key, value, bytes, limit, &mut evicted);
+    /// Puts up a shelf for the blocks of a table, which are numbered from 0. It is taken down, with all that is
+    /// on it, when it is dropped.
+    pub fn shelf(self: &Arc<Self>, table: TableId, blocks: usize) -> Shelf<V> {
+        // The first shard says which number is free, and is the last to let it go.
+        let mut first = self.shards[0].queues.write();
+        let number = first.free_number();
+        let shelf = Shelf { cache: Arc::clone(self), table, number, blocks };
+        first.put_up(number, shelf.places_in(0));
+        drop(first);
+        for (shard, at) in self.shards.iter().zip(0..).skip(1) {
+            shard.queues.write().put_up(number, shelf.places_in(at));
         }
-        drop(queues);
-        drop(evicted);
+        shelf
     }
 
     /// Takes `bytes` bytes of the capacity until the result is dropped. Never fails: what is charged is in
@@ -137,12 +130,86 @@ impl<V: Clone> BlockCache<V> {
         let charged = self.charged_bytes.load(Ordering::Relaxed);
         self.capacity_bytes.load(Ordering::Relaxed).saturating_sub(charged) / self.shards.len()
     }
+}
 
-    fn shard(&self, key: BlockKey) -> &Shard<V> {
-        // The map of a shard uses the lowest and the highest bits.
-        let bits = usize::try_from((key.mixed() >> 32) & 0xff).expect("eight bits");
-        &self.shards[bits % self.shards.len()]
+/// The blocks of one table in a cache.
+pub struct Shelf<V> {
+    cache: Arc<BlockCache<V>>,
+    table: TableId,
+    /// In all shards.
+    number: usize,
+    blocks: usize,
+}
+
+impl<V> Shelf<V> {
+    /// The value of a block, if it is there; and a sign that it is in use.
+    #[inline]
+    pub fn get(&self, block: usize) -> Option<V>
+    where
+        V: Clone,
+    {
+        let (shard, place) = self.place(block);
+        let found = shard.queues.read().get(place).cloned();
+        let counter = if found.is_some() { &shard.hits } else { &shard.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        found
     }
+
+    /// Keeps the value of a block that takes `bytes` bytes, unless one is there already. One that is larger than
+    /// a shard is not kept. Says whether it was.
+    pub fn insert(&self, block: usize, value: V, bytes: usize) -> bool {
+        let Ok(bytes) = u32::try_from(bytes.saturating_add(ENTRY_BYTES)) else { return false };
+        let (shard, place) = self.place(block);
+        let mark = mixed(self.table, block);
+        let mut gone = Vec::new();
+        let mut queues = shard.queues.write();
+        // Read under the lock: who lowers it takes every lock afterwards.
+        let limit = self.cache.shard_limit();
+        let is_kept = bytes as usize <= limit && queues.insert(place, mark, value, bytes, limit, &mut gone);
+        drop(queues);
+        drop(gone);
+        is_kept
+    }
+
+    /// Size in memory, without what is on it.
+    pub fn resident_bytes(&self) -> usize {
+        self.blocks * place_bytes::<V>()
+    }
+
+    /// Small shelves, too, are spread over all shards: each begins at another one.
+    #[inline]
+    fn place(&self, block: usize) -> (&Shard<V>, Place) {
+        assert!(block < self.blocks, "a shelf has a place for each block");
+        let (mask, bits) = (self.cache.shards.len() - 1, self.cache.shards.len().ilog2());
+        let narrow = |number: usize| u32::try_from(number).expect("fewer than 2^32 tables and blocks");
+        let place = Place { shelf: narrow(self.number), at: narrow(block >> bits) };
+        (&self.cache.shards[(block + self.number) & mask], place)
+    }
+
+    /// How many of its places are in a shard: of every round of all shards one, and of the last round those that
+    /// are left.
+    fn places_in(&self, shard: usize) -> usize {
+        let mask = self.cache.shards.len() - 1;
+        let turn = shard.wrapping_sub(self.number) & mask;
+        (self.blocks + mask - turn) / self.cache.shards.len()
+    }
+}
+
+impl<V> Drop for Shelf<V> {
+    fn drop(&mut self) {
+        for shard in self.cache.shards.iter().rev() {
+            let places = shard.queues.write().take_down(self.number);
+            drop(places);
+        }
+    }
+}
+
+/// All bits depend on both numbers (the finalizer of SplitMix64; Steele, Lea, Flood 2014).
+fn mixed(table: TableId, block: usize) -> u64 {
+    let mut z = table.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ block as u64;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 /// Bytes of a cache's capacity that are taken; dropping it gives them back.

@@ -77,7 +77,7 @@ impl Compression {
 
     /// Compresses, and says how: what does not save an eighth is stored as it is.
     pub fn compress(self, raw: &[u8]) -> (Codec, Cow<'_, [u8]>) {
-        let packed = match self {
+        let packed: Option<Vec<u8>> = match self {
             _ if raw.is_empty() => None,
             #[cfg(feature = "lz4")]
             Compression::Lz4 => Some(compress_lz4(raw)),

@@ -9,7 +9,7 @@ use crate::{
     types::{Seqno, Slice},
 };
 use alloc::{sync::Arc, vec::Vec};
-use core::ops::Bound;
+use core::{cell::Cell, ops::Bound};
 
 /// A cursor over all versions of a table; see [`Cursor`].
 ///
@@ -30,6 +30,8 @@ struct Position {
     entry: usize,
     seqno: Seqno,
     kind: ValueKind,
+    /// The page of the last value that was asked for in the block.
+    page: Cell<usize>,
 }
 
 impl TableCursor {
@@ -40,6 +42,11 @@ impl TableCursor {
     /// The table it walks over.
     pub fn table(&self) -> &Arc<Table> {
         &self.table
+    }
+
+    /// The block it stands in.
+    pub fn block(&self) -> Option<&Arc<DataBlock>> {
+        self.position.as_ref().map(|position| &position.block)
     }
 
     /// A block, the one it stands in if that is it. The cursor stands on nothing until it is put on an entry.
@@ -55,7 +62,7 @@ impl TableCursor {
         self.key.extend_from_slice(block.prefix());
         block.push_rest(entry, &mut self.key);
         let (seqno, kind) = (block.seqno(entry), block.kind(entry));
-        self.position = Some(Position { block, index, entry, seqno, kind });
+        self.position = Some(Position { block, index, entry, seqno, kind, page: Cell::new(0) });
     }
 
     /// To the first entry of a block, if there is such a block.
@@ -63,6 +70,7 @@ impl TableCursor {
         self.position = None;
         if index < self.table.blocks() {
             let block = self.table.block(index, self.caching)?;
+            self.table.hints.prefetch(index + 1); // It comes while this one is walked over.
             self.stand_on(block, index, 0);
         }
         Ok(())
@@ -73,6 +81,7 @@ impl TableCursor {
         self.position = None;
         if let Some(index) = end.checked_sub(1) {
             let block = self.table.block(index, self.caching)?;
+            self.table.hints.prefetch(index.wrapping_sub(1));
             let last = block.len() - 1;
             self.stand_on(block, index, last);
         }
@@ -170,7 +179,8 @@ impl Cursor for TableCursor {
 
     fn value_bytes(&self) -> Result<&[u8]> {
         let Some(position) = &self.position else { return Ok(&[]) };
-        position.block.value(position.entry).map_err(|why| self.damaged_value(position, why))
+        let value = position.block.value_near(position.entry, &position.page);
+        value.map_err(|why| self.damaged_value(position, why))
     }
 
     fn value(&self) -> Result<Slice> {

@@ -38,8 +38,10 @@ pub(super) fn lower_bound(
     let head = head_of(rest);
     let mut low = first_at_least(heads, head);
     let mut high = low;
-    if heads.get(low).is_some_and(|&found| u32::from_le_bytes(found) == head) {
+    let has_head = |at: usize| heads.get(at).is_some_and(|&found| u32::from_le_bytes(found) == head);
+    if has_head(low) {
         high = match head.checked_add(1) {
+            _ if !has_head(low + 1) => low + 1, // Mostly.
             Some(next) => low + first_at_least(&heads[low..], next),
             None => heads.len(),
         };

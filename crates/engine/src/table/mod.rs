@@ -23,6 +23,7 @@ mod footer;
 #[doc(hidden)]
 pub mod fuzz;
 mod heads;
+mod hints;
 mod index;
 pub mod inspect;
 mod layout;

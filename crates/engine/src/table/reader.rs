@@ -3,11 +3,12 @@
 use super::{
     BlockHandle, DataBlock, KeyHash, Properties, TableCursor, TableMeta,
     filter::Filter,
+    hints::Hints,
     index::Index,
     open::{OpenFile, Opened, decode_properties},
 };
 use crate::{
-    cache::{BlockCache, Charge},
+    cache::{BlockCache, Charge, Shelf},
     codec::Corruption,
     error::{Error, KeyBounds, Result},
     key::{InternalKey, ValueKind},
@@ -27,8 +28,10 @@ pub struct Table {
     pub(super) meta: Arc<TableMeta>,
     pub(super) index: Index,
     pub(super) filter: Option<Filter>,
-    cache: Arc<DataCache>,
-    /// For index and filter.
+    /// Its blocks in the cache, and where they are.
+    shelf: Shelf<Arc<DataBlock>>,
+    pub(super) hints: Hints,
+    /// For index, filter, shelf and hints.
     charge: ResidentBytes,
 }
 
@@ -40,10 +43,14 @@ struct ResidentBytes {
 impl Table {
     pub(super) fn assemble(opened: Opened, meta: Arc<TableMeta>, cache: &Arc<DataCache>) -> Table {
         let Opened { file, index, filter } = opened;
-        let bytes =
-            size_of::<Table>() + index.resident_bytes() + filter.as_ref().map_or(0, Filter::resident_bytes);
+        let (shelf, hints) = (cache.shelf(meta.id, index.len()), Hints::new(index.len()));
+        let bytes = size_of::<Table>()
+            + index.resident_bytes()
+            + filter.as_ref().map_or(0, Filter::resident_bytes)
+            + shelf.resident_bytes()
+            + hints.resident_bytes();
         let charge = ResidentBytes { bytes, _charge: cache.charge(bytes) };
-        Table { file, meta, index, filter, cache: Arc::clone(cache), charge }
+        Table { file, meta, index, filter, shelf, hints, charge }
     }
 
     /// Its number.
@@ -136,17 +143,23 @@ impl Table {
 
     /// A data block by its place.
     pub(super) fn block(&self, index: usize, caching: Caching) -> Result<Arc<DataBlock>> {
-        let handle = self.index.handle(index);
-        if let Some(block) = self.cache.get(self.id(), handle.offset) {
-            return Ok(block);
+        // Before the lock: nothing behind one begins until all before it has ended, the filter's line included.
+        self.hints.prefetch(index);
+        match self.shelf.get(index) {
+            Some(block) => Ok(block),
+            None => self.block_from_file(index, caching),
         }
-        let read = self.read_block(handle).and_then(|block| {
+    }
+
+    #[cold]
+    fn block_from_file(&self, index: usize, caching: Caching) -> Result<Arc<DataBlock>> {
+        let read = self.read_block(self.index.handle(index)).and_then(|block| {
             let damaged = |why| self.damaged_block(index, why);
             self.check_place(&block, index).map_err(damaged).map(|()| block)
         });
         let block = Arc::new(read.map_err(|error| error.over_keys(self.block_keys(index)))?);
-        if caching == Caching::Fill {
-            self.cache.insert(self.id(), handle.offset, Arc::clone(&block), block.resident_bytes());
+        if caching == Caching::Fill && self.shelf.insert(index, Arc::clone(&block), block.resident_bytes()) {
+            self.hints.note(index, &block);
         }
         Ok(block)
     }

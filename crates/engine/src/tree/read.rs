@@ -5,6 +5,7 @@ use crate::{
     error::{Error, ErrorKind, KeyBounds, Result},
     iter::{Cursor, Entry, Item, MergeCursor, VisibleScan, resolve},
     key::{KeyRange, ValueKind},
+    table::KeyHash,
     types::{Seqno, Slice, TreeId, View},
     version::{Lease, RunCursor},
 };
@@ -95,6 +96,7 @@ impl Reader {
                 return Ok(Some(found));
             }
         }
+        let hash = KeyHash::of(key);
         for (_, runs) in self.state.levels.iter() {
             for run in runs {
                 let Some(table) = run.table_for(key) else {
@@ -103,7 +105,7 @@ impl Reader {
                 if table.first_seqno > at {
                     continue;
                 }
-                let found = table.open().and_then(|table| table.get(key, at));
+                let found = table.open().and_then(|table| table.get_hashed(key, hash, at));
                 if let Some(found) = found.map_err(|error| table.blame(error))? {
                     return Ok(Some(found));
                 }

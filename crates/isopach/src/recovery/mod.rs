@@ -234,6 +234,8 @@ fn finish(
     if let Some(DiscardedEnd { file, offset, bytes, .. }) = &recovery.discarded {
         state.listeners.tell(&Event::LogEndDiscarded { file, offset: *offset, bytes: *bytes });
     }
+    // First of all: a process that is killed again and again must not leave more than it removes.
+    state.jobs.delete();
     let has_many_segments = recovered.segments().count() > MANY_SEGMENTS;
     for space in state.spaces.all() {
         let is_large = space.tree.active_bytes() >= state.options.write_buffer_bytes;
@@ -245,7 +247,6 @@ fn finish(
             state.jobs.compact(space.id);
         }
     }
-    state.jobs.delete();
     Ok((state, recovery))
 }
 

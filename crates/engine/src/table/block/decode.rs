@@ -12,10 +12,7 @@ use crate::{
     types::{Seqno, Slice, SliceOwner},
 };
 use alloc::{sync::Arc, vec::Vec};
-use core::{cmp::Ordering, ops::Range};
-
-/// How much of the heads is asked for at once.
-const PREFETCHED_BYTES: usize = 1024;
+use core::{cell::Cell, cmp::Ordering, ops::Range};
 
 /// A decoded data block. An entry is named by its place, from 0.
 ///
@@ -48,6 +45,10 @@ pub struct DataBlock {
 }
 
 impl DataBlock {
+    /// Sizes of its parts, about, in a block of usual size: the block itself, its keys, its pages without what is
+    /// in them.
+    pub(in crate::table) const PART_BYTES: [usize; 3] = [size_of::<DataBlock>(), 2400, 128];
+
     /// Decodes the frame that is all of `frame`, read at `offset` of the file. Pages that are compressed are
     /// verified when they are opened.
     ///
@@ -146,14 +147,14 @@ impl DataBlock {
         if self.value_end_bytes == 0 && self.len.checked_mul(self.value_len) != Some(self.pages.bytes()) {
             return Err(WRONG_END);
         }
-        let mut before = 0;
+        let (mut before, mut page) = (0, 0);
         for entry in 0..self.len {
             let end = self.value_end(entry);
             if end < before {
                 return Err(Corruption("offsets of a data block descend"));
             }
-            if end > before && self.pages.place_of(before..end).is_none() {
-                return Err(WRONG_END);
+            if end > before {
+                (page, _) = self.pages.place_of(before..end, page).ok_or(WRONG_END)?;
             }
             before = end;
         }
@@ -224,6 +225,7 @@ impl DataBlock {
     }
 
     /// Number of entries, at least 1.
+    #[inline]
     #[allow(clippy::len_without_is_empty)] // No block is empty.
     pub fn len(&self) -> usize {
         self.len
@@ -231,8 +233,9 @@ impl DataBlock {
 
     /// The first entry at or after the target; [`DataBlock::len`] if there is none.
     pub fn lower_bound(&self, target: InternalKey<'_>) -> usize {
-        self.prefetch();
+        prefetch(self.prefix().as_ptr(), 1);
         heads::lower_bound(self.heads(), self.prefix(), target.key, |entry, rest| {
+            self.prefetch_value(entry);
             match self.compare_rest(entry, rest) {
                 Ordering::Less => true,
                 Ordering::Equal => self.seqno(entry) > target.seqno,
@@ -242,6 +245,7 @@ impl DataBlock {
     }
 
     /// Bytes that all user keys begin with.
+    #[inline]
     pub fn prefix(&self) -> &[u8] {
         &self.keys[self.prefix_at..self.tails_at]
     }
@@ -254,8 +258,11 @@ impl DataBlock {
     }
 
     /// Appends the user key of an entry without the prefix.
+    #[inline]
     pub fn push_rest(&self, entry: usize, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.head_bytes(entry)[..self.cut_bytes]);
+        if self.cut_bytes != 0 {
+            to.extend_from_slice(&self.head_bytes(entry));
+        }
         to.extend_from_slice(self.tail(entry));
     }
 
@@ -266,12 +273,14 @@ impl DataBlock {
     }
 
     /// When an entry was written.
+    #[inline]
     pub fn seqno(&self, entry: usize) -> Seqno {
         let raw = self.least_seqno + self.seqno_delta(entry);
         Seqno::from_raw(raw).expect("numbers were checked when the block was decoded")
     }
 
     /// What an entry did.
+    #[inline]
     pub fn kind(&self, entry: usize) -> ValueKind {
         match self.kind {
             Some(kind) => kind,
@@ -291,10 +300,20 @@ impl DataBlock {
     ///
     /// Its page is damaged.
     pub fn value(&self, entry: usize) -> Result<&[u8], Corruption> {
-        match self.place_of_value(entry) {
-            None => Ok(&[]),
-            Some((page, place)) => Ok(&self.pages.open(page)?[place]),
-        }
+        self.value_near(entry, &Cell::new(0))
+    }
+
+    /// As [`DataBlock::value`]. `page` is where the value that was asked for before lies, or 0: values that
+    /// follow each other mostly lie in one page, which then need not be searched for.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataBlock::value`].
+    #[inline]
+    pub(in crate::table) fn value_near(&self, entry: usize, page: &Cell<usize>) -> Result<&[u8], Corruption> {
+        let Some((at, place)) = self.place_of_value(entry, page.get()) else { return Ok(&[]) };
+        page.set(at);
+        Ok(&self.pages.open(at)?[place])
     }
 
     /// The stored value of an entry; a long one holds the block.
@@ -316,7 +335,7 @@ impl DataBlock {
     ///
     /// As [`DataBlock::value`].
     pub fn into_value(block: Arc<DataBlock>, entry: usize) -> Result<Slice, Corruption> {
-        let Some((page, place)) = block.place_of_value(entry) else { return Ok(Slice::EMPTY) };
+        let Some((page, place)) = block.place_of_value(entry, 0) else { return Ok(Slice::EMPTY) };
         block.pages.open(page)?;
         let page = u16::try_from(page).expect("a block has few sections");
         Ok(Slice::window(block, page, place.start, place.len()))
@@ -336,27 +355,36 @@ impl DataBlock {
         size_of::<DataBlock>() + self.keys.capacity() + self.pages.resident_bytes()
     }
 
-    /// Asks for the memory that a search goes through, which it would else wait for line by line.
-    fn prefetch(&self) {
-        prefetch(self.keys.as_ptr(), self.value_ends_at.min(PREFETCHED_BYTES));
-        prefetch(self.prefix().as_ptr(), 1);
-        self.pages.prefetch();
+    /// Where its parts are in memory: the block itself, its keys, its pages.
+    pub(in crate::table) fn parts(block: &Arc<DataBlock>) -> [*const u8; 3] {
+        [Arc::as_ptr(block).cast(), block.keys.as_ptr(), block.pages.start()]
     }
 
+    /// Asks for a value that is about to be read, as far as its page is open.
+    fn prefetch_value(&self, entry: usize) {
+        if let Some((page, place)) = self.place_of_value(entry, 0) {
+            self.pages.prefetch_value(page, &place);
+        }
+    }
+
+    #[inline]
     fn heads(&self) -> &[[u8; HEAD_BYTES]] {
         self.keys[FIXED_BYTES..self.value_ends_at].as_chunks().0
     }
 
     /// The head of an entry as the bytes it stands for.
+    #[inline]
     fn head_bytes(&self, entry: usize) -> [u8; HEAD_BYTES] {
         u32::from_le_bytes(self.heads()[entry]).to_be_bytes()
     }
 
+    #[inline]
     fn tail(&self, entry: usize) -> &[u8] {
         let start = entry.checked_sub(1).map_or(0, |before| self.tail_end(before));
         &self.keys[self.tails_at + start..self.tails_at + self.tail_end(entry)]
     }
 
+    #[inline]
     fn tail_end(&self, entry: usize) -> usize {
         if !self.tails_differ {
             return self.tail_len * (entry + 1);
@@ -378,16 +406,19 @@ impl DataBlock {
         }
     }
 
-    fn place_of_value(&self, entry: usize) -> Option<(usize, Range<usize>)> {
+    #[inline]
+    fn place_of_value(&self, entry: usize, near: usize) -> Option<(usize, Range<usize>)> {
         let range = self.value_range(entry);
-        (!range.is_empty()).then(|| self.pages.place_of(range).expect("values were checked"))
+        (!range.is_empty()).then(|| self.pages.place_of(range, near).expect("values were checked"))
     }
 
     /// Where a value lies among those of the block.
+    #[inline]
     fn value_range(&self, entry: usize) -> Range<usize> {
         entry.checked_sub(1).map_or(0, |before| self.value_end(before))..self.value_end(entry)
     }
 
+    #[inline]
     fn value_end(&self, entry: usize) -> usize {
         let at = self.value_ends_at + self.value_end_bytes * entry;
         match self.value_end_bytes {
@@ -397,11 +428,10 @@ impl DataBlock {
         }
     }
 
+    #[inline]
     fn seqno_delta(&self, entry: usize) -> u64 {
-        let at = self.seqnos_at + self.seqno_bytes * entry;
-        let mut wide = [0; 8];
-        wide[..self.seqno_bytes].copy_from_slice(&self.keys[at..at + self.seqno_bytes]);
-        u64::from_le_bytes(wide)
+        let bytes = &self.keys[self.seqnos_at + self.seqno_bytes * entry..][..self.seqno_bytes];
+        bytes.iter().rev().fold(0, |delta, &byte| delta << 8 | u64::from(byte))
     }
 }
 

@@ -32,6 +32,7 @@
 
 mod build;
 mod decode;
+mod once_bytes;
 mod pages;
 
 pub(super) use build::BlockBuilder;

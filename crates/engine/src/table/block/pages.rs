@@ -1,5 +1,6 @@
 //! The values of a data block in memory: pages that are verified and decompressed when they are asked for.
 
+use super::once_bytes::OnceBytes;
 use crate::{
     codec::{Codec, Corruption, FileCodec, StoredSection},
     env::sync::{Mutex, Rank},
@@ -7,10 +8,12 @@ use crate::{
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::ops::Range;
-use once_cell::race::OnceBox;
 
 /// Of who opens a page of a block. Held while it is decompressed.
 const PAGES: Rank = Rank::new(62, "block.pages");
+
+/// How much of a value is asked for ahead.
+const PREFETCHED_BYTES: usize = 256;
 
 /// Pages in the order of their values.
 pub(super) struct Pages {
@@ -21,9 +24,15 @@ pub(super) struct Pages {
 }
 
 struct Page {
-    /// Where its values end among those of the block.
-    end: usize,
-    opened: OnceBox<Vec<u8>>,
+    /// Where its values begin among those of the block.
+    start: usize,
+    opened: OnceBytes,
+}
+
+impl Page {
+    fn end(&self) -> usize {
+        self.start + self.opened.len()
+    }
 }
 
 impl Pages {
@@ -38,43 +47,59 @@ impl Pages {
     ) -> Result<Pages, Corruption> {
         let mut pages = Vec::with_capacity(sections.len());
         let mut stored = Vec::with_capacity(sections.len());
-        let mut end = 0_usize;
+        let mut start = 0_usize;
         for section in sections {
             if section.raw_bytes() == 0 {
                 return Err(Corruption("a page of a data block is empty"));
             }
-            end = end
+            let end = start
                 .checked_add(section.raw_bytes())
                 .ok_or(Corruption("the values of a data block exceed the address space"))?;
-            let opened = OnceBox::new();
+            let opened = OnceBytes::new(section.raw_bytes());
             stored.push(match section.compression() {
                 Codec::None => {
-                    opened.get_or_try_init(|| section.open(codec).map(Box::new))?;
+                    opened.set(section.open(codec)?.into());
                     None
                 }
                 _ => Some(section.into_owned()),
             });
-            pages.push(Page { end, opened });
+            pages.push(Page { start, opened });
+            start = end;
         }
         Ok(Pages { pages: pages.into(), stored: Mutex::new(PAGES, stored.into()), codec: *codec })
     }
 
-    /// Asks for the memory that reading any value begins with.
-    pub(super) fn prefetch(&self) {
-        prefetch(self.pages.as_ptr(), size_of_val(&*self.pages));
+    /// Where the memory is that reading any value begins with.
+    pub(super) fn start(&self) -> *const u8 {
+        self.pages.as_ptr().cast()
+    }
+
+    /// Asks for the first bytes of a value, if its page is open.
+    pub(super) fn prefetch_value(&self, page: usize, place: &Range<usize>) {
+        let page = self.pages[page].opened.start();
+        prefetch(page.wrapping_add(place.start), place.len().min(PREFETCHED_BYTES));
     }
 
     /// Bytes of all values.
     pub(super) fn bytes(&self) -> usize {
-        self.pages.last().map_or(0, |page| page.end)
+        self.pages.last().map_or(0, Page::end)
     }
 
     /// The page with a value that lies there among the values of the block, and its place in the page. `None`:
     /// no page has it in whole. An empty value is in none, and needs none.
-    pub(super) fn place_of(&self, value: Range<usize>) -> Option<(usize, Range<usize>)> {
-        let at = self.pages.iter().position(|page| value.end <= page.end)?;
-        let start = at.checked_sub(1).map_or(0, |before| self.pages[before].end);
-        (start <= value.start).then(|| (at, value.start - start..value.end - start))
+    ///
+    /// `near` is a page that may have it and is looked at first; any number will do.
+    #[inline]
+    pub(super) fn place_of(&self, value: Range<usize>, near: usize) -> Option<(usize, Range<usize>)> {
+        let has_all = |page: &&Page| page.start <= value.start && value.end <= page.end();
+        let (at, page) = match self.pages.get(near).filter(has_all) {
+            Some(page) => (near, page),
+            None => {
+                let at = self.pages.iter().position(|page| value.end <= page.end())?;
+                (at, self.pages.get(at).filter(has_all)?)
+            }
+        };
+        Some((at, value.start - page.start..value.end - page.start))
     }
 
     /// The values of a page.
@@ -82,15 +107,21 @@ impl Pages {
     /// # Errors
     ///
     /// It is damaged.
+    #[inline]
     pub(super) fn open(&self, at: usize) -> Result<&[u8], Corruption> {
-        let page = &self.pages[at];
-        if let Some(opened) = page.opened.get() {
-            return Ok(opened);
+        match self.pages[at].opened.get() {
+            Some(opened) => Ok(opened),
+            None => self.open_stored(at),
         }
+    }
+
+    /// The values of a page that was not open a moment ago.
+    #[cold]
+    fn open_stored(&self, at: usize) -> Result<&[u8], Corruption> {
         let mut stored = self.stored.lock();
         if let Some(section) = &stored[at] {
-            let opened = section.open(&self.codec)?;
-            assert!(page.opened.set(Box::new(opened)).is_ok(), "pages are opened under their lock");
+            // Nobody else brings it meanwhile: pages are opened under the lock.
+            self.pages[at].opened.set(section.open(&self.codec)?.into());
             stored[at] = None;
         }
         drop(stored);
@@ -98,6 +129,7 @@ impl Pages {
     }
 
     /// The values of a page that was opened.
+    #[inline]
     pub(super) fn opened(&self, at: usize) -> &[u8] {
         self.pages[at].opened.get().expect("the page was opened")
     }
@@ -113,8 +145,7 @@ impl Pages {
 
     /// The most memory that they take: pages are either as they are stored or opened.
     pub(super) fn resident_bytes(&self) -> usize {
-        const PAGE_BYTES: usize =
-            size_of::<Page>() + size_of::<Option<StoredSection<'_>>>() + size_of::<Vec<u8>>();
+        const PAGE_BYTES: usize = size_of::<Page>() + size_of::<Option<StoredSection<'_>>>();
         self.bytes() + self.pages.len() * PAGE_BYTES
     }
 }
