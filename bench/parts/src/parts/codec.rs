@@ -8,7 +8,7 @@ use crate::{
 use isopach::{
     Compression, Uuid,
     engine::codec::{
-        BlockKind, FileCodec, LogPosition, Record, RecordReader, Section, Step, decode_block, digest,
+        BlockKind, Codec, FileCodec, LogPosition, Record, RecordReader, Section, Step, decode_block, digest,
         encode_block, encode_record,
     },
     env::{CreateOptions, WriteOrigin},
@@ -55,8 +55,8 @@ fn compress(meter: &mut Meter) {
         || (),
         |()| {
             for _ in 0..items {
-                let (compression, _packed) = black_box(Compression::Lz4.compress(black_box(&raw)));
-                assert_eq!(compression, Compression::Lz4);
+                let (codec, _packed) = black_box(Compression::Lz4.compress(black_box(&raw)));
+                assert_eq!(codec, Codec::Lz4);
             }
         },
     );
@@ -69,7 +69,7 @@ fn decompress(meter: &mut Meter) {
     let prepare = || vec![packed.clone(); items];
     meter.measure(items, prepare, |stored| {
         for stored in stored.drain(..) {
-            black_box(Compression::Lz4.decompress(stored, raw.len()).expect("it was just compressed"));
+            black_box(Codec::Lz4.decompress(stored, raw.len()).expect("it was just compressed"));
         }
     });
 }
