@@ -50,9 +50,21 @@ impl Keyspace {
         self.space.id
     }
 
-    /// The options it was created with.
+    /// The options in force.
     pub fn options(&self) -> KeyspaceOptions {
-        self.space.options.clone()
+        self.space.options()
+    }
+
+    /// Changes options while it is in use, durably: they are in force, and stored, when this returns, or all are as
+    /// they were. Tables follow them from the next on; those that are there stay as they are until they are
+    /// compacted. Concurrent changes come one after the other; `change` must not call the database.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` naming the option; `UnsupportedFeature` for a compression that is not compiled in;
+    /// `KeyspaceDropped`, `OutOfSpace`, `Poisoned`, `Closed`, `Io`.
+    pub fn set_options(&self, change: impl FnOnce(&mut KeyspaceOptions)) -> Result<()> {
+        self.handle.state.set_options(&self.space, change)
     }
 
     // ----- writing -----

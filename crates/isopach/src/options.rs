@@ -27,7 +27,7 @@ pub enum Durability {
 }
 
 impl Durability {
-    const fn to_raw(self) -> u64 {
+    pub(crate) const fn to_raw(self) -> u64 {
         match self {
             Durability::Volatile => 1,
             Durability::Buffered => 2,
@@ -35,7 +35,7 @@ impl Durability {
         }
     }
 
-    fn from_raw(raw: u64) -> Option<Durability> {
+    pub(crate) fn from_raw(raw: u64) -> Option<Durability> {
         [Durability::Volatile, Durability::Buffered, Durability::Sync].into_iter().find(|d| d.to_raw() == raw)
     }
 }
@@ -294,7 +294,8 @@ fn stored_fields(bytes: &[u8]) -> Result<Vec<(u8, u64)>> {
     Ok(numbers)
 }
 
-/// Options of a keyspace. Stored with it: opening it by name alone brings them back.
+/// Options of a keyspace. Stored with it: opening it by name alone brings them back, and
+/// [`Keyspace::set_options`](crate::Keyspace::set_options) changes them.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct KeyspaceOptions {
@@ -381,7 +382,7 @@ impl KeyspaceOptions {
         ))
     }
 
-    fn from_parts(tree: TreeOptions, durability: Option<Durability>) -> KeyspaceOptions {
+    pub(crate) fn from_parts(tree: TreeOptions, durability: Option<Durability>) -> KeyspaceOptions {
         KeyspaceOptions {
             compression: tree.compression,
             block_bytes: tree.block_bytes,

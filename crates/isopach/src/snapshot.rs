@@ -79,9 +79,9 @@ impl KeyspaceAt {
         &self.space.name
     }
 
-    /// Its options.
+    /// Its options now.
     pub fn options(&self) -> KeyspaceOptions {
-        self.space.options.clone()
+        self.space.options()
     }
 
     fn pin(&self) -> Result<Pinned> {

@@ -2,11 +2,13 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    notes::keyspace_options,
     options::{Durability, KeyspaceOptions},
 };
 use isopach_engine::{
     tree::Tree,
     types::{Seqno, TreeId},
+    version::Note,
 };
 use isopach_env::sync::{
     Mutex, Rank, RwLock,
@@ -22,7 +24,8 @@ pub(crate) struct Space {
     pub(crate) id: TreeId,
     pub(crate) name: String,
     pub(crate) tree: Tree,
-    pub(crate) options: KeyspaceOptions,
+    /// Of its options, what is not its tree's: [`Durability::to_raw`], or 0 for the database's.
+    durability: AtomicU64,
     /// Set by the commit pipeline in the order of commits: later writes are refused.
     is_dropped: AtomicBool,
     /// Last operation that is not in the log. Such are flushed before a close.
@@ -33,12 +36,12 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(tree: Tree, options: KeyspaceOptions) -> Arc<Space> {
+    pub(crate) fn new(tree: Tree, durability: Option<Durability>) -> Arc<Space> {
         Arc::new(Space {
             id: tree.id(),
             name: tree.name().into(),
             tree,
-            options,
+            durability: AtomicU64::new(stored(durability)),
             is_dropped: AtomicBool::new(false),
             last_volatile: AtomicU64::new(0),
             l0_runs: AtomicU64::new(0),
@@ -78,8 +81,33 @@ impl Space {
 
     /// What a write of this keyspace is promised.
     pub(crate) fn durability(&self, database: Durability) -> Durability {
-        self.options.durability.unwrap_or(database)
+        self.own_durability().unwrap_or(database)
     }
+
+    fn own_durability(&self) -> Option<Durability> {
+        Durability::from_raw(self.durability.load(Ordering::Relaxed))
+    }
+
+    /// The options in force.
+    pub(crate) fn options(&self) -> KeyspaceOptions {
+        KeyspaceOptions::from_parts((*self.tree.options()).clone(), self.own_durability())
+    }
+
+    /// Sets all options, durably. One change at a time: the caller sees to that.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Tree::set_options`]: they are as before.
+    pub(crate) fn set_options(&self, options: &KeyspaceOptions) -> Result<()> {
+        let note = Note::new(keyspace_options(self.id), options.encode_note());
+        self.tree.set_options(options.tree_options(), &[note])?;
+        self.durability.store(stored(options.durability), Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn stored(durability: Option<Durability>) -> u64 {
+    durability.map_or(0, Durability::to_raw)
 }
 
 impl fmt::Debug for Space {

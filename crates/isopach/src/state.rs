@@ -372,9 +372,24 @@ impl State {
             .redo(&self.store, at, &[synced])
             .map_err(|error| self.locate(error))?
             .expect("a tree was created");
-        let space = Space::new(tree, options.clone());
+        let space = Space::new(tree, options.durability);
         self.spaces.insert(Arc::clone(&space));
         Ok(space)
+    }
+
+    /// Changes options of a keyspace, durably.
+    pub(crate) fn set_options(&self, space: &Space, change: impl FnOnce(&mut KeyspaceOptions)) -> Result<()> {
+        self.check_open()?;
+        let set = || {
+            let _turn = self.spaces.changes.lock();
+            space.check_alive()?;
+            let mut options = space.options();
+            change(&mut options);
+            space.set_options(&options)
+        };
+        let result = set().map_err(|error| self.locate(error.in_keyspace(&space.name)));
+        self.tell_outcome(&result);
+        result
     }
 
     /// The keyspace of this name, if there is one.

@@ -194,7 +194,7 @@ impl Compaction<'_> {
             replay_point: state.replay_point,
         };
         let shape = tree.shape(state, &[], Damaged::Taken);
-        let mut cutter = Cutter::for_plan(tree.0.options.table_bytes, &shape, plan);
+        let mut cutter = Cutter::for_plan(tree.options().table_bytes, &shape, plan);
         let sources = inputs.into_iter().map(|(_, run)| RunCursor::past_cache(Arc::from(run))).collect();
         let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), plan.older.clone());
         let written = tree.write_tables(&mut survivors, &mut cutter, &target, proceed)?;

@@ -70,7 +70,7 @@ impl Tree {
             lineage: Vec::new(),
             replay_point,
         };
-        let mut cutter = Cutter::new(self.0.options.table_bytes, Vec::new());
+        let mut cutter = Cutter::new(self.options().table_bytes, Vec::new());
         let written = self.write_tables(&mut survivors, &mut cutter, &target, &mut |_| Ok(()))?;
 
         let has_changed = survivors.has_changed_the_past();

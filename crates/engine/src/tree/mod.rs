@@ -35,7 +35,7 @@ use crate::{
     types::{Seqno, TableId, TreeId},
     version::{
         Added, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note, TableContext, TableRef,
-        TablesChange,
+        TablesChange, check_names,
     },
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -59,6 +59,8 @@ const INSTALL: Rank = Rank { level: 42, name: "tree.install" };
 const GATE: Rank = Rank { level: 43, name: "tree.gate" };
 /// Of the state that readers pin.
 const STATE: Rank = Rank { level: 45, name: "tree.state" };
+/// Of the options in force.
+const OPTIONS: Rank = Rank { level: 46, name: "tree.options" };
 /// Of what is left of a dropped tree.
 const DROPPED: Rank = Rank { level: 44, name: "tree.dropped" };
 /// Of the tables that jobs have claimed.
@@ -114,7 +116,7 @@ pub struct Tree(Arc<TreeInner>);
 struct TreeInner {
     id: TreeId,
     name: String,
-    options: TreeOptions,
+    options: StateCell<TreeOptions>,
     context: Arc<TreeContext>,
     state: StateCell<TreeState>,
     install: Mutex<()>,
@@ -168,7 +170,7 @@ impl Tree {
         Ok(Tree(Arc::new(TreeInner {
             id,
             name: stored.name.clone(),
-            options,
+            options: StateCell::new(OPTIONS, Arc::new(options)),
             context: Arc::clone(context),
             state: StateCell::new(STATE, Arc::new(state)),
             install: Mutex::new(INSTALL, ()),
@@ -193,8 +195,27 @@ impl Tree {
     }
 
     /// The options in force.
-    pub fn options(&self) -> &TreeOptions {
-        &self.0.options
+    pub fn options(&self) -> Arc<TreeOptions> {
+        self.0.options.load()
+    }
+
+    /// Sets all options. Tables that are begun from now on follow them; those that are there stay as they are until
+    /// they are compacted. `notes` go into the same edit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TreeOptions::validate`] and [`Manifest::commit`]; `TreeDropped`, `ReadOnly`, `Closed`.
+    pub fn set_options(&self, options: TreeOptions, notes: &[Note]) -> Result<()> {
+        let _lease = self.0.context.enter()?;
+        options.validate().map_err(|error| error.in_tree(self.0.id))?;
+        check_names(notes)?;
+        let _edits = self.0.edits.lock();
+        self.check_alive()?;
+        let change = Change::SetOptions { id: self.0.id, options: options.encode() };
+        let notes = notes.iter().cloned().map(Change::Note);
+        self.0.context.manifest()?.commit(&[change].into_iter().chain(notes).collect::<Vec<_>>())?;
+        drop(self.0.options.store(Arc::new(options)));
+        Ok(())
     }
 
     /// Its tables now.

@@ -144,14 +144,15 @@ impl Tree {
         let context = &self.0.context;
         let state = self.0.state.load();
         let last_level = state.levels.tables().map(|(level, ..)| level).max().unwrap_or(Level(0));
+        let tree_options = self.options();
         let options = TableOptions {
-            block_bytes: self.0.options.block_bytes.at(target.level) as usize,
-            compression: self.0.options.compression.at(target.level),
-            filter: self.0.options.filters.at(target.level).for_table(target.level, last_level),
+            block_bytes: tree_options.block_bytes.at(target.level) as usize,
+            compression: tree_options.compression.at(target.level),
+            filter: tree_options.filters.at(target.level).for_table(target.level, last_level),
         };
         let now = UnixUs(context.env.clock.unix_us());
         let seed = PropertySeed {
-            tree_options: self.0.options.encode(),
+            tree_options: tree_options.encode(),
             lineage: target.lineage.clone(),
             level: target.level,
             run_age: target.age.0,

@@ -112,6 +112,11 @@ impl Catalog {
                 self.trees.remove(id).ok_or(Corruption("an edit drops a tree that is not there"))?;
                 self.applied_upto = self.applied_upto.max(*at);
             }
+            Change::SetOptions { id, options } => {
+                let tree = self.trees.get_mut(id);
+                let tree = tree.ok_or(Corruption("an edit sets options of a tree that is not there"))?;
+                tree.options.clone_from(options);
+            }
             Change::Tables(change) => self.apply_tables(change)?,
             Change::Note(Note { name, value }) if name == APPLIED_UPTO_NOTE => {
                 let raw = value[..].try_into().map(u64::from_le_bytes);

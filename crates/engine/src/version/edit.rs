@@ -45,6 +45,13 @@ pub enum Change {
         /// Position of the change in the order of operations.
         at: Seqno,
     },
+    /// A tree has other options from now on.
+    SetOptions {
+        /// Whose.
+        id: TreeId,
+        /// All of them, encoded by their owner.
+        options: Vec<u8>,
+    },
     /// Tables of a tree come and go.
     Tables(TablesChange),
     /// See [`Note`].
@@ -76,6 +83,7 @@ const TABLES: u8 = 3;
 const NOTE: u8 = 4;
 const FILE_ID_MARK: u8 = 5;
 const TREE_ID_MARK: u8 = 6;
+const SET_OPTIONS: u8 = 7;
 
 const TREE: u8 = 1;
 const REMOVED: u8 = 2;
@@ -100,6 +108,11 @@ pub fn encode_edit(changes: &[Change]) -> Vec<u8> {
                 let mut value = Vec::from(id.0.to_le_bytes());
                 value.extend_from_slice(&at.raw().to_le_bytes());
                 fields.bytes(DROP_TREE, &value);
+            }
+            Change::SetOptions { id, options } => {
+                let mut value = Vec::from(id.0.to_le_bytes());
+                put_bytes(&mut value, options);
+                fields.bytes(SET_OPTIONS, &value);
             }
             Change::Tables(change) => {
                 fields.bytes(TABLES, &change.encode());
@@ -145,6 +158,12 @@ pub fn decode_edit(bytes: &[u8]) -> Result<Vec<Change>, Corruption> {
                 let at = seqno(value_fields.u64()?)?;
                 value_fields.finish()?;
                 Change::DropTree { id, at }
+            }
+            SET_OPTIONS => {
+                let id = TreeId(value_fields.u32()?);
+                let options = Vec::from(value_fields.bytes_u32()?);
+                value_fields.finish()?;
+                Change::SetOptions { id, options }
             }
             TABLES => Change::Tables(TablesChange::decode(value)?),
             NOTE => {

@@ -21,7 +21,7 @@ const RANGE_STEP_BYTES: u64 = 256 << 20;
 
 /// The shape that a keyspace should have.
 pub(crate) fn strategy(space: &Space) -> Leveled {
-    Leveled::for_tables_of(space.options.table_bytes)
+    Leveled::for_tables_of(space.tree.options().table_bytes)
 }
 
 /// Tells writers what the background owes this keyspace.

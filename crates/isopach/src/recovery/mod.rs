@@ -319,7 +319,7 @@ fn last_visible(store: &Store, recovered: &Recovered) -> Seqno {
 
 fn space_of(store: &Store, tree: Tree) -> Result<Arc<Space>> {
     let note = store.note(&keyspace_options(tree.id())).unwrap_or_default();
-    let options = KeyspaceOptions::from_stored(tree.options(), &note)
+    let options = KeyspaceOptions::from_stored(&tree.options(), &note)
         .map_err(|error| error.in_keyspace(tree.name()))?;
-    Ok(Space::new(tree, options))
+    Ok(Space::new(tree, options.durability))
 }

@@ -130,6 +130,69 @@ fn an_option_out_of_bounds_is_named_and_nothing_is_made() {
 }
 
 #[test]
+fn options_of_a_keyspace_change_while_it_is_in_use() {
+    let files = MemFs::new();
+    let db = small(files.clone()).open().unwrap();
+    let ks = db.keyspace_with("k", KeyspaceOptions::new().filters(FilterPolicy::None)).unwrap();
+    let fill = |ks: &isopach::Keyspace| {
+        for n in 0..400_u32 {
+            ks.insert(n.to_be_bytes(), [0; 100]).unwrap();
+        }
+        ks.compact_range(..).unwrap();
+        db.wait_idle(SOON).unwrap();
+        ks.disk_bytes()
+    };
+    let packed = fill(&ks);
+
+    ks.set_options(|options| {
+        options.compression = Compression::None.into();
+        options.durability = Some(Durability::Sync);
+    })
+    .unwrap();
+    let changed = ks.options();
+    assert_eq!(changed.compression, Compression::None.into());
+    assert_eq!((&changed.filters, changed.durability), (&FilterPolicy::None.into(), Some(Durability::Sync)));
+    assert_eq!(ks.disk_bytes(), packed, "tables that are there stay as they are");
+    assert!(fill(&ks) > 2 * packed, "new ones are not compressed");
+    let seqno = ks.insert("k", "v").unwrap();
+    assert_eq!(db.durable_seqno(), seqno, "the durability is in force");
+
+    let refused = ks.set_options(|options| options.block_bytes = 1.into()).unwrap_err();
+    assert_eq!((refused.kind(), refused.keyspace()), (ErrorKind::InvalidArgument, Some("k")), "{refused}");
+    assert_eq!(ks.options(), changed, "all or nothing");
+    let crashed = files.deep_clone();
+    drop(ks);
+    db.close().unwrap();
+    for files in [files, crashed] {
+        let db = small(files).open().unwrap();
+        assert_eq!(db.keyspace("k").unwrap().options(), changed);
+        let ks = db.keyspace("k").unwrap();
+        db.drop_keyspace("k").unwrap();
+        assert_eq!(ks.set_options(|_| ()).unwrap_err().kind(), ErrorKind::KeyspaceDropped);
+    }
+}
+
+#[test]
+fn options_that_are_changed_at_once_are_all_changed() {
+    let db = small(MemFs::new()).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+
+    std::thread::scope(|scope| {
+        let add = |levels: usize| {
+            let ks = ks.clone();
+            scope.spawn(move || {
+                for _ in 0..levels {
+                    ks.set_options(|options| options.block_bytes.0.push(4 << 10)).unwrap();
+                }
+            });
+        };
+        (0..4).for_each(|_| add(10));
+    });
+
+    assert_eq!(ks.options().block_bytes.0.len(), 41);
+}
+
+#[test]
 fn a_compression_that_is_not_compiled_in_is_refused_by_name() {
     let db = plain(&MemFs::new()).open().unwrap();
     let zstd = KeyspaceOptions::new().compression(Compression::Zstd { level: 3 });

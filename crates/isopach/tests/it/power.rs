@@ -170,12 +170,12 @@ fn damage_below_what_was_synced_is_told_from_the_end_of_the_log() {
     }
     let image = files.crash(1);
     // Syncs that come often move on to another segment, sooner or later.
-    let places = testkit::db::files_in(&image, "wal").into_iter().filter_map(|name| {
+    let mut places = testkit::db::files_in(&image, "wal").into_iter().rev().filter_map(|name| {
         let name = format!("wal/{name}");
         let found = testkit::db::read_file(&image, &name);
         found.windows(100).position(|bytes| bytes == [7; 100]).map(|at| (name, at))
     });
-    let (name, at) = places.last().expect("its value is in the log");
+    let (name, at) = places.next().expect("its value is in the log");
     let file: Arc<dyn File> = image.open(&name, OpenMode::ReadWrite).unwrap();
     file.write_at(at as u64, b"x").unwrap();
 

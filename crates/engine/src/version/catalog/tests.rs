@@ -43,6 +43,7 @@ fn random_edit(dice: &mut Dice, catalog: &Catalog, round: u64) -> Change {
         (1, Some(id)) if dice.one_in(4) => Change::DropTree { id, at: number(round) },
         (2, _) => Change::Note(Note::new(format!("{}", dice.below(4)), dice.key())),
         (3, _) => Change::FileIdMark(dice.below(100)),
+        (4, Some(id)) => Change::SetOptions { id, options: dice.key() },
         (_, Some(id)) => {
             let levels = &catalog.trees[&id].levels;
             let mut change = TablesChange::of(id);

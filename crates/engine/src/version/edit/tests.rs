@@ -34,18 +34,20 @@ fn example() -> Vec<Change> {
         Change::Tables(tables),
         Change::Note(Note::new("log", [1, 2])),
         Change::DropTree { id: TreeId(2), at: number(8) },
+        Change::SetOptions { id: TreeId(3), options: b"new".into() },
     ])
 }
 
 fn random_change(dice: &mut Dice) -> Change {
     let id = TreeId(dice.below(1 << 32) as u32);
     let at = number(dice.below(Seqno::MAX.raw() + 1));
-    match dice.below(6) {
+    match dice.below(7) {
         0 => Change::CreateTree { id, name: "n\u{fc}".repeat(dice.index(4)), options: dice.key(), at },
         1 => Change::DropTree { id, at },
         2 => Change::Note(Note::new("\u{1f980}".repeat(dice.index(3)), dice.key())),
         3 => Change::FileIdMark(dice.roll()),
         4 => Change::TreeIdMark(dice.below(1 << 32) as u32),
+        5 => Change::SetOptions { id, options: dice.key() },
         _ => Change::Tables(TablesChange {
             tree: id,
             removed: (0..dice.below(4)).map(|_| TableId(dice.roll())).collect(),

@@ -7,7 +7,8 @@ use super::{
     scans::{Held, check_scan},
 };
 use isopach::{
-    Db, Durability, ErrorKind, Keyspace, Readable, Seqno, Slice, Snapshot, WriteOptions, env::Env,
+    Compression, Db, Durability, ErrorKind, FilterPolicy, Keyspace, KeyspaceOptions, Readable, Seqno, Slice,
+    Snapshot, WriteOptions, env::Env,
 };
 use std::{collections::BTreeMap, ops::Bound};
 use testkit::db::SOON;
@@ -30,6 +31,8 @@ pub(crate) struct Driver {
     seqnos: Vec<Seqno>,
     /// Handles, of dropped keyspaces too.
     handles: BTreeMap<SpaceId, Keyspace>,
+    /// Of keyspaces whose options were changed.
+    changed: BTreeMap<SpaceId, KeyspaceOptions>,
     snapshots: Vec<(Snapshot, usize)>,
     scans: Vec<Held>,
     /// Values read long ago.
@@ -51,6 +54,7 @@ impl Driver {
             oracle: Oracle::new(),
             seqnos: vec![Seqno::ZERO],
             handles: BTreeMap::new(),
+            changed: BTreeMap::new(),
             snapshots: Vec::new(),
             scans: Vec::new(),
             slices: Vec::new(),
@@ -87,7 +91,8 @@ impl Driver {
         match self.rng.below(1000) {
             0..400 => self.write_one(),
             400..520 => self.write_batch(),
-            520..540 => self.create_or_open(),
+            520..537 => self.create_or_open(),
+            537..540 => self.change_options(),
             540..546 if self.is_wide && self.rng.one_in(2) => {}
             540..546 => self.drop_keyspace(),
             546..570 => self.snapshots.push((self.db().snapshot(), self.oracle.last())),
@@ -244,7 +249,8 @@ impl Driver {
             Some(space) => {
                 let handle = self.db().keyspace(name).unwrap();
                 assert_eq!(handle.id(), self.handle(space).id());
-                assert_eq!(handle.options(), self.options.keyspace(), "options are those of the creation");
+                let expected = self.changed.get(&space).cloned();
+                assert_eq!(handle.options(), expected.unwrap_or_else(|| self.options.keyspace()));
             }
         }
         let mut names: Vec<String> = self.db().keyspaces().into_iter().map(|(name, _)| name).collect();
@@ -260,6 +266,23 @@ impl Driver {
         assert!(self.handles.values().all(|other| other.id() != handle.id()), "ids are never used again");
         self.handles.insert(space, handle);
         self.committed(self.db().seqno());
+    }
+
+    /// They show in no answer.
+    fn change_options(&mut self) {
+        let space = self.any_space();
+        let handle = self.handle(space);
+        let compression = *self.rng.pick(&[Compression::None, Compression::Lz4]);
+        let filters = *self.rng.pick(&[FilterPolicy::None, FilterPolicy::BitsPerKey(6.0)]);
+        let block_bytes = *self.rng.pick(&[4 << 10, 16 << 10]);
+        handle
+            .set_options(|options| {
+                options.compression = compression.into();
+                options.filters = filters.into();
+                options.block_bytes = block_bytes.into();
+            })
+            .unwrap();
+        self.changed.insert(space, handle.options());
     }
 
     fn drop_keyspace(&mut self) {
