@@ -2,7 +2,7 @@
 
 use super::{
     BlockHandle, DataBlock, KeyHash, Properties, TableCursor, TableMeta,
-    filter::Filter,
+    filter::{Filter, Worth},
     hints::Hints,
     index::Index,
     open::{OpenFile, Opened, decode_properties},
@@ -28,6 +28,7 @@ pub struct Table {
     pub(super) meta: Arc<TableMeta>,
     pub(super) index: Index,
     pub(super) filter: Option<Filter>,
+    worth: Worth,
     /// Its blocks in the cache, and where they are.
     shelf: Shelf<Arc<DataBlock>>,
     pub(super) hints: Hints,
@@ -50,7 +51,7 @@ impl Table {
             + shelf.resident_bytes()
             + hints.resident_bytes();
         let charge = ResidentBytes { bytes, _charge: cache.charge(bytes) };
-        Table { file, meta, index, filter, shelf, hints, charge }
+        Table { file, meta, index, filter, worth: Worth::default(), shelf, hints, charge }
     }
 
     /// Its number.
@@ -94,7 +95,7 @@ impl Table {
         at: Seqno,
     ) -> Result<Option<(Seqno, ValueKind, Slice)>> {
         debug_assert!(hash == KeyHash::of(key), "the hash is that of the key");
-        if self.filter.as_ref().is_some_and(|filter| !filter.may_contain(hash)) {
+        if self.filter_denies(hash) {
             return Ok(None);
         }
         let target = InternalKey { key, seqno: at };
@@ -112,6 +113,17 @@ impl Table {
             self.damaged_block(index, why).over_keys((here(), here()))
         })?;
         Ok(Some((seqno, kind, value)))
+    }
+
+    /// Whether the filter is worth asking, and denies a key.
+    #[inline]
+    fn filter_denies(&self, hash: KeyHash) -> bool {
+        let Some(filter) = self.filter.as_ref().filter(|_| self.worth.is_worth_asking(hash)) else {
+            return false;
+        };
+        let is_denied = !filter.may_contain(hash);
+        self.worth.note(hash, is_denied);
+        is_denied
     }
 
     /// A cursor over all versions.

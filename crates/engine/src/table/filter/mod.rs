@@ -9,8 +9,10 @@ mod hash;
 mod lanes;
 #[cfg(test)]
 mod tests;
+mod worth;
 
 pub use hash::KeyHash;
+pub(super) use worth::Worth;
 
 use crate::{
     codec::{Corruption, Reader},
