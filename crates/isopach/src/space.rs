@@ -2,7 +2,6 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    notes::keyspace_options,
     options::{Durability, KeyspaceOptions},
 };
 use isopach_engine::{
@@ -93,13 +92,13 @@ impl Space {
         KeyspaceOptions::from_parts((*self.tree.options()).clone(), self.own_durability())
     }
 
-    /// Sets all options, durably. One change at a time: the caller sees to that.
+    /// Sets all options, durably: `note` is to bring back what is not the tree's. One change at a time: the caller
+    /// sees to that.
     ///
     /// # Errors
     ///
     /// Those of [`Tree::set_options`]: they are as before.
-    pub(crate) fn set_options(&self, options: &KeyspaceOptions) -> Result<()> {
-        let note = Note::new(keyspace_options(self.id), options.encode_note());
+    pub(crate) fn set_options(&self, options: &KeyspaceOptions, note: Note) -> Result<()> {
         self.tree.set_options(options.tree_options(), &[note])?;
         self.durability.store(stored(options.durability), Ordering::Relaxed);
         Ok(())

@@ -385,7 +385,7 @@ impl State {
             space.check_alive()?;
             let mut options = space.options();
             change(&mut options);
-            space.set_options(&options)
+            space.set_options(&options, Note::new(keyspace_options(space.id), options.encode_note()))
         };
         let result = set().map_err(|error| self.locate(error.in_keyspace(&space.name)));
         self.tell_outcome(&result);
