@@ -41,7 +41,7 @@ impl Worth {
 
 /// By bits of the hash that choose no place in a filter.
 fn is_sample(hash: KeyHash) -> bool {
-    hash.0 % SAMPLE == 0
+    hash.0.is_multiple_of(SAMPLE)
 }
 
 #[cfg(test)]
