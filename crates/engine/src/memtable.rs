@@ -95,8 +95,8 @@ impl Memtable {
         }
     }
 
-    /// A memtable of one batch, which is not empty, and whose first operation gets the number `first`. It takes no
-    /// further operations.
+    /// A memtable of one batch, which is not empty: the operation at position 0 has the number `first`, in this memtable
+    /// or in another tree's. It takes no further operations.
     ///
     /// # Errors
     ///

@@ -39,7 +39,7 @@ macro_rules! marked {
                 self.marked().store(value, order);
             }
 
-            #[allow(dead_code)]
+            #[allow(dead_code)] // Not asked of every kind of number.
             pub(crate) fn compare_exchange(
                 &self,
                 current: $value,

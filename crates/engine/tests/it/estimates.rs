@@ -1,6 +1,6 @@
 //! Estimates beside what is there.
 
-use crate::harness::{at, delete, fresh, merge_all, put, seqno, try_flush, views};
+use crate::harness::{at, delete, flush, fresh, merge_all, put, views};
 use isopach_engine::{key::KeyRange, tree::Tree};
 
 /// Keys `00000` on, a value of 100 bytes each, numbered from `first` on.
@@ -25,8 +25,7 @@ fn check(tree: &Tree, range: impl KeyRange + Clone, blocks: f64, part: f64) {
 fn a_range_of_tables_is_estimated_within_a_block() {
     let (_faults, _store, tree) = fresh();
     fill(&tree, 0..20_000, 2);
-    tree.rotate(seqno(20_001)).unwrap();
-    try_flush(&tree, 20_001).unwrap();
+    flush(&tree, 20_001);
     merge_all(&tree, 6, &views(&[20_001])).unwrap();
 
     assert_eq!(tree.approximate_len(), 20_000);
@@ -47,8 +46,7 @@ fn what_is_outside_or_empty_holds_nothing() {
     assert_eq!(tree.approximate_range(..).unwrap().rows, 0);
     assert_eq!(tree.approximate_len(), 0);
     fill(&tree, 100..200, 2);
-    tree.rotate(seqno(101)).unwrap();
-    try_flush(&tree, 101).unwrap();
+    flush(&tree, 101);
     fill(&tree, 200..300, 200);
 
     let rows = |range: (&str, &str)| tree.approximate_range(range.0..range.1).unwrap().rows;
@@ -74,13 +72,11 @@ fn memtables_are_estimated_with_what_they_hold() {
 fn old_versions_and_deletes_count_until_they_are_dropped() {
     let (_faults, _store, tree) = fresh();
     fill(&tree, 0..100, 2);
-    tree.rotate(seqno(101)).unwrap();
-    try_flush(&tree, 101).unwrap();
+    flush(&tree, 101);
     (0..50).for_each(|key| delete(&tree, &format!("{key:05}"), 102 + key));
     assert_eq!((tree.approximate_len(), tree.approximate_range(..).unwrap().rows), (150, 150));
 
-    tree.rotate(seqno(151)).unwrap();
-    try_flush(&tree, 151).unwrap();
+    flush(&tree, 151);
     merge_all(&tree, 6, &views(&[151])).unwrap();
 
     assert_eq!((tree.approximate_len(), tree.approximate_range(..).unwrap().rows), (50, 50));
