@@ -24,7 +24,10 @@ pub struct Settings {
     pub cache_bytes: u64,
     /// Bytes of one write buffer (memtable) of a keyspace.
     pub write_buffer_bytes: u64,
-    /// Whether data on disk is compressed, with LZ4 where the engine has it.
+    /// Size of blocks of data, where it can be set.
+    #[serde(default = "default_block_bytes")]
+    pub block_bytes: u32,
+    /// How data on disk is compressed, where the engine can.
     pub compression: Compression,
     /// What has happened when a write returns.
     pub durability: Durability,
@@ -38,6 +41,13 @@ pub struct Settings {
 pub enum Compression {
     None,
     Lz4,
+    /// Level 3.
+    Zstd,
+}
+
+/// Reports of before it could be chosen have none.
+fn default_block_bytes() -> u32 {
+    BLOCK_BYTES
 }
 
 /// What has happened when a write returns.
@@ -153,12 +163,26 @@ pub trait Engine: Send + Sync {
         }
     }
 
+    /// Begins a load of keys in ascending order that shows as a whole and is durable when it is finished. `None`: there is
+    /// no such thing.
+    fn bulk_load(&self, keyspace: usize) -> Result<Option<Box<dyn BulkLoad + '_>>> {
+        let _ = keyspace;
+        Ok(None)
+    }
+
     /// Returns when what was written is in the shape that the engine wants: memtables flushed, compactions
     /// done, nothing left to do in the background.
     fn settle(&self) -> Result<Settled>;
 
     /// Closes in order; returns when nothing of the engine runs any more.
     fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// A load under way. See [`Engine::bulk_load`].
+pub trait BulkLoad {
+    fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<()>;
+
+    fn finish(self: Box<Self>) -> Result<()>;
 }
 
 /// What to read of an ordered keyspace.

@@ -62,6 +62,9 @@ pub fn find(name: &str) -> Option<&'static Adapter> {
 #[cfg(any(feature = "rocksdb", feature = "fjall", feature = "coordinode"))]
 const BLOOM_BITS_PER_KEY: f32 = 10.0;
 
+/// Of Zstandard.
+pub const ZSTD_LEVEL: i8 = 3;
+
 /// Background threads, for every engine where they can be set: one a core.
 #[cfg(any(feature = "rocksdb", feature = "fjall", feature = "surrealkv"))]
 fn threads_count() -> usize {

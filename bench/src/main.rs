@@ -26,6 +26,7 @@ mod rig;
 mod workload;
 mod row;
 mod session;
+mod sizes;
 mod args;
 
 use args::{Cli, Command, Knobs};
@@ -67,6 +68,9 @@ fn run(command: &Command, out: &mut impl Write) -> Result<()> {
             fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
             let grid = table::sections::limits(&limits::measure(dir)?);
             Ok(grid.map_or(Ok(()), |grid| write!(out, "{}", grid.to_text()))?)
+        }
+        Command::Sizes { dir, records } => {
+            Ok(write!(out, "{}", sizes::measure(&dir.join("sizes"), *records)?.to_text())?)
         }
         Command::Row => {
             child::settle_in()?;

@@ -1,7 +1,7 @@
 //! Presets, and the sizes that follow from a plan.
 
 use crate::{
-    engine::{Compression, Durability, Settings},
+    engine::{BLOCK_BYTES, Compression, Durability, Settings},
     keys::NUMBER_BYTES,
     record::Plan,
     workload::{Base, Data, Ends, WORKLOADS, Workload},
@@ -21,6 +21,7 @@ pub fn quick() -> Plan {
         settings: Settings {
             cache_bytes: 64 << 20,
             write_buffer_bytes: 1 << 20,
+            block_bytes: BLOCK_BYTES,
             compression: Compression::None,
             durability: Durability::Buffered,
             keyspaces_count: 1,

@@ -105,6 +105,8 @@ pub const WORKLOADS: &[Workload] = &[
         .settled()
         .threads(4),
     Workload::fills("fillbatch", "entry", "batches of 100 puts in random order", fill::in_batches).settled(),
+    Workload::writes("fillbulk", "entry", "bulk loads of a million in key order, durable", fill::in_bulk)
+        .settled(),
     Workload::fills("fillsync", "put", "puts, each on the medium when it returns", fill::in_random_order)
         .synced(),
     Workload::fills("fillsync-8t", "put", "puts, each on the medium when it returns", fill::in_random_order)

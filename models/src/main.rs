@@ -19,7 +19,7 @@ mod models;
 mod prefetch;
 
 // What the tree names by `crate::`.
-use isopach_engine::{error, iter, key, types};
+use isopach_engine::{error, iter, key, order, types};
 
 use std::{env, time::Instant};
 

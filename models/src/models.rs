@@ -46,7 +46,7 @@ fn place(key: &str) -> InternalKey<'_> {
 
 /// Each value is its key.
 fn insert(tree: &Tree, key: &str) {
-    tree.insert(place(key), ValueKind::Put, key.as_bytes());
+    tree.insert(place(key), ValueKind::Put, key.as_bytes(), None);
 }
 
 fn has(tree: &Tree, key: &str) -> bool {

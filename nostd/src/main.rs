@@ -13,6 +13,7 @@ use alloc::{format, vec::Vec};
 use core::{ffi::c_int, panic::PanicInfo};
 use heap::Heap;
 use isopach_engine::{
+    codec::Compression,
     compaction::{Leveled, Views},
     store::{Store, StoreOptions, VerifyOptions},
     tree::{Tree, TreeOptions, WriteBatch},
@@ -84,6 +85,7 @@ pub extern "C" fn main(_count: c_int, _arguments: *const *const u8) -> c_int {
 /// Rounds of writing, each of which ends with a flush; as many as start a compaction.
 const ROUNDS: u64 = 4;
 const KEYS: u64 = 500;
+const ZSTD: Compression = Compression::Zstd { level: 3 };
 
 fn run() -> Result<(), Step> {
     // Files in memory, a clock moved by hand, seeded randomness: an environment that needs no system.
@@ -113,7 +115,12 @@ fn run() -> Result<(), Step> {
 
 fn create_tree(store: &Store, at: u64) -> Result<Tree, Step> {
     let id = store.reserve_tree_id().map_err(|_| Step::CreateTree)?;
-    let options = TreeOptions::default();
+    let mut options = TreeOptions::default();
+    if ZSTD.is_available() {
+        options.compression = ZSTD.into();
+        options.block_bytes = (4 << 10).into();
+        options.dictionary_bytes = 2 << 10;
+    }
     store.create_tree(id, "numbers", &options, &[], seqno(at)).map_err(|_| Step::CreateTree)
 }
 
@@ -149,7 +156,9 @@ fn compact(tree: &Tree, last: u64) -> Result<(), Step> {
         dropped += report.map_err(|_| Step::Compact)?.dropped_entries;
     }
     // Of each key one version is left, and none of those that were deleted.
-    ensure(dropped == ROUNDS * KEYS - (KEYS - KEYS / 10), Step::Compact)
+    ensure(dropped == ROUNDS * KEYS - (KEYS - KEYS / 10), Step::Compact)?;
+    let has_dictionary = tree.tables().iter().any(|table| table.dictionary.is_some());
+    ensure(has_dictionary == ZSTD.is_available(), Step::Compact)
 }
 
 fn check_values(tree: &Tree, last: u64, step: Step) -> Result<(), Step> {
@@ -179,8 +188,22 @@ fn key_of(key: u64) -> Vec<u8> {
     format!("key{key:05}").into_bytes()
 }
 
+/// Some of a dozen phrases, which are the same for all values: worth a dictionary.
 fn value_of(key: u64, round: u64) -> Vec<u8> {
-    format!("value {key} of round {round}").into_bytes()
+    let mut value = format!("value {key} of round {round}").into_bytes();
+    let chosen = mixed(key + KEYS * round);
+    for phrase in (0..4).map(|place| chosen >> (8 * place) & 0xFF).map(|byte| byte % 12) {
+        value.extend((0..10).flat_map(|word| mixed(phrase << 8 | word).to_le_bytes()));
+    }
+    value
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
+fn mixed(number: u64) -> u64 {
+    let z = number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }
 
 fn seqno(raw: u64) -> Seqno {

@@ -9,6 +9,7 @@ use isopach::{
     Compression, Db, Durability, Keyspace, KeyspaceOptions, Result, Seqno, WriteOptions,
     engine::{
         iter::Cursor,
+        order::KeyOrder,
         store::{Store, StoreOptions},
         types::{UnixUs, View},
         version::RunCursor,
@@ -66,7 +67,7 @@ fn scans(dir: &Path) -> Result<()> {
         || tree.scan(.., at).expect("open").map(|entry| black_box(entry).is_ok()).filter(|ok| *ok).count();
     let run: Arc<[_]> = tree.tables().into();
     let walk = |reverse: bool| {
-        let mut cursor = RunCursor::new(Arc::clone(&run));
+        let mut cursor = RunCursor::new(&KeyOrder::BYTES, Arc::clone(&run));
         let mut count = 0_u32;
         if reverse { cursor.seek_last() } else { cursor.seek_first() }.expect("sound");
         while let Some(entry) = cursor.entry() {

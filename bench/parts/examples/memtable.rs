@@ -13,6 +13,7 @@ use isopach::engine::{
     iter::Cursor,
     key::ValueKind,
     memtable::{Memtable, Operation, PagePool},
+    order::KeyOrder,
     types::Seqno,
 };
 use std::{
@@ -60,7 +61,7 @@ trait Map: Sync {
 impl Map for Memtable {
     fn empty() -> Memtable {
         static POOL: LazyLock<Arc<PagePool>> = LazyLock::new(|| Arc::new(PagePool::new(1 << 30)));
-        Memtable::new(&POOL)
+        Memtable::new(&POOL, &KeyOrder::BYTES)
     }
 
     fn insert(&self, n: u64) {

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! cargo run --release -p isopach-parts --example puts -- [--dir DIR] [--puts N] [--threads N] [--rounds N]
-//!     [--buffer MIB] [--written] [--sync]
+//!     [--buffer MIB] [--written] [--sync] [--checksums]
 //! ```
 //!
 //! Random keys of 16 bytes and values of 100, `Buffered` or, with `--sync`, synced each; into a database of its
-//! own below DIR (the directory for temporary files), which is removed. `--written` does without a mapped log.
+//! own below DIR (the directory for temporary files), which is removed. `--written` does without a mapped log;
+//! `--checksums` gives each entry one.
 //! Without `--buffer` nothing is flushed: the write buffer holds all puts.
 
-use isopach::{Db, Durability, Keyspace};
+use isopach::{Db, Durability, Keyspace, KeyspaceOptions};
 use rustix::time::{ClockId, clock_gettime};
 use std::{
     env, fs,
@@ -27,6 +28,7 @@ struct Plan {
     buffer_bytes: Option<u64>,
     is_mapped: bool,
     is_synced: bool,
+    has_checksums: bool,
 }
 
 fn main() {
@@ -38,6 +40,7 @@ fn main() {
         buffer_bytes: None,
         is_mapped: true,
         is_synced: false,
+        has_checksums: false,
     };
     let mut arguments = env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -50,6 +53,7 @@ fn main() {
             "--buffer" => plan.buffer_bytes = Some(number() << 20),
             "--written" => plan.is_mapped = false,
             "--sync" => plan.is_synced = true,
+            "--checksums" => plan.has_checksums = true,
             _ => panic!("an unknown option: {argument}"),
         }
     }
@@ -68,7 +72,8 @@ fn run(plan: &Plan, dir: &Path) {
     let builder = Db::builder(dir.join("db")).durability(durability).mapped_log(plan.is_mapped);
     let builder = builder.cache_bytes(64 << 20).memory_budget((64 << 20) + 8 * buffer_bytes);
     let db = builder.write_buffer_bytes(buffer_bytes).max_wal_bytes(4 << 30).open().expect("a new database");
-    let keyspace = db.keyspace("puts").expect("a new keyspace");
+    let options = KeyspaceOptions::new().entry_checksums(plan.has_checksums);
+    let keyspace = db.keyspace_with("puts", options).expect("a new keyspace");
 
     let (start, cpu) = (Instant::now(), cpu_time());
     let mut times: Vec<u32> = thread::scope(|scope| {

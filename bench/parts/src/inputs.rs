@@ -123,7 +123,7 @@ pub fn cache(is_kept: bool) -> Arc<DataCache> {
 pub fn table_options(filter_bits_per_key: Option<f32>) -> TableOptions {
     let filter =
         filter_bits_per_key.map(|bits_per_key| FilterOptions { kind: FilterKind::Bloom, bits_per_key });
-    TableOptions { block_bytes: 16 * 1024, compression: Compression::Lz4, filter }
+    TableOptions { compression: Compression::Lz4, filter, ..TableOptions::default() }
 }
 
 /// A writer of table `id`.

@@ -33,7 +33,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
             tree_options.compress_overflow_values = None;
             "none".into()
         }
-        Compression::Lz4 => {
+        Compression::Lz4 | Compression::Zstd => {
             tree_options.compress_overflow_values = Some(COMPRESSED_VALUE_BYTES);
             format!("LZ4 for values above {COMPRESSED_VALUE_BYTES} bytes (default); has none for pages")
         }

@@ -5,8 +5,8 @@
 mod background;
 
 use crate::engine::{
-    Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    Settled, counter, keyspace_name,
+    Abilities, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings, Settled,
+    counter, keyspace_name,
 };
 use background::Background;
 use lsm_tree::{
@@ -62,7 +62,7 @@ impl MergeOperator for Add {
 pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let compression = match settings.compression {
         Compression::None => CompressionType::None,
-        Compression::Lz4 => CompressionType::Lz4,
+        Compression::Lz4 | Compression::Zstd => CompressionType::Lz4, // Zstandard is not built in.
     };
     let seqnos = Seqnos::default();
     let cache = Arc::new(Cache::with_capacity_bytes(settings.cache_bytes));
@@ -73,7 +73,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
             Config::new(dir.join(keyspace_name(index)), seqnos.next.clone(), seqnos.visible.clone())
                 .use_cache(Arc::clone(&cache))
                 .use_descriptor_table(Some(Arc::clone(&files)))
-                .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+                .data_block_size_policy(BlockSizePolicy::all(settings.block_bytes))
                 .data_block_compression_policy(CompressionPolicy::all(compression))
                 .filter_policy(FilterPolicy::all(filter))
                 .with_merge_operator(Some(Arc::new(Add)))
@@ -92,7 +92,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("cache_bytes", settings.cache_bytes.to_string()),
         ("write_buffer_bytes", format!("{} a keyspace, kept by the adapter", settings.write_buffer_bytes)),
         ("compression", format!("{compression:?} at all levels")),
-        ("block_bytes", BLOCK_BYTES.to_string()),
+        ("block_bytes", settings.block_bytes.to_string()),
         ("bloom_bits_per_key", format!("{} (of BuRR)", super::BLOOM_BITS_PER_KEY)),
         ("threads", "2 of the adapter: flush, compaction; and rayon's for compression".into()),
         ("durability", "none: has no log; tables are synced (FlushDurability::Synced)".into()),

@@ -1,8 +1,8 @@
 //! fjall.
 
 use crate::engine::{
-    Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    Settled, keyspace_name, wait_until_quiet,
+    Abilities, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings, Settled,
+    keyspace_name, wait_until_quiet,
 };
 use fjall::{
     CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode,
@@ -24,7 +24,7 @@ struct Fjall {
 pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let compression = match settings.compression {
         Compression::None => CompressionType::None,
-        Compression::Lz4 => CompressionType::Lz4,
+        Compression::Lz4 | Compression::Zstd => CompressionType::Lz4, // It has no Zstandard.
     };
     let (sync, durability) = match settings.durability {
         Durability::Buffered => (None, "PersistMode::Buffer after each write (default)"),
@@ -42,7 +42,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
             db.keyspace(&keyspace_name(index), || {
                 KeyspaceCreateOptions::default()
                     .max_memtable_size(settings.write_buffer_bytes)
-                    .data_block_size_policy(BlockSizePolicy::all(BLOCK_BYTES))
+                    .data_block_size_policy(BlockSizePolicy::all(settings.block_bytes))
                     .data_block_compression_policy(CompressionPolicy::all(compression))
                     .filter_policy(FilterPolicy::all(filter))
                     .filter_block_pinning_policy(PinningPolicy::all(true))
@@ -55,7 +55,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("write_buffer_bytes", format!("{} a keyspace", settings.write_buffer_bytes)),
         ("compression", format!("{compression:?} at all levels (default: not at levels 0 and 1)")),
         ("journal_compression", format!("{compression:?} for values of 4 KiB and more")),
-        ("block_bytes", BLOCK_BYTES.to_string()),
+        ("block_bytes", settings.block_bytes.to_string()),
         ("bloom_bits_per_key", format!("{} at all levels", super::BLOOM_BITS_PER_KEY)),
         ("pinned", "indexes and filters, at all levels (default: of levels 0 and 1)".into()),
         ("threads", threads.to_string()),

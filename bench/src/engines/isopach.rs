@@ -1,10 +1,10 @@
 //! Isopach.
 
 use crate::engine::{
-    Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
+    Abilities, Buffered, BulkLoad, Compression, Direction, Durability, Engine, Result, Scan, Settings,
     Settled, WAITING_BUFFERS_COUNT, keyspace_name,
 };
-use isopach::{Db, Keyspace, KeyspaceOptions};
+use isopach::{Db, Ingest, Keyspace, KeyspaceOptions, merge::AddU64};
 use std::{path::Path, time::Duration};
 
 /// Longest wait for background work to end.
@@ -24,6 +24,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let compression = match settings.compression {
         Compression::None => isopach::Compression::None,
         Compression::Lz4 => isopach::Compression::Lz4,
+        Compression::Zstd => isopach::Compression::Zstd { level: super::ZSTD_LEVEL },
     };
     let db = Db::builder(dir)
         .cache_bytes(settings.cache_bytes)
@@ -31,7 +32,8 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         .memory_budget(settings.cache_bytes + (1 + WAITING_BUFFERS_COUNT) * settings.write_buffer_bytes)
         .durability(durability)
         .open()?;
-    let options = KeyspaceOptions::new().compression(compression).block_bytes(BLOCK_BYTES);
+    let options = KeyspaceOptions::new().compression(compression).block_bytes(settings.block_bytes);
+    let options = options.merge_operator(&AddU64);
     let keyspaces = (0..settings.keyspaces_count)
         .map(|index| db.keyspace_with(&keyspace_name(index), options.clone()))
         .collect::<Result<_, _>>()?;
@@ -44,10 +46,23 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("threads", effective.threads.to_string()),
         ("durability", format!("{durability:?}")),
         ("compression", format!("{compression:?} at all levels")),
-        ("block_bytes", BLOCK_BYTES.to_string()),
+        ("block_bytes", settings.block_bytes.to_string()),
         ("filters", format!("{:?}", options.filters)),
     ];
     Ok(Box::new(Isopach { keyspaces, db, settings }))
+}
+
+struct Load(Ingest);
+
+impl BulkLoad for Load {
+    fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.0.insert(key, value)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.0.finish()?;
+        Ok(())
+    }
 }
 
 impl Engine for Isopach {
@@ -56,8 +71,8 @@ impl Engine for Isopach {
             buffered: Buffered::Survives,
             sync: true,
             keyspaces: true,
-            merge: false,
-            range_delete: false,
+            merge: true,
+            range_delete: true,
             multi_get: true,
             settle: true,
         }
@@ -117,6 +132,20 @@ impl Engine for Isopach {
             see(&key, &value);
         }
         Ok(scan.limit)
+    }
+
+    fn merge(&self, keyspace: usize, key: &[u8], operand: u64) -> Result<()> {
+        self.keyspaces[keyspace].merge(key, operand.to_le_bytes())?;
+        Ok(())
+    }
+
+    fn remove_range(&self, keyspace: usize, from: &[u8], to: &[u8]) -> Result<()> {
+        self.keyspaces[keyspace].remove_range(from..to)?;
+        Ok(())
+    }
+
+    fn bulk_load(&self, keyspace: usize) -> Result<Option<Box<dyn BulkLoad + '_>>> {
+        Ok(Some(Box::new(Load(self.keyspaces[keyspace].ingest()?))))
     }
 
     fn settle(&self) -> Result<Settled> {

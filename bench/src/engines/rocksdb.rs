@@ -1,19 +1,21 @@
 //! RocksDB, through the rocksdb crate.
 
 use crate::engine::{
-    Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
+    Abilities, Buffered, BulkLoad, Compression, Direction, Durability, Engine, Result, Scan, Settings,
     Settled, WAITING_BUFFERS_COUNT, counter, keyspace_name,
 };
 use rocksdb::{
     BlockBasedOptions, BlockBasedTablePinningTier, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
-    DBCompressionType, FlushOptions, MergeOperands, Options, WaitForCompactOptions, WriteBatch, WriteOptions,
+    DBCompressionType, FlushOptions, IngestExternalFileOptions, MergeOperands, Options, SstFileWriter,
+    WaitForCompactOptions, WriteBatch, WriteOptions,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 struct RocksDb {
     names: Vec<String>,
     db: DB,
     writes: WriteOptions,
+    options: Options,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -21,11 +23,12 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let (compression, compression_name) = match settings.compression {
         Compression::None => (DBCompressionType::None, "kNoCompression"),
         Compression::Lz4 => (DBCompressionType::Lz4, "kLZ4Compression at all levels"),
+        Compression::Zstd => (DBCompressionType::Zstd, "kZSTD at all levels, level 3 (default)"),
     };
     let threads = super::threads_count();
     let cache = Cache::new_hyper_clock_cache(usize::try_from(settings.cache_bytes)?, 0);
     let mut tables = BlockBasedOptions::default();
-    tables.set_block_size(usize::try_from(BLOCK_BYTES)?);
+    tables.set_block_size(usize::try_from(settings.block_bytes)?);
     tables.set_block_cache(&cache);
     tables.set_bloom_filter(f64::from(super::BLOOM_BITS_PER_KEY), false);
     // Counted in the cache, and always there: as Isopach holds them.
@@ -55,7 +58,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("write_buffer_bytes", format!("{} a keyspace", settings.write_buffer_bytes)),
         ("max_write_buffer_number", (1 + WAITING_BUFFERS_COUNT).to_string()),
         ("compression", compression_name.into()),
-        ("block_bytes", BLOCK_BYTES.to_string()),
+        ("block_bytes", settings.block_bytes.to_string()),
         ("bloom_bits_per_key", format!("{}, full filters", super::BLOOM_BITS_PER_KEY)),
         ("cache_index_and_filter_blocks", "true, all pinned".into()),
         ("target_file_size_base, max_bytes_for_level_base", "64 MB, 256 MB (default)".into()),
@@ -66,7 +69,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("merge_operator", "associative".into()),
         ("rocksdb", LIBRARY.into()),
     ];
-    Ok(Box::new(RocksDb { names, db, writes, settings }))
+    Ok(Box::new(RocksDb { names, db, writes, options, settings }))
 }
 
 /// The library inside the crate.
@@ -89,6 +92,48 @@ impl RocksDb {
     fn family(&self, keyspace: usize) -> Result<&ColumnFamily> {
         let name = &self.names[keyspace];
         self.db.cf_handle(name).ok_or_else(|| format!("rocksdb: no column family {name}").into())
+    }
+}
+
+/// A load by files that are written outside and then taken in.
+struct Load<'e> {
+    engine: &'e RocksDb,
+    keyspace: usize,
+    writer: Option<SstFileWriter<'e>>,
+    files: Vec<PathBuf>,
+}
+
+impl Load<'_> {
+    const FILE_BYTES: u64 = 64 << 20;
+}
+
+impl BulkLoad for Load<'_> {
+    fn insert(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        if let Some(writer) = self.writer.as_mut().filter(|writer| writer.file_size() >= Self::FILE_BYTES) {
+            writer.finish()?;
+            self.writer = None;
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => {
+                let writer = SstFileWriter::create(&self.engine.options);
+                let file = self.engine.db.path().join(format!("load-{}.sst", self.files.len()));
+                writer.open(&file)?;
+                self.files.push(file);
+                none.insert(writer)
+            }
+        };
+        Ok(writer.put(key, value)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        let Load { engine, keyspace, writer, files } = *self;
+        if let Some(mut writer) = writer {
+            writer.finish()?;
+        }
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        Ok(engine.db.ingest_external_file_cf_opts(engine.family(keyspace)?, &options, files)?)
     }
 }
 
@@ -174,6 +219,11 @@ impl Engine for RocksDb {
 
     fn remove_range(&self, keyspace: usize, from: &[u8], to: &[u8]) -> Result<()> {
         Ok(self.db.delete_range_cf_opt(self.family(keyspace)?, from, to, &self.writes)?)
+    }
+
+    /// Files of the size that tables have, as its manual advises; the links move into the database.
+    fn bulk_load(&self, keyspace: usize) -> Result<Option<Box<dyn BulkLoad + '_>>> {
+        Ok(Some(Box::new(Load { engine: self, keyspace, writer: None, files: Vec::new() })))
     }
 
     fn settle(&self) -> Result<Settled> {

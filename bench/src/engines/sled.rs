@@ -33,6 +33,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let compression = match settings.compression {
         Compression::None => "none",
         Compression::Lz4 => "none: has zstd only",
+        Compression::Zstd => "none: its zstd is not built in",
     };
     let sync = match durability {
         Durability::Buffered => {

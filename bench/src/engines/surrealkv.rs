@@ -2,8 +2,8 @@
 //! run in.
 
 use crate::engine::{
-    Abilities, BLOCK_BYTES, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings,
-    Settled, counter, wait_until_quiet,
+    Abilities, Buffered, Compression, Direction, Durability, Engine, Result, Scan, Settings, Settled,
+    counter, wait_until_quiet,
 };
 use std::path::Path;
 use surrealkv::{
@@ -28,14 +28,16 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     };
     let (compression, compression_name) = match settings.compression {
         Compression::None => (CompressionType::None, "none"),
-        Compression::Lz4 => (CompressionType::SnappyCompression, "Snappy at all levels (has no LZ4)"),
+        Compression::Lz4 | Compression::Zstd => {
+            (CompressionType::SnappyCompression, "Snappy at all levels (has no other)")
+        }
     };
     // Flushes and compactions block the worker that runs them; commits pass through a task of their own.
     let threads = super::threads_count() + 1;
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let options = Options::new()
         .with_path(dir.to_path_buf())
-        .with_block_size(usize::try_from(BLOCK_BYTES)?)
+        .with_block_size(usize::try_from(settings.block_bytes)?)
         .with_block_cache_capacity(settings.cache_bytes)
         .with_max_memtable_size(usize::try_from(settings.write_buffer_bytes)?)
         .with_compression_per_level(vec![compression; LEVELS_COUNT]);
@@ -47,7 +49,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("cache_bytes", settings.cache_bytes.to_string()),
         ("write_buffer_bytes", settings.write_buffer_bytes.to_string()),
         ("compression", compression_name.into()),
-        ("block_bytes", BLOCK_BYTES.to_string()),
+        ("block_bytes", settings.block_bytes.to_string()),
         ("bloom_bits_per_key", "10 (default)".into()),
         ("threads", format!("{threads} of a tokio runtime: flush, compaction, commits")),
         ("durability", format!("Durability::{durability:?}")),

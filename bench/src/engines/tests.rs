@@ -264,6 +264,7 @@ fn settings(durability: Durability) -> Settings {
     Settings {
         cache_bytes: 32 << 20,
         write_buffer_bytes: 1 << 20,
+        block_bytes: 4096,
         compression: Compression::Lz4,
         durability,
         keyspaces_count: 1,

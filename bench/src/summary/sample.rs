@@ -54,6 +54,7 @@ pub fn report() -> Report {
                 write_buffer_bytes: 64 << 20,
                 compression: Compression::Lz4,
                 durability: Durability::Buffered,
+                block_bytes: 4096,
                 keyspaces_count: 1,
             },
             seed: 7,

@@ -255,7 +255,7 @@ fn workloads_fall_into_groups() {
     let expected = [
         (
             Group::Fills,
-            "fillseq fillrandom-4t fillbatch overwrite deleterandom deleterange mergerandom text-fill",
+            "fillseq fillrandom-4t fillbatch fillbulk overwrite deleterandom deleterange mergerandom text-fill",
         ),
         (Group::Reads, "readrandom readrandom-cold readwhilewriting readmissing multireadrandom text-read"),
         (Group::Scans, "seekrandom readseq readreverse seek-hole scan-hole text-seek"),

@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    engine::Engine,
+    engine::{BulkLoad, Engine},
     measure::Tally,
     record::Measured,
     rig::{Driven, Rig},
@@ -43,6 +43,46 @@ fn each_once(rig: &Rig<'_>, engine: &dyn Engine, record_at: impl Fn(u64) -> u64 
         let thread = random.below(threads);
         record_at(random.below(steps[thread as usize]) * threads + thread)
     });
+    rig.check(engine, &mut measured, written.map(|record| (record, true)))?;
+    Ok(measured)
+}
+
+/// In key order, by loads that show as a whole; of an engine that has none in batches of a thousand.
+pub fn in_bulk(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
+    const BATCH: usize = 1000;
+    const LOAD: u64 = 1_000_000;
+    let count = rig.keys.count();
+    let driven = rig.drive(engine, count, |_| {
+        let mut load: Option<Box<dyn BulkLoad>> = None;
+        let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        move |number, tally: &mut Tally| {
+            if number % LOAD == 0 {
+                load = engine.bulk_load(0)?;
+            }
+            rig.keys.write(number, &mut key);
+            rig.values.write(number, 0, &mut value);
+            match &mut load {
+                Some(load) => load.insert(&key, &value)?,
+                None => entries.push((key.clone(), value.clone())),
+            }
+            if ((number + 1) % LOAD == 0 || number + 1 == count)
+                && let Some(load) = load.take()
+            {
+                load.finish()?;
+            }
+            if entries.len() == BATCH || number + 1 == count {
+                engine.insert_batch(0, &entries)?;
+                entries.clear();
+            }
+            tally.wrote(&key, &value);
+            Ok(())
+        }
+    })?;
+    let Driven { mut measured, steps } = driven;
+    let mut random = rig.random(1);
+    let shown = if steps[0] == count { count } else { steps[0] / LOAD * LOAD }; // What was cut shows nothing.
+    let written = (0..CHECKED_COUNT.min(shown)).map(|_| random.below(shown));
     rig.check(engine, &mut measured, written.map(|record| (record, true)))?;
     Ok(measured)
 }

@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Get(KeyArgs),
     /// Remove a key
     Rm(RemoveArgs),
+    /// Remove all keys of a range, at the cost of one write
+    RmRange(RemoveRangeArgs),
     /// Print the entries of a keyspace, in key order
     Scan(ScanArgs),
     /// Print whole keyspaces, as `load` reads them
@@ -76,6 +78,8 @@ pub(crate) enum Command {
     Flush(OpenArgs),
     /// Rewrite keyspaces into their last level
     Compact(CompactArgs),
+    /// Delete everything in a keyspace, which stays
+    Clear(ClearArgs),
     /// Copy a database as of now into a new directory, sharing tables where the disk can
     Checkpoint(CheckpointArgs),
     /// Check every file
@@ -141,6 +145,9 @@ pub(crate) struct LoadArgs {
     /// Records per atomic batch; one that reaches 64 MiB is written early
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) batch: u64,
+    /// All records at once, straight into tables, in any order; durable in the end, and nothing is there before
+    #[arg(long, conflicts_with_all = ["batch", "durability"])]
+    pub(crate) bulk: bool,
     #[command(flatten)]
     pub(crate) durability: DurabilityArgs,
     /// File to read; `-` is standard input
@@ -179,13 +186,9 @@ pub(crate) struct KeyArgs {
     pub(crate) hex: HexArgs,
 }
 
+/// Which keys: those that all of it leaves.
 #[derive(ClapArgs, Debug)]
-pub(crate) struct ScanArgs {
-    /// Directory of the database
-    pub(crate) db: PathBuf,
-    /// Keyspace
-    #[arg(value_parser = keyspace_name)]
-    pub(crate) keyspace: String,
+pub(crate) struct RangeArgs {
     /// Only keys that start with this
     #[arg(long, value_name = "KEY")]
     pub(crate) prefix: Option<String>,
@@ -195,6 +198,32 @@ pub(crate) struct ScanArgs {
     /// End, not included
     #[arg(long, value_name = "KEY")]
     pub(crate) to: Option<String>,
+    #[command(flatten)]
+    pub(crate) hex: HexArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RemoveRangeArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Keyspace
+    #[arg(value_parser = keyspace_name)]
+    pub(crate) keyspace: String,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    #[command(flatten)]
+    pub(crate) durability: DurabilityArgs,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ScanArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Keyspace
+    #[arg(value_parser = keyspace_name)]
+    pub(crate) keyspace: String,
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
     /// From the last entry to the first
     #[arg(long)]
     pub(crate) rev: bool,
@@ -204,8 +233,6 @@ pub(crate) struct ScanArgs {
     /// Keys only
     #[arg(long)]
     pub(crate) keys: bool,
-    #[command(flatten)]
-    pub(crate) hex: HexArgs,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -227,6 +254,10 @@ pub(crate) struct CountArgs {
     /// Only keys that start with this
     #[arg(long, value_name = "KEY")]
     pub(crate) prefix: Option<String>,
+    /// By statistics of tables, without reading them: within a block of entries at each end; keys that were written twice
+    /// or deleted since they were last compacted count
+    #[arg(long)]
+    pub(crate) approximate: bool,
     #[command(flatten)]
     pub(crate) hex: HexArgs,
 }
@@ -238,6 +269,15 @@ pub(crate) struct CompactArgs {
     /// Only this keyspace
     #[arg(long, short, value_parser = keyspace_name)]
     pub(crate) keyspace: Option<String>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ClearArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Keyspace
+    #[arg(value_parser = keyspace_name)]
+    pub(crate) keyspace: String,
 }
 
 #[derive(ClapArgs, Debug)]

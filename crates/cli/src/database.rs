@@ -7,10 +7,11 @@
 use crate::{
     args::{Durability, LogRecovery},
     exit::{self, Doing, Failure},
+    text,
 };
 use isopach::{
-    Compression, Db, ErrorKind, EventListener, FilterPolicy, Keyspace, KeyspaceAt, KeyspaceOptions, Level,
-    LevelStats, PerLevel, ReadDb, VerifyDepth, VerifyOptions, WriteOptions,
+    Compression, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
+    KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb, VerifyDepth, VerifyOptions, WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
 use std::{ops::RangeFull, path::Path};
@@ -263,29 +264,39 @@ pub(crate) fn keyspaces(db: &ReadDb) -> Vec<KeyspaceFacts> {
 }
 
 fn option_facts(options: &KeyspaceOptions) -> Vec<(&'static str, String)> {
-    let KeyspaceOptions { compression, block_bytes, filters, table_bytes, durability, .. } = options;
-    let durability = durability.map_or_else(|| "database's".to_owned(), |durability| lower_case(&durability));
-    let mut facts = facts_of_tables(compression, block_bytes, filters, *table_bytes);
+    let durability = options.durability.as_ref().map_or_else(|| "database's".to_owned(), lower_case);
+    let mut facts = table_options(&options.tree_options());
+    let ttl = options.ttl.map_or_else(|| "none".to_owned(), |time| format!("{}s", time.as_secs_f64()));
+    facts.push(("ttl", ttl));
+    facts.push(("keep_versions", kept_versions(options.keep_versions)));
     facts.push(("durability", durability));
     facts
 }
 
-/// The options of a keyspace that a table has with it, as `(name, value)`.
-pub(crate) fn table_options(options: &TreeOptions) -> Vec<(&'static str, String)> {
-    facts_of_tables(&options.compression, &options.block_bytes, &options.filters, options.table_bytes)
+fn kept_versions(keep: KeepVersions) -> String {
+    match keep {
+        KeepVersions::For(time) => format!("{}s", time.as_secs_f64()),
+        other => lower_case(&other),
+    }
 }
 
-fn facts_of_tables(
-    compression: &PerLevel<Compression>,
-    block_bytes: &PerLevel<u32>,
-    filters: &PerLevel<FilterPolicy>,
-    table_bytes: u64,
-) -> Vec<(&'static str, String)> {
+/// The options of a keyspace that a table has with it, as `(name, value)`.
+pub(crate) fn table_options(options: &TreeOptions) -> Vec<(&'static str, String)> {
+    let name = |name: &Option<String>| {
+        name.as_ref().map_or_else(|| "none".to_owned(), |name| text::plain(name.as_bytes()).into_owned())
+    };
     vec![
-        ("compression", per_level(compression, Compression::to_string)),
-        ("block_bytes", per_level(block_bytes, u32::to_string)),
-        ("filters", per_level(filters, filter)),
-        ("table_bytes", table_bytes.to_string()),
+        ("comparator", text::plain(options.comparator.as_bytes()).into_owned()),
+        ("compression", per_level(&options.compression, Compression::to_string)),
+        ("block_bytes", per_level(&options.block_bytes, u32::to_string)),
+        ("filters", per_level(&options.filters, filter)),
+        ("partition_bytes", per_level(&options.partition_bytes, u32::to_string)),
+        ("table_bytes", options.table_bytes.to_string()),
+        ("dictionary_bytes", options.dictionary_bytes.to_string()),
+        ("prefix_extractor", name(&options.prefix_extractor)),
+        ("merge_operator", name(&options.merge_operator)),
+        ("compaction_filter", name(&options.compaction_filter)),
+        ("entry_checksums", options.entry_checksums.to_string()),
     ]
 }
 
@@ -311,7 +322,9 @@ pub(crate) fn lower_case(value: &impl std::fmt::Debug) -> String {
 
 /// What a check found.
 pub(crate) struct VerifyFacts {
+    /// Tables.
     pub(crate) files: u64,
+    pub(crate) dictionaries: u64,
     pub(crate) bytes: u64,
     pub(crate) entries: u64,
     /// Records of the log.
@@ -342,6 +355,7 @@ pub(crate) fn verify(path: &Path, depth: VerifyDepth) -> Result<VerifyFacts, Fai
     };
     Ok(VerifyFacts {
         files: report.files,
+        dictionaries: report.dictionaries,
         bytes: report.bytes,
         entries: report.entries,
         log_records: report.log_records,

@@ -148,12 +148,13 @@ impl<T> Doing<T> for Result<T, isopach::Error> {
 
 fn code(kind: ErrorKind) -> u8 {
     match kind {
-        ErrorKind::Corruption | ErrorKind::MixedDatabase => CORRUPTION,
+        ErrorKind::Corruption | ErrorKind::MixedDatabase | ErrorKind::MissingDictionary => CORRUPTION,
         ErrorKind::NotFound | ErrorKind::KeyspaceMissing | ErrorKind::KeyspaceDropped => NOT_FOUND,
         ErrorKind::Locked => LOCKED,
-        ErrorKind::UnsupportedFormat | ErrorKind::UnsupportedFeature | ErrorKind::MissingComparator => {
-            UNSUPPORTED
-        }
+        ErrorKind::UnsupportedFormat
+        | ErrorKind::UnsupportedFeature
+        | ErrorKind::MissingComparator
+        | ErrorKind::MissingPrefixExtractor => UNSUPPORTED,
         ErrorKind::OutOfSpace => NO_ROOM,
         ErrorKind::Cancelled => INTERRUPTED,
         _ => FAILURE,
@@ -168,6 +169,7 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::MixedDatabase => {
             "files of different databases are in one directory; put the right ones back"
         }
+        ErrorKind::MissingDictionary => "put the file back from a copy of this database",
         ErrorKind::NotFound => "check the path; `isopach put` and `isopach load` create a database",
         ErrorKind::KeyspaceMissing | ErrorKind::KeyspaceDropped => "`isopach ls DB` lists the keyspaces",
         ErrorKind::Locked => "close the program that has the database open, then try again",
@@ -175,6 +177,9 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::UnsupportedFeature => "use a build of isopach with this feature",
         ErrorKind::MissingComparator => {
             "only the program that writes this database has what it needs to open it"
+        }
+        ErrorKind::MissingPrefixExtractor => {
+            "only the program that writes this database has it; commands that write nothing do without"
         }
         ErrorKind::Busy => "wait until background work has caught up, then try again",
         ErrorKind::OutOfSpace => "free some space, then try again",
@@ -195,11 +200,13 @@ mod tests {
             (ErrorKind::Io, 1),
             (ErrorKind::Poisoned, 1),
             (ErrorKind::Corruption, 3),
+            (ErrorKind::MissingDictionary, 3),
             (ErrorKind::NotFound, 4),
             (ErrorKind::KeyspaceMissing, 4),
             (ErrorKind::Locked, 5),
             (ErrorKind::UnsupportedFormat, 6),
             (ErrorKind::MissingComparator, 6),
+            (ErrorKind::MissingPrefixExtractor, 6),
             (ErrorKind::OutOfSpace, 7),
             (ErrorKind::Cancelled, 130),
         ];

@@ -59,6 +59,13 @@ impl Error {
         Error::new(ErrorKind::Corruption, format!("{why}")).in_file(file).at(offset)
     }
 
+    /// Says more.
+    #[must_use]
+    pub(crate) fn adding(mut self, more: &str) -> Error {
+        self.0.message.push_str(more);
+        self
+    }
+
     /// Names the file concerned, relative to the root.
     #[must_use]
     pub fn in_file(mut self, file: impl Into<String>) -> Error {
@@ -174,6 +181,20 @@ pub enum ErrorKind {
     SnapshotTooOld,
     /// A tree names a key order that this build does not know.
     MissingComparator,
+    /// A tree names a prefix extractor that was not registered: open again with it.
+    MissingPrefixExtractor,
+    /// A tree names a merge operator that was not registered, or has operands and names none: open again with it.
+    MissingMergeOperator,
+    /// A tree names a compaction filter that was not registered: open again with it.
+    MissingCompactionFilter,
+    /// A merge operator refused the operands of a key, or panicked.
+    MergeFailed,
+    /// The order of keys of the tree panicked: open it again, with one that does not.
+    ComparatorFailed,
+    /// A compaction filter failed or panicked: its job changed nothing.
+    FilterFailed,
+    /// A compression dictionary that tables need is gone: put it back from a copy.
+    MissingDictionary,
     /// Files of different stores lie in one directory: put the right ones there.
     MixedStore,
     /// Written by a newer version, or not a store at all.

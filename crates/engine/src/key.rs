@@ -1,12 +1,10 @@
 //! Internal keys: the order of versions, value kinds, ranges of user keys.
 //!
-//! User keys are ordered by their bytes. Versions of one key follow each other newest first.
+//! User keys are ordered by their bytes, or as their tree says ([`KeyOrder`](crate::order::KeyOrder)). Versions of one key
+//! follow each other newest first.
 
 use alloc::vec::Vec;
-use core::{
-    cmp::Ordering,
-    ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive},
-};
+use core::ops::{Bound, Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use crate::types::Seqno;
 
@@ -16,7 +14,7 @@ pub const MAX_KEY_BYTES: usize = 65_535;
 /// Longest value, in bytes.
 pub const MAX_VALUE_BYTES: usize = u32::MAX as usize;
 
-/// Name of the order of keys, stored with each tree and table.
+/// Name of the order of bytes. That of its order is stored with each tree and table.
 pub const BYTE_ORDER_NAME: &str = "isopach.bytes";
 
 /// What an operation did to its key. The numbers are on disk.
@@ -37,6 +35,8 @@ pub enum ValueKind {
     PutUntil = 6,
     /// Several columns of a row.
     Cells = 7,
+    /// The keys from this one to the stored bytes, these not included, have no value; without bytes all behind it.
+    DeleteRange = 8,
 }
 
 impl ValueKind {
@@ -50,17 +50,19 @@ impl ValueKind {
             5 => ValueKind::BlobPointer,
             6 => ValueKind::PutUntil,
             7 => ValueKind::Cells,
+            8 => ValueKind::DeleteRange,
             _ => return None,
         })
     }
 
     /// Whether it says that a key has no value.
     pub const fn is_tombstone(self) -> bool {
-        matches!(self, ValueKind::Delete | ValueKind::DeleteWeak)
+        matches!(self, ValueKind::Delete | ValueKind::DeleteWeak | ValueKind::DeleteRange)
     }
 }
 
-/// Where to position among versions: before or at the version `seqno` of `key`.
+/// Where to position among versions: before or at the version `seqno` of `key`. Two are compared by the order of their
+/// tree.
 ///
 /// The first version of a key that a view at `s` may see is the first entry at or after `(key, s)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,18 +85,6 @@ impl<'a> InternalKey<'a> {
     }
 }
 
-impl Ord for InternalKey<'_> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(other.key).then_with(|| other.seqno.cmp(&self.seqno))
-    }
-}
-
-impl PartialOrd for InternalKey<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
 /// Where the versions of a range of keys begin, and where those behind it do; `None`: at either end of all.
 pub(crate) fn places<'a>(
     low: Bound<&'a [u8]>,
@@ -113,7 +103,7 @@ pub(crate) fn places<'a>(
     (from, to)
 }
 
-/// The shortest key `s` with `low <= s < high`; `low` itself if none is shorter.
+/// The shortest key `s` with `low <= s < high` in the order of bytes; `low` itself if none is shorter.
 ///
 /// # Panics
 ///
@@ -139,12 +129,35 @@ pub fn common_prefix_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// The least key greater than every key that starts with `prefix`; `None` if there is no such key.
+/// The least key greater than every key that starts with `prefix`, in the order of bytes; `None` if there is no such
+/// key.
 pub fn prefix_successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|&byte| byte < u8::MAX)?;
     let mut successor = Vec::from(&prefix[..=last]);
     successor[last] += 1;
     Some(successor)
+}
+
+/// The longest bytes that every key of a range begins with. They are the beginning of its lower end, too.
+pub(crate) fn prefix_of_range<'a>(low: Bound<&'a [u8]>, high: Bound<&[u8]>) -> &'a [u8] {
+    let (Bound::Included(low) | Bound::Excluded(low)) = low else { return &[] };
+    // No greater byte can stand in the place of these.
+    let largest_bytes = |at: usize| low[at..].iter().take_while(|&&byte| byte == u8::MAX).count();
+    let bytes = match high {
+        Bound::Unbounded => largest_bytes(0),
+        Bound::Included(high) => common_prefix_len(low, high),
+        Bound::Excluded(high) => {
+            let common = common_prefix_len(low, high);
+            match (&low[common..], &high[common..]) {
+                // `high` is the first key that does not begin with one byte more of `low`.
+                ([byte, ..], [next]) if byte.checked_add(1) == Some(*next) => {
+                    common + 1 + largest_bytes(common + 1)
+                }
+                _ => common,
+            }
+        }
+    };
+    &low[..bytes]
 }
 
 /// A range of keys: any std range of things that are bytes, or a pair of bounds whose types may differ.
@@ -202,16 +215,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_of_a_key_are_ordered_newest_first() {
-        let newer = InternalKey { key: b"k", seqno: Seqno::from_raw(2).unwrap() };
-        let older = InternalKey { key: b"k", seqno: Seqno::from_raw(1).unwrap() };
-
-        assert!(newer < older);
-        assert!(InternalKey::first_of(b"k") < newer && older < InternalKey::last_of(b"k"));
-        assert!(InternalKey::last_of(b"j") < newer);
-    }
-
-    #[test]
     fn separators_are_short_and_lie_between() {
         for (low, high, expected) in [
             ("apple", "banana", "b"),
@@ -226,6 +229,45 @@ mod tests {
             assert!(separator.len() <= expected.len(), "{low} {high}: {separator:?}");
         }
         assert_eq!(shortest_separator(b"\xff\xff\x01\x02", b"\xff\xff\x09"), b"\xff\xff\x02");
+    }
+
+    #[test]
+    fn the_prefix_of_a_range_is_the_longest_that_all_its_keys_have() {
+        // All keys of up to three bytes, of four that matter.
+        let bytes = [0, 1, 0xfe, 0xff];
+        let mut keys: Vec<Vec<u8>> = Vec::from([Vec::new()]);
+        for at in 0..21 {
+            let longer = bytes.map(|byte| [&keys[at][..], &[byte]].concat());
+            keys.extend(longer);
+        }
+        keys.sort();
+        let ends = |key| [Bound::Included(key), Bound::Excluded(key), Bound::Unbounded];
+        for (low, high) in keys.iter().flat_map(|low| keys.iter().map(move |high| (&low[..], &high[..]))) {
+            for (low, high) in ends(low).into_iter().flat_map(|low| ends(high).map(|high| (low, high))) {
+                let prefix = prefix_of_range(low, high);
+                let is_inside = |key: &[u8]| {
+                    (match low {
+                        Bound::Included(low) => low <= key,
+                        Bound::Excluded(low) => low < key,
+                        Bound::Unbounded => true,
+                    }) && match high {
+                        Bound::Included(high) => key <= high,
+                        Bound::Excluded(high) => key < high,
+                        Bound::Unbounded => true,
+                    }
+                };
+                let mut inside = keys.iter().filter(|key| is_inside(key));
+                assert!(inside.all(|key| key.starts_with(prefix)), "{low:?} {high:?} {prefix:?}");
+                if let Bound::Included(start) | Bound::Excluded(start) = low
+                    && is_inside(&[start, &[0][..]].concat())
+                    && prefix.len() < start.len()
+                {
+                    let longer = &start[..=prefix.len()];
+                    let behind = prefix_successor(longer).map_or(Vec::from([0xff; 9]), |next| next);
+                    assert!(is_inside(&behind), "{low:?} {high:?}: all have {longer:?} too");
+                }
+            }
+        }
     }
 
     #[test]

@@ -67,7 +67,14 @@
 //! | [`types`]      | sequence numbers, ids, views, shared bytes |
 //! | [`error`]      | the error and what a caller can do about each kind |
 //! | [`key`]        | the order of versions, kinds of values, ranges |
+//! | [`named`]      | code of users that stores find again by name |
+//! | [`order`]      | orders of keys, found by name |
+//! | [`prefix`]     | prefixes of keys that filters are made of, and extractors by name |
+//! | [`merge_operator`] | what operands do to a value |
 //! | [`codec`]      | framing: headers, checksums bound to their place, blocks, records, compression |
+//! | [`range_tombstone`] | deletes of ranges, and what they hide |
+//! | [`expiry`]     | puts that expire |
+//! | [`dictionary`] | compression dictionaries as files, and when one is worth having |
 //! | [`cache`]      | decoded blocks and open tables in memory |
 //! | [`iter`]       | the contract of cursors, merging, what a view sees from both ends |
 //! | [`memtable`]   | operations in memory |
@@ -82,9 +89,9 @@
 //!
 //! # What is not there yet
 //!
-//! Range tombstones, merge operators, entries that expire and separated values (their kinds are reserved, and
-//! reading one is [`UnsupportedFeature`](error::ErrorKind::UnsupportedFeature)); orders of keys other than
-//! that of bytes; ingestion of tables; repair and salvage; encryption and parity; strategies
+//! Separated values and cells (their kinds are reserved, and reading one is
+//! [`UnsupportedFeature`](error::ErrorKind::UnsupportedFeature)); ingestion of tables; repair and salvage; encryption and
+//! parity; strategies
 //! other than [`Leveled`](compaction::Leveled). Until 0.1 the format changes without a migration.
 
 #![no_std]
@@ -102,7 +109,21 @@ pub mod error;
 
 pub mod key;
 
+pub mod named;
+
+pub mod order;
+
+pub mod prefix;
+
+pub mod merge_operator;
+
 pub mod codec;
+
+pub mod range_tombstone;
+
+pub mod expiry;
+
+pub mod dictionary;
 
 pub mod cache;
 

@@ -8,6 +8,7 @@ mod atomics;
 mod pool;
 
 mod blink;
+mod ranges;
 mod sorted;
 
 pub use pool::PagePool;
@@ -15,16 +16,19 @@ pub use sorted::{SortedBatch, Sorter};
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    iter::Cursor,
+    iter::{Cursor, EntryChecksum},
     key::{InternalKey, ValueKind},
+    order::KeyOrder,
+    range_tombstone::{RangeTombstone, RangeTombstones},
     types::{Seqno, Slice},
 };
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use blink::{Blink, BlinkCursor};
 use isopach_env::sync::{
     Striped,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
+use ranges::Ranges;
 use sorted::{Numbered, SortedCursor};
 
 /// One operation, numbered.
@@ -43,6 +47,13 @@ pub struct Operation<'a> {
 /// A memtable. Shared by threads.
 pub struct Memtable {
     operations: Operations,
+    /// Those of them that delete ranges, once more.
+    ranges: Ranges,
+    /// Whether any of them expires. Set before it is published, and read by who knows what is (Relaxed both: the
+    /// publication orders them).
+    may_expire: AtomicBool,
+    /// Whether operations that are added get checksums.
+    is_checked: bool,
     /// Least number applied, beside what readers load: it hardly ever changes. Read after the writer published.
     first_seqno: AtomicU64,
     counters: Striped<Counters>,
@@ -77,41 +88,57 @@ struct Counted(AtomicU64);
 const STEP_BYTES: u64 = 4 << 10;
 
 impl Default for Memtable {
-    /// With a pool of its own, which keeps nothing.
+    /// In the order of bytes, with a pool of its own, which keeps nothing.
     fn default() -> Memtable {
-        Memtable::new(&Arc::default())
+        Memtable::new(&Arc::default(), &KeyOrder::BYTES)
     }
 }
 
 impl Memtable {
-    /// An empty memtable, whose memory comes from the pool and goes back there once nobody has the memtable
+    /// An empty memtable for keys in this order, whose memory comes from the pool and goes back there once nobody has the memtable
     /// or a cursor over it.
-    pub fn new(pool: &Arc<PagePool>) -> Memtable {
+    pub fn new(pool: &Arc<PagePool>, order: &KeyOrder) -> Memtable {
         Memtable {
-            operations: Operations::Tree(Arc::new(Blink::new(Arc::clone(pool)))),
+            operations: Operations::Tree(Arc::new(Blink::new(Arc::clone(pool), order))),
+            ranges: Ranges::new(order),
+            may_expire: AtomicBool::new(false),
+            is_checked: false,
             first_seqno: AtomicU64::new(u64::MAX),
             counters: Striped::default(),
             counted: Counted::default(),
         }
     }
 
+    /// Says whether operations get a checksum each when they are added, which goes with them
+    /// ([`Cursor::checked_value`]): 4 bytes more.
+    #[must_use]
+    pub fn with_checksums(self, is_checked: bool) -> Memtable {
+        Memtable { is_checked, ..self }
+    }
+
     /// A memtable of one batch, which is not empty: the operation at position 0 has the number `first`, in this memtable
-    /// or in another tree's. It takes no further operations.
+    /// or in another tree's. It takes no further operations. If `is_checked`, each gets a checksum.
     ///
     /// # Errors
     ///
     /// `InvalidArgument` if the numbers exceed [`Seqno::MAX`].
-    pub(crate) fn of_batch(batch: Arc<SortedBatch>, first: Seqno) -> Result<Memtable> {
+    pub(crate) fn of_batch(batch: Arc<SortedBatch>, first: Seqno, is_checked: bool) -> Result<Memtable> {
         let used_up = || Error::new(ErrorKind::InvalidArgument, "sequence numbers are used up");
         let last = first.checked_add(u64::from(batch.last_position())).ok_or_else(used_up)?;
         let (bytes, operations) = (batch.memory_bytes(), batch.len() as u64);
+        let numbered = Numbered { batch, first, checksums: Arc::default() };
+        let (ranges, may_expire) = (Ranges::new(numbered.batch.order()), numbered.batch.may_expire());
+        let range_bytes = numbered.range_tombstones().map(|tombstone| ranges.add(tombstone)).sum::<u64>();
         let memtable = Memtable {
-            operations: Operations::Batch(Numbered { batch, first }),
+            operations: Operations::Batch(if is_checked { numbered.with_checksums() } else { numbered }),
+            ranges,
+            may_expire: AtomicBool::new(may_expire),
+            is_checked,
             first_seqno: AtomicU64::new(u64::MAX),
             counters: Striped::default(),
             counted: Counted::default(),
         };
-        memtable.count(bytes, operations, (first.raw(), last.raw()));
+        memtable.count(bytes + range_bytes, operations, (first.raw(), last.raw()));
         Ok(memtable)
     }
 
@@ -127,7 +154,14 @@ impl Memtable {
         };
         let (mut bytes, mut count, mut first, mut last) = (0, 0, u64::MAX, 0);
         for Operation { seqno, kind, key, value } in operations {
-            bytes += tree.insert(InternalKey { key, seqno }, kind, value);
+            let checksum = self.is_checked.then(|| EntryChecksum::of(kind, key, value));
+            bytes += tree.insert(InternalKey { key, seqno }, kind, value, checksum);
+            if kind == ValueKind::PutUntil {
+                self.may_expire.store(true, Ordering::Relaxed);
+            }
+            if kind == ValueKind::DeleteRange {
+                bytes += self.ranges.add(RangeTombstone::of_version(key, seqno, value));
+            }
             count += 1;
             first = first.min(seqno.raw());
             last = last.max(seqno.raw());
@@ -168,6 +202,26 @@ impl Memtable {
             Operations::Batch(batch) => batch.get(wanted),
         }?;
         Some((entry.seqno, entry.kind, value.into()))
+    }
+
+    /// Whether no operation deletes a range.
+    pub fn has_no_ranges(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Whether any operation that is published expires.
+    pub fn may_expire(&self) -> bool {
+        self.may_expire.load(Ordering::Relaxed)
+    }
+
+    /// Its range tombstones, as they are now.
+    pub fn range_tombstones(&self) -> Vec<Arc<RangeTombstones>> {
+        self.ranges.parts()
+    }
+
+    /// The greatest number `<= at` of its range tombstones that cover a key.
+    pub fn covering(&self, key: &[u8], at: Seqno) -> Option<Seqno> {
+        self.ranges.covering(key, at)
     }
 
     /// Memory in use. What is prepared beyond it is less than a page of 2 MiB and some slices of 32 KiB.
@@ -218,6 +272,17 @@ impl Memtable {
         match &self.operations {
             Operations::Tree(tree) => Box::new(BlinkCursor::new(tree)),
             Operations::Batch(batch) => Box::new(SortedCursor::new(batch.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Memtable {
+    /// Changes a bit of the value of the newest operation of a key, as a broken memory would.
+    pub(crate) fn flip(&self, key: &[u8], bit: usize) {
+        match &self.operations {
+            Operations::Tree(tree) => tree.flip(key, bit),
+            Operations::Batch(_) => panic!("its bytes are others'"),
         }
     }
 }

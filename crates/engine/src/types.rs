@@ -57,15 +57,31 @@ impl Slice {
         let bytes = &owner.part(part)[start..start + len];
         match Self::inline(bytes) {
             Some(slice) => slice,
-            None => Slice(Repr::Window {
-                part,
-                start: u32::try_from(start).expect("a window starts within 4 GiB"),
-                len: u32::try_from(len).expect("a window is at most 4 GiB long"),
-                owner,
-            }),
+            None => Self::long_window(part, start, len, owner),
         }
     }
 
+    /// As [`Slice::window`], of bytes at hand that lie there: the owner is asked for only if it is kept.
+    #[inline]
+    pub(crate) fn window_over(
+        bytes: &[u8],
+        part: u16,
+        start: usize,
+        owner: impl FnOnce() -> Arc<dyn SliceOwner>,
+    ) -> Slice {
+        Self::inline(bytes).unwrap_or_else(|| Self::long_window(part, start, bytes.len(), owner()))
+    }
+
+    fn long_window(part: u16, start: usize, len: usize, owner: Arc<dyn SliceOwner>) -> Slice {
+        Slice(Repr::Window {
+            part,
+            start: u32::try_from(start).expect("a window starts within 4 GiB"),
+            len: u32::try_from(len).expect("a window is at most 4 GiB long"),
+            owner,
+        })
+    }
+
+    #[inline]
     fn inline(bytes: &[u8]) -> Option<Slice> {
         let len = u8::try_from(bytes.len()).ok().filter(|&len| usize::from(len) <= Self::INLINE_BYTES)?;
         let mut copy = [0; Self::INLINE_BYTES];
@@ -105,6 +121,26 @@ impl Slice {
             Repr::Window { part, start: first, owner, .. } => {
                 Slice::window(Arc::clone(owner), *part, *first as usize + start, end - start)
             }
+        }
+    }
+}
+
+impl Slice {
+    /// What is left of it behind its first bytes.
+    ///
+    /// # Panics
+    ///
+    /// If it does not have as many.
+    #[must_use]
+    #[inline]
+    pub(crate) fn tail(mut self, from: usize) -> Slice {
+        match &mut self.0 {
+            Repr::Window { start, len, .. } if *len as usize > from + Self::INLINE_BYTES => {
+                *start += from as u32;
+                *len -= from as u32;
+                self
+            }
+            _ => self.slice(from..),
         }
     }
 }
@@ -337,6 +373,22 @@ impl fmt::Display for Uuid {
 }
 
 impl fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Names a compression dictionary: XXH3-64 of its content, so that equal ones are one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DictionaryId(pub u64);
+
+impl fmt::Display for DictionaryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for DictionaryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

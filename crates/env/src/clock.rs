@@ -12,6 +12,11 @@ pub trait Clock: Send + Sync + 'static {
     /// Microseconds since 1970-01-01 UTC. May step back; readers of it keep the greatest value seen.
     fn unix_us(&self) -> u64;
 
+    /// As [`Clock::unix_us`], at most a second behind it, never ahead, and cheaper where the system has such a clock.
+    fn coarse_unix_us(&self) -> u64 {
+        self.unix_us()
+    }
+
     /// Time since an arbitrary start; never steps back.
     fn monotonic(&self) -> Duration;
 

@@ -18,6 +18,8 @@ pub enum WriteOrigin {
     FlushTable,
     /// Tables made from other tables.
     CompactionTable,
+    /// Tables of bulk loads.
+    IngestTable,
     /// Copies of files for a checkpoint, and tables of what it holds from memory.
     Checkpoint,
     /// Everything small beside them. Also what is written through handles from [`Fs::open`](crate::Fs::open),
@@ -27,11 +29,12 @@ pub enum WriteOrigin {
 
 impl WriteOrigin {
     /// Every origin, in the order of reports.
-    pub const ALL: [WriteOrigin; 6] = [
+    pub const ALL: [WriteOrigin; 7] = [
         Self::Log,
         Self::Manifest,
         Self::FlushTable,
         Self::CompactionTable,
+        Self::IngestTable,
         Self::Checkpoint,
         Self::Metadata,
     ];
@@ -43,6 +46,7 @@ impl WriteOrigin {
             Self::Manifest => "manifest",
             Self::FlushTable => "flush_table",
             Self::CompactionTable => "compaction_table",
+            Self::IngestTable => "ingest_table",
             Self::Checkpoint => "checkpoint",
             Self::Metadata => "metadata",
         }

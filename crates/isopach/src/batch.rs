@@ -4,15 +4,17 @@ use crate::{
     close::Handle,
     error::{Error, Result},
     keyspace::Keyspace,
+    read::end_of_prefix,
     space::Space,
-    write::Operations,
+    write::{Lives, Operations},
 };
-use std::sync::Arc;
+use isopach_engine::key::KeyRange;
+use std::{ops::Bound, sync::Arc, time::Duration};
 
 /// Writes to any keyspaces of one database, in order: a later one on the same key wins.
 ///
-/// Nothing is checked while building. A key, value or batch that is too large, or a keyspace of another
-/// database, makes [`Db::write`](crate::Db::write) fail, and nothing of the batch is written.
+/// Nothing is checked while building. A key, value or batch that is too large, a range that ends before it begins, a
+/// prefix in an order of keys that has none, an operand for a keyspace without operator, or a keyspace of another database, makes [`Db::write`](crate::Db::write) fail, and nothing of the batch is written.
 #[derive(Clone, Default, Debug)]
 pub struct Batch {
     operations: Operations,
@@ -31,7 +33,52 @@ impl Batch {
     /// Puts a value.
     pub fn insert(&mut self, ks: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Batch {
         self.name(ks);
-        self.operations.put(ks.id(), key.as_ref(), value.as_ref());
+        let lives = ks.space().ttl().map(Lives::Default);
+        self.operations.put(ks.id(), key.as_ref(), value.as_ref(), lives);
+        self
+    }
+
+    /// Puts a value that lives so long from the write on, whatever the write and the keyspace say.
+    pub fn insert_ttl(
+        &mut self,
+        ks: &Keyspace,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        ttl: Duration,
+    ) -> &mut Batch {
+        self.name(ks);
+        self.operations.put(ks.id(), key.as_ref(), value.as_ref(), Some(Lives::Own(ttl)));
+        self
+    }
+
+    /// See [`Keyspace::remove_weak`].
+    pub fn remove_weak(&mut self, ks: &Keyspace, key: impl AsRef<[u8]>) -> &mut Batch {
+        self.name(ks);
+        self.operations.delete_weak(ks.id(), key.as_ref());
+        self
+    }
+
+    /// Deletes a range; of the batch, what was written to it before. In an order that is not that of bytes a range that ends with
+    /// a key counts as two writes, and more are mistakes: see [`Keyspace::remove_range`].
+    pub fn remove_range(&mut self, ks: &Keyspace, range: impl KeyRange) -> &mut Batch {
+        self.name(ks);
+        self.operations.delete_range(ks.id(), ks.space().tree.order(), &range);
+        self
+    }
+
+    /// Deletes all keys that start with `prefix`; an empty prefix is every key.
+    pub fn remove_prefix(&mut self, ks: &Keyspace, prefix: impl AsRef<[u8]>) -> &mut Batch {
+        let prefix = prefix.as_ref();
+        if let Err(mistake) = ks.space().check_prefixes() {
+            self.operations.refuse(mistake);
+        }
+        self.remove_range(ks, (Bound::Included(prefix), end_of_prefix(prefix)))
+    }
+
+    /// Adds an operand. See [`Keyspace::merge`].
+    pub fn merge(&mut self, ks: &Keyspace, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> &mut Batch {
+        self.name(ks);
+        ks.add_merge(&mut self.operations, key.as_ref(), operand.as_ref());
         self
     }
 

@@ -135,7 +135,7 @@ fn end_log(state: &State) -> Result<()> {
             let (last_used, last_time) = order.end();
             let end = state.commits.wal.close()?.end;
             let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
-            state.store.commit(&[note])?;
+            state.store.commit(&[note, state.commits.note_of_ends()])?;
             state.store.note_synced()?;
             return Ok(());
         }

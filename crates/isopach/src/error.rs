@@ -1,6 +1,9 @@
 //! The error of the database.
 
-use isopach_engine::error::{Error as EngineError, ErrorKind as EngineErrorKind, KeyBounds};
+use isopach_engine::{
+    error::{Error as EngineError, ErrorKind as EngineErrorKind, KeyBounds},
+    types::TreeId,
+};
 use std::{error, fmt, io, path::Path, path::PathBuf};
 
 /// Result of the database.
@@ -70,6 +73,11 @@ impl Error {
         self.0.keyspace.as_deref()
     }
 
+    /// The tree concerned, where the engine named one.
+    pub(crate) fn tree(&self) -> Option<TreeId> {
+        self.0.engine.as_ref()?.tree()
+    }
+
     /// The file or directory concerned.
     pub fn path(&self) -> Option<&Path> {
         self.0.path.as_deref()
@@ -123,6 +131,13 @@ impl From<EngineError> for Error {
             EngineErrorKind::TreeDropped => ErrorKind::KeyspaceDropped,
             EngineErrorKind::SnapshotTooOld => ErrorKind::SnapshotTooOld,
             EngineErrorKind::MissingComparator => ErrorKind::MissingComparator,
+            EngineErrorKind::MissingPrefixExtractor => ErrorKind::MissingPrefixExtractor,
+            EngineErrorKind::MissingMergeOperator => ErrorKind::MissingMergeOperator,
+            EngineErrorKind::MissingCompactionFilter => ErrorKind::MissingCompactionFilter,
+            EngineErrorKind::MergeFailed => ErrorKind::MergeFailed,
+            EngineErrorKind::ComparatorFailed => ErrorKind::ComparatorFailed,
+            EngineErrorKind::FilterFailed => ErrorKind::FilterFailed,
+            EngineErrorKind::MissingDictionary => ErrorKind::MissingDictionary,
             EngineErrorKind::MixedStore => ErrorKind::MixedDatabase,
             EngineErrorKind::UnsupportedFormat => ErrorKind::UnsupportedFormat,
             EngineErrorKind::UnsupportedFeature => ErrorKind::UnsupportedFeature,
@@ -191,6 +206,17 @@ pub enum ErrorKind {
     MixedDatabase,
     /// A keyspace has an order of keys that this version does not know.
     MissingComparator,
+    /// A keyspace names a prefix extractor that was not registered: open again with
+    /// [`Builder::prefix_extractor`](crate::Builder::prefix_extractor).
+    MissingPrefixExtractor,
+    /// A keyspace names a merge operator that was not registered, or has operands and names none: open again with
+    /// [`Builder::merge_operator`](crate::Builder::merge_operator).
+    MissingMergeOperator,
+    /// A keyspace names a compaction filter that was not registered: open again with
+    /// [`Builder::compaction_filter`](crate::Builder::compaction_filter).
+    MissingCompactionFilter,
+    /// The file of a compression dictionary that tables need is gone: put it back from a copy of this database.
+    MissingDictionary,
 
     // ----- the call -----
     /// An argument breaks its documented bounds, or a handle belongs to another database: fix the call.
@@ -207,6 +233,12 @@ pub enum ErrorKind {
     KeyspaceMissing,
     /// Dropped meanwhile: forget the handle.
     KeyspaceDropped,
+    /// A merge operator refused the operands of a key, or panicked; the message says why. Nothing is lost.
+    MergeFailed,
+    /// The order of keys of the keyspace panicked: open the database again, with one that does not.
+    ComparatorFailed,
+    /// A compaction filter failed or panicked: its job changed nothing, and is tried again later.
+    FilterFailed,
     /// Versions that old are gone: use a newer snapshot.
     SnapshotTooOld,
     /// `close` was called.

@@ -41,6 +41,15 @@ pub enum Event<'a> {
         /// How it ended.
         result: &'a Result<()>,
     },
+    /// A bulk load shows.
+    Ingested {
+        /// Which keyspace.
+        keyspace: &'a str,
+        /// Entries loaded.
+        entries: u64,
+        /// Size of the tables.
+        bytes: u64,
+    },
     /// Tables of a keyspace are about to be merged or moved.
     CompactionBegin {
         /// Which keyspace.

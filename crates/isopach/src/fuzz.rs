@@ -7,6 +7,7 @@
 //! A decoder answers or refuses; it never panics. What it takes is encoded again and compared.
 
 use crate::{
+    ends::CommitEnds,
     notes::{CleanClose, first_segment},
     options::{KeyspaceOptions, SetOptions},
     state::KeyspaceChange,
@@ -14,10 +15,9 @@ use crate::{
     write::{Operations, decode_operations},
 };
 use isopach_engine::{
-    key::ValueKind,
     memtable::Operation,
     tree::TreeOptions,
-    types::{Seqno, TreeId},
+    types::{Seqno, TreeId, UnixUs},
 };
 
 /// The payload of a log record, behind a byte that says its kind.
@@ -42,12 +42,9 @@ pub fn batch(data: &[u8]) {
     assert_eq!(operations.len(), usize::from(count));
     let mut encoded = Operations::default();
     for (tree, operation) in &operations {
-        match operation.kind {
-            ValueKind::Put => encoded.put(*tree, operation.key, operation.value),
-            _ => encoded.delete(*tree, operation.key),
-        }
+        encoded.add(*tree, operation);
     }
-    let (bytes, encoded_count) = encoded.finish().expect("what was decoded is within its bounds");
+    let (bytes, encoded_count) = encoded.finish(UnixUs(0)).expect("what was decoded is within its bounds");
     assert_eq!(encoded_count, u32::from(count));
     // Numbers may have been written longer than need be, so it is the meaning that is the same.
     let again = decode_batch(&bytes, encoded_count).expect("our own encoding");
@@ -77,6 +74,18 @@ pub fn notes(data: &[u8]) {
         assert_eq!(close.encode(), data);
     }
     let _ = first_segment(Some(data));
+    if let Ok(ends) = CommitEnds::decode(data) {
+        assert_eq!(CommitEnds::decode(&ends.encode()), Ok(ends.clone()));
+        let mut later = ends.clone();
+        later.extend(&ends);
+        later.cut_behind(Seqno::ZERO);
+        for number in (1..600).step_by(3) {
+            let end = Seqno::from_raw(number).expect("it is small");
+            later.note(end, UnixUs(number * 1000));
+        }
+        assert!(later.end_at(Seqno::ZERO).is_none_or(|end| end == Seqno::ZERO));
+        assert!(CommitEnds::decode(&later.encode()).is_ok());
+    }
 }
 
 /// Stored options of a database, of a keyspace, and of its tree.

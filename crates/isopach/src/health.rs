@@ -8,8 +8,9 @@ use crate::{
     write::{StallReason, rate},
 };
 use isopach_engine::{
+    store::FilterMemory,
     tree::{LevelStats, TreeStats},
-    types::{Level, Seqno},
+    types::{Level, Seqno, View},
 };
 use isopach_env::WriteOrigin;
 use std::{fmt, sync::atomic::Ordering, time::Duration};
@@ -27,8 +28,28 @@ pub struct Health {
     /// Tables that reading found damaged since the database was opened, and that it still has. `verify` looks
     /// for more, and forgets what it cannot find again.
     pub damaged_tables: Vec<DamagedTable>,
+    /// Of the snapshots that are held the one that sees least: nothing that it sees is dropped.
+    pub oldest_view: Option<OldestView>,
     /// Panics of listeners, which were caught.
     pub listener_panics: u64,
+}
+
+/// The snapshot that sees least.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct OldestView {
+    /// What it sees.
+    pub seqno: Seqno,
+    /// How long it has been held, by the database's clock.
+    pub age: Duration,
+}
+
+impl OldestView {
+    fn of(state: &State) -> Option<OldestView> {
+        let View { seqno, time, .. } = state.views.oldest()?;
+        let age = Duration::from_micros(state.views.now().0.saturating_sub(time.0));
+        Some(OldestView { seqno, age })
+    }
 }
 
 /// State of writing.
@@ -69,6 +90,7 @@ impl Health {
             durable_seqno: state.commits.durable(),
             background_error: state.jobs.last_error(),
             damaged_tables: damaged.iter().map(|error| state.damaged_table(error)).collect(),
+            oldest_view: OldestView::of(state),
             listener_panics: state.listeners.panics(),
         }
     }
@@ -82,6 +104,8 @@ pub struct Stats {
     pub keyspaces: Vec<KeyspaceStats>,
     /// Memory in use.
     pub memory: MemoryStats,
+    /// What filters take, in files and in memory, beside [`Builder::filter_budget_bytes`](crate::Builder).
+    pub filters: FilterMemory,
     /// Length of the log, in bytes.
     pub wal_bytes: u64,
     /// Its segments.
@@ -148,6 +172,7 @@ impl Stats {
                 cache: cache.block_bytes,
                 indexes_and_filters: cache.table_bytes,
             },
+            filters: state.store.filter_memory(),
             wal_bytes: state.commits.wal.bytes(),
             wal_segments: state.commits.wal.segments().len() as u64,
             open_snapshots: state.views.snapshots(),

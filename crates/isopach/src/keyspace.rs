@@ -3,20 +3,21 @@
 use crate::{
     background,
     close::Handle,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     health::KeyspaceStats,
+    ingest::{Given, Ingest},
     options::{KeyspaceOptions, WriteOptions},
-    read::{Iter, Pinned, Readable, readable},
+    read::{Iter, Pinned, ReadTime, Readable, end_of_prefix, readable},
     snapshot::{KeyspaceAt, Snapshot},
     space::Space,
-    write::Operations,
+    write::{Lives, Operations},
 };
 use isopach_engine::{
     key::KeyRange,
     tree::RangeEstimate,
-    types::{Seqno, Slice, TreeId, UnixUs, View},
+    types::{Seqno, Slice, TreeId},
 };
-use std::{fmt, slice, sync::Arc};
+use std::{fmt, ops::Bound, slice, sync::Arc};
 
 /// A keyspace. Clones share it; it is `Send + Sync`. Reads see the newest commit; [`Readable`] lists them.
 ///
@@ -62,7 +63,7 @@ impl Keyspace {
     /// # Errors
     ///
     /// `InvalidArgument` naming the option; `UnsupportedFeature` for a compression that is not compiled in;
-    /// `KeyspaceDropped`, `OutOfSpace`, `Poisoned`, `Closed`, `Io`.
+    /// `MissingPrefixExtractor`; `KeyspaceDropped`, `OutOfSpace`, `Poisoned`, `Closed`, `Io`.
     pub fn set_options(&self, change: impl FnOnce(&mut KeyspaceOptions)) -> Result<()> {
         self.handle.state.set_options(&self.space, change)
     }
@@ -90,8 +91,9 @@ impl Keyspace {
         options: WriteOptions,
     ) -> Result<Seqno> {
         let mut operations = Operations::reusing();
-        operations.put(self.space.id, key.as_ref(), value.as_ref());
-        self.write(operations, options)
+        let lives = options.ttl.map(Lives::Own).or_else(|| self.space.ttl().map(Lives::Default));
+        operations.put(self.space.id, key.as_ref(), value.as_ref(), lives);
+        self.write(operations, WriteOptions { ttl: None, ..options })
     }
 
     /// Deletes a key, present or not.
@@ -114,9 +116,104 @@ impl Keyspace {
         self.write(operations, options)
     }
 
+    /// Deletes a key that was put at most once since it was last deleted, such as an entry of a queue or of an index: the two
+    /// vanish when they meet, in whatever level, instead of going down to the last.
+    ///
+    /// A key may have been put more often, or merged: the delete is then as any other. Nothing older shows again, as it would
+    /// in engines that take the caller's word for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::insert`].
+    pub fn remove_weak(&self, key: impl AsRef<[u8]>) -> Result<Seqno> {
+        let mut operations = Operations::reusing();
+        operations.delete_weak(self.space.id, key.as_ref());
+        self.write(operations, WriteOptions::default())
+    }
+
+    /// Deletes a range, at the cost of one write however many keys are in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::insert`]; `InvalidArgument` if the range ends before it begins. In an order that is not that of bytes
+    /// ([`KeyspaceOptions::comparator`]) also if the range does not begin with a key, `low..`, or ends before the empty one: what comes
+    /// next to a key nobody knows there.
+    pub fn remove_range(&self, range: impl KeyRange) -> Result<Seqno> {
+        let mut operations = Operations::reusing();
+        operations.delete_range(self.space.id, self.space.tree.order(), &range);
+        self.write(operations, WriteOptions::default())
+    }
+
+    /// Deletes all keys that start with `prefix`; an empty prefix is every key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::insert`]; `InvalidArgument` in an order that is not that of bytes.
+    pub fn remove_prefix(&self, prefix: impl AsRef<[u8]>) -> Result<Seqno> {
+        let prefix = prefix.as_ref();
+        self.space.check_prefixes()?;
+        self.remove_range((Bound::Included(prefix), end_of_prefix(prefix)))
+    }
+
+    /// Adds an operand for the merge operator ([`KeyspaceOptions::merge_operator`]): reads combine operands with the value
+    /// below them. Nothing is read to write one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::insert`]; `InvalidArgument` if the keyspace has no operator.
+    pub fn merge(&self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<Seqno> {
+        let mut operations = Operations::reusing();
+        self.add_merge(&mut operations, key.as_ref(), operand.as_ref());
+        self.write(operations, WriteOptions::default())
+    }
+
+    pub(crate) fn add_merge(&self, operations: &mut Operations, key: &[u8], operand: &[u8]) {
+        if self.space.tree.options().merge_operator.is_none() {
+            let message = "the keyspace has no merge operator";
+            operations.refuse(Error::new(ErrorKind::InvalidArgument, message).in_keyspace(&self.space.name));
+        }
+        operations.merge(self.space.id, key, operand);
+    }
+
+    /// Deletes everything at once, whatever there is, and durably. What was written before goes, from memory and disk,
+    /// what is written after stays, and nobody sees anything between. The old state is held for snapshots taken before,
+    /// and goes with the last. Writers of the database wait meanwhile: for a sync of the log and one of the manifest.
+    ///
+    /// Nothing of before can be seen by a new snapshot of the past, also if versions are kept.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Db::write`](crate::Db::write). If the record was written and the rest failed, the keyspace can be read
+    /// as before, and writing to it is `Busy` until it is cleared again or the database was reopened, which may have
+    /// cleared it.
+    pub fn clear(&self) -> Result<Seqno> {
+        self.handle.state.clear(&self.space)
+    }
+
     fn write(&self, operations: Operations, options: WriteOptions) -> Result<Seqno> {
         let result = self.handle.state.write(operations, slice::from_ref(&self.space), options);
         result.map_err(|error| error.in_keyspace(&self.space.name))
+    }
+
+    /// Starts a bulk load of keys in ascending order. Several of one keyspace may be under way; each is newer than those
+    /// finished before it.
+    ///
+    /// # Errors
+    ///
+    /// `KeyspaceDropped`, `Closed`, `Poisoned`.
+    pub fn ingest(&self) -> Result<Ingest> {
+        Ingest::begin(&self.handle, &self.space, Given::Sorted)
+    }
+
+    /// As [`Keyspace::ingest`], of keys in any order; of one key the last counts. As much as a write buffer holds is sorted in
+    /// memory, which is beside the memory budget. What is more is sorted through files in the directory of tables: each entry
+    /// is written and read once more, and until the finish takes its space twice.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyspace::ingest`].
+    pub fn ingest_unsorted(&self) -> Result<Ingest> {
+        Ingest::begin(&self.handle, &self.space, Given::Unsorted)
     }
 
     // ----- other reads, measures, maintenance -----
@@ -177,9 +274,12 @@ impl Keyspace {
         self.handle.state.check_open()?;
         self.space.check_alive()?;
         let reader = self.space.tree.reader().map_err(locate)?;
+        // A state that was cleared shows in a moment.
+        let visible = self.handle.state.commits.visible_from(reader.floor());
         Ok(Pinned {
             reader,
-            at: View::new(self.handle.state.views.visible(), UnixUs(0)),
+            seqno: visible,
+            time: ReadTime::Now(|owner| &owner.downcast_ref::<Handle>().expect("it is one").state.views),
             space: Arc::clone(&self.space),
             path: Arc::clone(&self.handle.path),
             owner: Arc::clone(&self.handle) as _,

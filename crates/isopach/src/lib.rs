@@ -29,9 +29,12 @@
 
 mod error;
 mod options;
+mod settings;
 mod events;
 mod told;
 mod waiting;
+mod time;
+mod ends;
 mod together;
 mod wal;
 mod views;
@@ -48,10 +51,13 @@ mod close;
 mod read;
 mod health;
 mod snapshot;
+mod ingest;
 mod keyspace;
 mod batch;
 mod verify;
 mod db;
+#[cfg(feature = "typed")]
+pub mod typed;
 #[doc(hidden)]
 pub mod fuzz;
 
@@ -59,9 +65,10 @@ pub use batch::Batch;
 pub use db::{Builder, Db, ReadDb};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{DamagedTable, Event, EventListener};
-pub use health::{Health, KeyspaceStats, MemoryStats, Stats, WriteState};
+pub use health::{Health, KeyspaceStats, MemoryStats, OldestView, Stats, WriteState};
+pub use ingest::Ingest;
 pub use keyspace::Keyspace;
-pub use options::{DbOptions, Durability, KeyspaceOptions, LogRecovery, WriteOptions};
+pub use options::{DbOptions, Durability, KeepVersions, KeyspaceOptions, LogRecovery, WriteOptions};
 pub use read::{Iter, Keys, Readable, Values};
 pub use recovery::{DiscardedEnd, Progress, Recovery};
 pub use snapshot::{KeyspaceAt, Snapshot};
@@ -71,12 +78,16 @@ pub use write::StallReason;
 pub use isopach_engine as engine;
 pub use isopach_engine::{
     codec::Compression,
+    compaction::{CompactionFilter, CompactionFilterFactory, FilterContext, FilterEntry, Verdict},
     error::KeyBounds,
     key::KeyRange,
-    store::{CheckpointInfo, CheckpointOptions, Finding, NamedTable, Unnamed, UnnamedFile},
+    merge_operator::{self as merge, MergeError, MergeOperator},
+    order::{ByteOrder, Comparator, ReverseByteOrder},
+    prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor},
+    store::{CheckpointInfo, CheckpointOptions, FilterMemory, Finding, NamedTable, Unnamed, UnnamedFile},
     table::VerifyDepth,
     tree::{FilterPolicy, LevelStats, PerLevel, RangeEstimate, TreeStats},
-    types::{Level, Seqno, Slice, TreeId as KeyspaceId, Uuid},
+    types::{Level, Seqno, Slice, TreeId as KeyspaceId, UnixUs, Uuid},
     version::DeletionPause,
 };
 pub use isopach_env as env;

@@ -21,6 +21,8 @@ pub(crate) const TIMELINE: &str = "log.timeline";
 pub(crate) const TIMELINE_FROM: &str = "log.timeline_from";
 /// Numbers above this were never used.
 pub(crate) const RESERVED: &str = "seqno.reserved";
+/// Where commits end, and when some of them did: see [`CommitEnds`](crate::ends::CommitEnds).
+pub(crate) const COMMIT_ENDS: &str = "commits.ends";
 /// Options of the database that were set.
 pub(crate) const OPTIONS: &str = "db.options";
 

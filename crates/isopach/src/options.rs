@@ -3,6 +3,10 @@
 use crate::error::{Error, ErrorKind, Result};
 use isopach_engine::{
     codec::{Compression, TlvReader, TlvWriter},
+    compaction::CompactionFilterFactory,
+    merge_operator::MergeOperator,
+    order::Comparator,
+    prefix::PrefixExtractor,
     tree::{FilterPolicy, PerLevel, TreeOptions},
 };
 use std::time::Duration;
@@ -36,7 +40,45 @@ impl Durability {
     }
 
     pub(crate) fn from_raw(raw: u64) -> Option<Durability> {
-        [Durability::Volatile, Durability::Buffered, Durability::Sync].into_iter().find(|d| d.to_raw() == raw)
+        match raw {
+            1 => Some(Durability::Volatile),
+            2 => Some(Durability::Buffered),
+            3 => Some(Durability::Sync),
+            _ => None,
+        }
+    }
+}
+
+/// Which versions of the past a keyspace keeps for [`Db::snapshot_at`](crate::Db::snapshot_at), beyond those that
+/// snapshots see.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum KeepVersions {
+    /// None: what no snapshot sees goes with the next flush or compaction of it.
+    #[default]
+    Needed,
+    /// Those that were the newest at some time in this span before now, to the microsecond, and a few percent longer.
+    /// [`Duration::ZERO`] is [`KeepVersions::Needed`], and more than 584,000 years are [`KeepVersions::All`].
+    For(Duration),
+    /// All: nothing is ever dropped.
+    All,
+}
+
+impl KeepVersions {
+    pub(crate) fn to_raw(self) -> u64 {
+        match self {
+            KeepVersions::Needed => 0,
+            KeepVersions::For(time) => u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
+            KeepVersions::All => u64::MAX,
+        }
+    }
+
+    pub(crate) fn from_raw(raw: u64) -> KeepVersions {
+        match raw {
+            0 => KeepVersions::Needed,
+            u64::MAX => KeepVersions::All,
+            us => KeepVersions::For(Duration::from_micros(us)),
+        }
     }
 }
 
@@ -72,6 +114,8 @@ pub enum LogRecovery {
 pub struct WriteOptions {
     /// What has happened when the call returns.
     pub durability: Option<Durability>,
+    /// How long the puts of the write live that say nothing themselves: they are not read after that.
+    pub ttl: Option<Duration>,
     /// Fail with `Stalled` rather than be slowed by what the background owes, or wait for memory.
     pub no_slowdown: bool,
 }
@@ -88,6 +132,12 @@ impl WriteOptions {
         WriteOptions { durability: Some(durability), ..self }
     }
 
+    /// Sets [`WriteOptions::ttl`].
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> WriteOptions {
+        WriteOptions { ttl: Some(ttl), ..self }
+    }
+
     /// Sets [`WriteOptions::no_slowdown`].
     #[must_use]
     pub fn no_slowdown(self, no_slowdown: bool) -> WriteOptions {
@@ -95,8 +145,8 @@ impl WriteOptions {
     }
 }
 
-/// Options of an open database: what its [`Builder`](crate::Builder) set, else what is stored, else the
-/// default.
+/// Options of an open database: what its [`Builder`](crate::Builder) or [`Db::set_options`](crate::Db::set_options) set,
+/// else what is stored, else the default.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct DbOptions {
@@ -112,6 +162,8 @@ pub struct DbOptions {
     pub threads: usize,
     /// Tables open at a time. Default 512.
     pub max_open_files: usize,
+    /// Bytes that the filters of all tables may take together. Default `None`: as many as policies ask for.
+    pub filter_budget_bytes: Option<u64>,
     /// Of writes that say nothing else, in keyspaces that say nothing else. Default `Buffered`.
     pub durability: Durability,
     /// Syncs what is unsynced this often. Default `None`: never by itself.
@@ -131,6 +183,7 @@ impl Default for DbOptions {
             max_wal_bytes: 512 << 20,
             threads: cores.clamp(2, 8),
             max_open_files: 512,
+            filter_budget_bytes: None,
             durability: Durability::Buffered,
             sync_every: None,
             mapped_log: true,
@@ -147,6 +200,10 @@ const MAX_OPEN_FILES: u8 = 0x86;
 const DURABILITY: u8 = 0x87;
 const SYNC_EVERY_US: u8 = 0x88;
 const MAPPED_LOG: u8 = 0x89;
+const FILTER_BUDGET_BYTES: u8 = 0x8a;
+/// Of a keyspace.
+const KEEP_VERSIONS_US: u8 = 0x90;
+const TTL_US: u8 = 0x92;
 
 /// What a builder set, or what is stored: an option that is `None` was never set.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -157,6 +214,8 @@ pub(crate) struct SetOptions {
     pub(crate) max_wal_bytes: Option<u64>,
     pub(crate) threads: Option<u64>,
     pub(crate) max_open_files: Option<u64>,
+    /// `u64::MAX`: none.
+    pub(crate) filter_budget_bytes: Option<u64>,
     pub(crate) durability: Option<Durability>,
     pub(crate) sync_every: Option<Duration>,
     pub(crate) mapped_log: Option<bool>,
@@ -172,6 +231,7 @@ impl SetOptions {
             write_buffer_bytes: self.write_buffer_bytes.or(stored.write_buffer_bytes),
             max_wal_bytes: self.max_wal_bytes.or(stored.max_wal_bytes),
             threads: self.threads.or(stored.threads),
+            filter_budget_bytes: self.filter_budget_bytes.or(stored.filter_budget_bytes),
             max_open_files: self.max_open_files.or(stored.max_open_files),
             durability: self.durability.or(stored.durability),
             sync_every: self.sync_every.or(stored.sync_every),
@@ -206,10 +266,71 @@ impl SetOptions {
             max_wal_bytes: self.max_wal_bytes.unwrap_or(default.max_wal_bytes),
             threads: count(self.threads, default.threads),
             max_open_files: count(self.max_open_files, default.max_open_files),
+            filter_budget_bytes: self.filter_budget_bytes.filter(|&bytes| bytes != u64::MAX),
             durability: self.durability.unwrap_or(default.durability),
             sync_every: self.sync_every.filter(|time| !time.is_zero()),
             mapped_log: self.mapped_log.unwrap_or(default.mapped_log),
         })
+    }
+
+    /// What is to be stored when the options in force, which these brought, become those that are `wanted`; and
+    /// these, as they are read back.
+    ///
+    /// # Errors
+    ///
+    /// As [`SetOptions::validate`]; `InvalidArgument` naming an option that cannot change while the database is open.
+    pub(crate) fn changed(self, present: &DbOptions, wanted: &DbOptions) -> Result<(SetOptions, DbOptions)> {
+        let is_fixed = |name: &str, is_same: bool| match is_same {
+            true => Ok(()),
+            false => {
+                let message =
+                    format!("{name} cannot change while the database is open: open it with another one");
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+        };
+        is_fixed("threads", wanted.threads == present.threads)?;
+        is_fixed("mapped_log", wanted.mapped_log == present.mapped_log)?;
+        let every = SetOptions {
+            cache_bytes: Some(wanted.cache_bytes),
+            memory_budget: Some(wanted.memory_budget),
+            write_buffer_bytes: Some(wanted.write_buffer_bytes),
+            max_wal_bytes: Some(wanted.max_wal_bytes),
+            max_open_files: Some(wanted.max_open_files as u64),
+            filter_budget_bytes: Some(wanted.filter_budget_bytes.unwrap_or(u64::MAX)),
+            durability: Some(wanted.durability),
+            sync_every: Some(wanted.sync_every.unwrap_or(Duration::ZERO)),
+            // Those that stay count as they are stored, if they are.
+            threads: self.threads,
+            mapped_log: self.mapped_log,
+        };
+        let mut options = every.resolve()?;
+        (options.threads, options.mapped_log) = (present.threads, present.mapped_log);
+        // What stays is stored only if it was: a database that moves takes the defaults of its place. Cache and budget
+        // make room for each other where only one is set, so they go together.
+        let is_memory_same =
+            (wanted.cache_bytes, wanted.memory_budget) == (present.cache_bytes, present.memory_budget);
+        let is_buffer_same = wanted.write_buffer_bytes == present.write_buffer_bytes;
+        let is_log_same = wanted.max_wal_bytes == present.max_wal_bytes;
+        let are_files_same = wanted.max_open_files == present.max_open_files;
+        let are_filters_same = wanted.filter_budget_bytes == present.filter_budget_bytes;
+        let is_durability_same = wanted.durability == present.durability;
+        let is_sync_same = wanted.sync_every == present.sync_every;
+        let set = SetOptions {
+            cache_bytes: stored_or(is_memory_same, self.cache_bytes, every.cache_bytes),
+            memory_budget: stored_or(is_memory_same, self.memory_budget, every.memory_budget),
+            write_buffer_bytes: stored_or(is_buffer_same, self.write_buffer_bytes, every.write_buffer_bytes),
+            max_wal_bytes: stored_or(is_log_same, self.max_wal_bytes, every.max_wal_bytes),
+            max_open_files: stored_or(are_files_same, self.max_open_files, every.max_open_files),
+            filter_budget_bytes: stored_or(
+                are_filters_same,
+                self.filter_budget_bytes,
+                every.filter_budget_bytes,
+            ),
+            durability: stored_or(is_durability_same, self.durability, every.durability),
+            sync_every: stored_or(is_sync_same, self.sync_every, every.sync_every),
+            ..every
+        };
+        Ok((set, options))
     }
 
     /// Checks what is set.
@@ -255,6 +376,7 @@ impl SetOptions {
         put(MAX_WAL_BYTES, self.max_wal_bytes);
         put(THREADS, self.threads);
         put(MAX_OPEN_FILES, self.max_open_files);
+        put(FILTER_BUDGET_BYTES, self.filter_budget_bytes);
         put(DURABILITY, self.durability.map(Durability::to_raw));
         put(SYNC_EVERY_US, self.sync_every.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)));
         put(MAPPED_LOG, self.mapped_log.map(u64::from));
@@ -272,6 +394,7 @@ impl SetOptions {
                 MAX_WAL_BYTES => set.max_wal_bytes = Some(value),
                 THREADS => set.threads = Some(value),
                 MAX_OPEN_FILES => set.max_open_files = Some(value),
+                FILTER_BUDGET_BYTES => set.filter_budget_bytes = Some(value),
                 DURABILITY => set.durability = Durability::from_raw(value),
                 SYNC_EVERY_US => set.sync_every = Some(Duration::from_micros(value)),
                 MAPPED_LOG => set.mapped_log = Some(value != 0),
@@ -280,6 +403,11 @@ impl SetOptions {
         }
         Ok(set)
     }
+}
+
+/// What is stored of an option that stays; of one that changes what is wanted.
+fn stored_or<T>(is_same: bool, stored: Option<T>, wanted: Option<T>) -> Option<T> {
+    if is_same { stored } else { wanted }
 }
 
 fn stored_fields(bytes: &[u8]) -> Result<Vec<(u8, u64)>> {
@@ -299,6 +427,13 @@ fn stored_fields(bytes: &[u8]) -> Result<Vec<(u8, u64)>> {
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct KeyspaceOptions {
+    /// Name of the [`Comparator`] that says how the keys are ordered. Of a new keyspace only: it never changes. Default
+    /// `isopach.bytes`, the order of bytes, which is by far the fastest.
+    ///
+    /// Built-in ones are always known, others if they were registered with
+    /// [`Builder::comparator`](crate::Builder::comparator). In an order that is not that of bytes there are no prefixes: calls
+    /// that name one, and [`KeyspaceOptions::prefix_extractor`], are `InvalidArgument`.
+    pub comparator: String,
     /// How values in tables are compressed. Default: none in level 0, then LZ4 if that is
     /// compiled in.
     pub compression: PerLevel<Compression>,
@@ -306,15 +441,52 @@ pub struct KeyspaceOptions {
     pub block_bytes: PerLevel<u32>,
     /// Filters of tables. Default [`FilterPolicy::ByDepth`] with 7 bits per key.
     pub filters: PerLevel<FilterPolicy>,
+    /// Size of the parts that filters and long indexes are read and kept in, 1 KiB to 16 MiB. Default 64 KiB.
+    pub partition_bytes: PerLevel<u32>,
     /// Size that tables are cut near, 64 KiB to 4 GiB. Default 64 MiB.
     pub table_bytes: u64,
+    /// Name of the [`PrefixExtractor`] of the keyspace. Tables that have filters then have one of the prefixes of their
+    /// keys too, and scans inside one prefix pass over those that have none of their keys. Default: none.
+    ///
+    /// Built-in ones are always known, others if they were registered with
+    /// [`Builder::prefix_extractor`](crate::Builder::prefix_extractor). It may change: older tables are then read
+    /// without their prefix filters until they are compacted.
+    pub prefix_extractor: Option<String>,
+    /// Name of the [`MergeOperator`] that operands of the keyspace are for. Once set it stays. Default: none, and there are
+    /// no operands.
+    ///
+    /// Built-in ones are always known, others if they were registered with
+    /// [`Builder::merge_operator`](crate::Builder::merge_operator).
+    pub merge_operator: Option<String>,
+    /// Name of the [`CompactionFilterFactory`] whose filters decide about values while they are rewritten, registered with
+    /// [`Builder::compaction_filter`](crate::Builder::compaction_filter). May change. Default: none.
+    pub compaction_filter: Option<String>,
+    /// Whether each entry gets a checksum of its own, of 4 bytes, when a write is applied, which goes with it from the
+    /// memtable through all tables. What changes it in memory meanwhile is an error of kind `Corruption` of flushes,
+    /// compactions, checks and point reads, which names its key; scans do not look. Default no.
+    ///
+    /// Changed while in use, it holds for memtables and tables from the next on.
+    pub entry_checksums: bool,
+    /// Size of a dictionary that compactions train for levels whose compression is [`Compression::Zstd`], 1 KiB to 1 MiB; 0:
+    /// they train none. Default 0.
+    ///
+    /// A dictionary holds what values have in common, and is kept only if it makes them a twentieth smaller. Worth trying
+    /// where values are short and alike, such as records in JSON; 16 KiB are a good size then. Off unless asked for:
+    /// other values gain nothing by it, and tables cannot be read without the dictionary's file any more.
+    pub dictionary_bytes: u32,
+    /// Which versions of the past are kept for [`Db::snapshot_at`](crate::Db::snapshot_at). Default
+    /// [`KeepVersions::Needed`].
+    pub keep_versions: KeepVersions,
+    /// How long puts live whose writes say nothing else. Counted from the write, by the clock of the database: an expired put
+    /// is as a delete at its place to every view that is taken after. Changed, it holds for later writes. Default: for good.
+    pub ttl: Option<Duration>,
     /// `None`: the database's.
     pub durability: Option<Durability>,
 }
 
 impl Default for KeyspaceOptions {
     fn default() -> KeyspaceOptions {
-        KeyspaceOptions::from_parts(TreeOptions::default(), None)
+        KeyspaceOptions::of_tree(TreeOptions::default())
     }
 }
 
@@ -328,6 +500,18 @@ impl KeyspaceOptions {
     #[must_use]
     pub fn durability(self, durability: Durability) -> KeyspaceOptions {
         KeyspaceOptions { durability: Some(durability), ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::ttl`].
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> KeyspaceOptions {
+        KeyspaceOptions { ttl: Some(ttl), ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::keep_versions`].
+    #[must_use]
+    pub fn keep_versions(self, keep_versions: KeepVersions) -> KeyspaceOptions {
+        KeyspaceOptions { keep_versions, ..self }
     }
 
     /// Sets [`KeyspaceOptions::compression`].
@@ -348,19 +532,114 @@ impl KeyspaceOptions {
         KeyspaceOptions { filters: policy.into(), ..self }
     }
 
+    /// Sets [`KeyspaceOptions::partition_bytes`].
+    #[must_use]
+    pub fn partition_bytes(self, bytes: impl Into<PerLevel<u32>>) -> KeyspaceOptions {
+        KeyspaceOptions { partition_bytes: bytes.into(), ..self }
+    }
+
     /// Sets [`KeyspaceOptions::table_bytes`].
     #[must_use]
     pub fn table_bytes(self, bytes: u64) -> KeyspaceOptions {
         KeyspaceOptions { table_bytes: bytes, ..self }
     }
 
-    /// The engine's part.
-    pub(crate) fn tree_options(&self) -> TreeOptions {
+    /// Sets [`KeyspaceOptions::comparator`] to the name of this one.
+    ///
+    /// ```
+    /// use isopach::{KeyspaceOptions, ReverseByteOrder};
+    ///
+    /// # fn main() -> isopach::Result<()> {
+    /// let db = isopach::Db::in_memory()?;
+    /// let newest_first = db.keyspace_with("news", KeyspaceOptions::new().comparator(&ReverseByteOrder))?;
+    /// newest_first.insert("2024-05-01", "spring")?;
+    /// newest_first.insert("2024-11-29", "winter")?;
+    ///
+    /// assert_eq!(newest_first.first()?.map(|(_, value)| value).as_deref(), Some(&b"winter"[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn comparator(self, comparator: &impl Comparator) -> KeyspaceOptions {
+        KeyspaceOptions { comparator: comparator.name().into(), ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::prefix_extractor`] to the name of this one.
+    ///
+    /// ```
+    /// use isopach::{DelimitedPrefix, KeyspaceOptions};
+    ///
+    /// # fn main() -> isopach::Result<()> {
+    /// let db = isopach::Db::in_memory()?;
+    /// let options = KeyspaceOptions::new().prefix_extractor(&DelimitedPrefix::new(b':'));
+    /// let users = db.keyspace_with("users", options)?;
+    /// users.insert("user:1:mail", "ada@example.org")?;
+    /// users.insert("user:9:mail", "grace@example.org")?;
+    /// db.flush()?;
+    ///
+    /// assert!(users.contains_prefix("user:9:")?);
+    /// assert!(!users.contains_prefix("user:4:")?, "says the filter, and no block of the table is read");
+    /// assert_eq!(users.stats().tree.prefix_skips, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn prefix_extractor(self, extractor: &impl PrefixExtractor) -> KeyspaceOptions {
+        KeyspaceOptions { prefix_extractor: Some(extractor.name().into()), ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::merge_operator`] to the name of this one.
+    ///
+    /// ```
+    /// use isopach::{KeyspaceOptions, merge::AddU64};
+    ///
+    /// # fn main() -> isopach::Result<()> {
+    /// let db = isopach::Db::in_memory()?;
+    /// let visits = db.keyspace_with("visits", KeyspaceOptions::new().merge_operator(&AddU64))?;
+    /// visits.merge("/about", 1_u64.to_le_bytes())?;
+    /// visits.merge("/about", 2_u64.to_le_bytes())?;
+    ///
+    /// assert_eq!(visits.get("/about")?.as_deref(), Some(&3_u64.to_le_bytes()[..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn merge_operator(self, operator: &impl MergeOperator) -> KeyspaceOptions {
+        KeyspaceOptions { merge_operator: Some(operator.name().into()), ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::compaction_filter`] to the name of this one.
+    #[must_use]
+    pub fn compaction_filter(self, factory: &impl CompactionFilterFactory) -> KeyspaceOptions {
+        KeyspaceOptions { compaction_filter: Some(factory.name().into()), ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::entry_checksums`].
+    #[must_use]
+    pub fn entry_checksums(self, entry_checksums: bool) -> KeyspaceOptions {
+        KeyspaceOptions { entry_checksums, ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::dictionary_bytes`].
+    #[must_use]
+    pub fn dictionary_bytes(self, bytes: u32) -> KeyspaceOptions {
+        KeyspaceOptions { dictionary_bytes: bytes, ..self }
+    }
+
+    /// The options of the keyspace's tree, which its tables say they were made with: all but `durability`.
+    pub fn tree_options(&self) -> TreeOptions {
         let mut tree = TreeOptions::default();
+        tree.comparator = self.comparator.clone();
         tree.compression = self.compression.clone();
         tree.block_bytes = self.block_bytes.clone();
         tree.filters = self.filters.clone();
+        tree.partition_bytes = self.partition_bytes.clone();
         tree.table_bytes = self.table_bytes;
+        tree.prefix_extractor = self.prefix_extractor.clone();
+        tree.merge_operator = self.merge_operator.clone();
+        tree.compaction_filter = self.compaction_filter.clone();
+        tree.entry_checksums = self.entry_checksums;
+        tree.dictionary_bytes = self.dictionary_bytes;
         tree
     }
 
@@ -370,25 +649,45 @@ impl KeyspaceOptions {
         if let Some(durability) = self.durability {
             fields.u64(DURABILITY, durability.to_raw());
         }
+        if self.keep_versions != KeepVersions::Needed {
+            fields.u64(KEEP_VERSIONS_US, self.keep_versions.to_raw());
+        }
+        if let Some(ttl) = self.ttl {
+            fields.u64(TTL_US, u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX));
+        }
         fields.finish()
     }
 
     pub(crate) fn from_stored(tree: &TreeOptions, note: &[u8]) -> Result<KeyspaceOptions> {
-        let fields = stored_fields(note)?;
-        let durability = fields.iter().find(|(tag, _)| *tag == DURABILITY);
-        Ok(KeyspaceOptions::from_parts(
-            tree.clone(),
-            durability.and_then(|(_, raw)| Durability::from_raw(*raw)),
-        ))
+        let mut options = KeyspaceOptions::of_tree(tree.clone());
+        for (tag, value) in stored_fields(note)? {
+            match tag {
+                DURABILITY => options.durability = Durability::from_raw(value),
+                KEEP_VERSIONS_US => options.keep_versions = KeepVersions::from_raw(value),
+                TTL_US => options.ttl = Some(Duration::from_micros(value)),
+                _ => {}
+            }
+        }
+        Ok(options)
     }
 
-    pub(crate) fn from_parts(tree: TreeOptions, durability: Option<Durability>) -> KeyspaceOptions {
+    /// The engine's part, and of this layer's the default.
+    pub(crate) fn of_tree(tree: TreeOptions) -> KeyspaceOptions {
         KeyspaceOptions {
+            comparator: tree.comparator,
             compression: tree.compression,
             block_bytes: tree.block_bytes,
             filters: tree.filters,
+            partition_bytes: tree.partition_bytes,
             table_bytes: tree.table_bytes,
-            durability,
+            prefix_extractor: tree.prefix_extractor,
+            merge_operator: tree.merge_operator,
+            compaction_filter: tree.compaction_filter,
+            entry_checksums: tree.entry_checksums,
+            dictionary_bytes: tree.dictionary_bytes,
+            keep_versions: KeepVersions::Needed,
+            ttl: None,
+            durability: None,
         }
     }
 }

@@ -3,17 +3,21 @@
 use crate::{
     error::{Error, Result},
     space::Space,
+    views::LiveViews,
 };
 use isopach_engine::{
     key::{KeyRange, prefix_successor},
     tree::{Reader, Scan},
-    types::{Slice, View},
+    types::{Seqno, Slice, UnixUs, View},
 };
 use std::{any::Any, fmt, iter::FusedIterator, ops::Bound, path::Path, sync::Arc};
 
 /// What [`Keyspace`](crate::Keyspace) and [`KeyspaceAt`](crate::KeyspaceAt) have in common, for generic code.
 /// They have these methods of their own too: no import is needed.
 pub trait Readable {
+    /// Its name.
+    fn name(&self) -> &str;
+
     /// The value of a key. Where its newest source is damaged: an error, never an older value.
     fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>>;
 
@@ -44,7 +48,8 @@ pub trait Readable {
     /// The entries of many ranges of one state, one iterator each.
     fn ranges<R: KeyRange>(&self, ranges: impl IntoIterator<Item = R>) -> Vec<Iter>;
 
-    /// The entries whose keys start with `prefix`.
+    /// The entries whose keys start with `prefix`. In an order of keys that is not that of bytes an error of kind
+    /// `InvalidArgument`, as of [`Readable::contains_prefix`].
     fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter;
 
     /// The entry with the least key.
@@ -64,12 +69,23 @@ pub trait Readable {
 #[derive(Clone)]
 pub(crate) struct Pinned {
     pub(crate) reader: Reader,
-    pub(crate) at: View,
+    /// What the view sees.
+    pub(crate) seqno: Seqno,
+    pub(crate) time: ReadTime,
     pub(crate) space: Arc<Space>,
     /// The directory, for messages.
     pub(crate) path: Arc<Path>,
     /// What has to live as long as whoever reads.
     pub(crate) owner: Arc<dyn Any + Send + Sync>,
+}
+
+/// The time of a view.
+#[derive(Clone, Copy)]
+pub(crate) enum ReadTime {
+    Of(UnixUs),
+    /// That of the read, which comes after what is visible was learnt. The clock belongs to the owner, and is read only where
+    /// something may expire.
+    Now(fn(&dyn Any) -> &LiveViews),
 }
 
 impl Pinned {
@@ -78,7 +94,11 @@ impl Pinned {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Slice>> {
-        self.reader.get(key, self.at).map_err(|error| self.locate(error))
+        let near = |expires_at| match self.time {
+            ReadTime::Of(time) => time,
+            ReadTime::Now(views) => views(&*self.owner).near(expires_at),
+        };
+        self.reader.get_timed(key, self.seqno, near).map_err(|error| self.locate(error))
     }
 
     pub(crate) fn get_many<K: AsRef<[u8]>>(
@@ -89,18 +109,30 @@ impl Pinned {
     }
 
     pub(crate) fn range(self, range: impl KeyRange) -> Iter {
-        let scan = self.reader.scan(range, self.at).map_err(|error| self.locate(error));
+        let time = match self.time {
+            ReadTime::Of(time) => time,
+            ReadTime::Now(views) if self.reader.may_expire() => views(&*self.owner).now(),
+            ReadTime::Now(_) => UnixUs(0),
+        };
+        let scan = self.reader.scan(range, View::new(self.seqno, time)).map_err(|error| self.locate(error));
         Iter(Source::of(scan, self))
     }
 
     pub(crate) fn prefix(self, prefix: &[u8]) -> Iter {
-        let end = prefix_successor(prefix).map_or(Bound::Unbounded, Bound::Excluded);
-        self.range((Bound::Included(prefix), end))
+        if let Err(error) = self.space.check_prefixes() {
+            return Iter::failed(error.in_directory(&self.path));
+        }
+        self.range((Bound::Included(prefix), end_of_prefix(prefix)))
     }
 
     pub(crate) fn count(self, range: impl KeyRange) -> Result<u64> {
         self.range(range).keys().try_fold(0, |count, key| key.map(|_| count + 1))
     }
+}
+
+/// The end of the keys that start with a prefix; there is none behind bytes of nothing but 0xff.
+pub(crate) fn end_of_prefix(prefix: &[u8]) -> Bound<Vec<u8>> {
+    prefix_successor(prefix).map_or(Bound::Unbounded, Bound::Excluded)
 }
 
 /// Gives a type with a method `pin(&self) -> Result<Pinned>` the methods of [`Readable`], as its own and
@@ -194,6 +226,10 @@ macro_rules! readable {
         }
 
         impl Readable for $type {
+            fn name(&self) -> &str {
+                <$type>::name(self)
+            }
+
             fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Slice>> {
                 <$type>::get(self, key)
             }

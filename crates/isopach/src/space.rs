@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    options::{Durability, KeyspaceOptions},
+    options::{Durability, KeepVersions, KeyspaceOptions},
 };
 use isopach_engine::{
     tree::Tree,
@@ -13,7 +13,7 @@ use isopach_env::sync::{
     Mutex, Rank, RwLock,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// Of the map of keyspaces. Held for a lookup.
 const SPACES: Rank = Rank::new(24, "spaces");
@@ -25,8 +25,14 @@ pub(crate) struct Space {
     pub(crate) tree: Tree,
     /// Of its options, what is not its tree's: [`Durability::to_raw`], or 0 for the database's.
     durability: AtomicU64,
+    /// [`KeepVersions::to_raw`].
+    keep_versions: AtomicU64,
     /// Set by the commit pipeline in the order of commits: later writes are refused.
     is_dropped: AtomicBool,
+    /// How long puts live that say nothing else, in microseconds; `u64::MAX`: for good.
+    ttl_us: AtomicU64,
+    /// Set while its clearing is in the log and not in the manifest, because that failed: writes are refused.
+    is_half_cleared: AtomicBool,
     /// Last operation that is not in the log. Such are flushed before a close.
     last_volatile: AtomicU64,
     /// Runs of level 0 and bytes that compaction owes; set after each flush and compaction, read by writers.
@@ -35,13 +41,17 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(tree: Tree, durability: Option<Durability>) -> Arc<Space> {
+    /// `options` bring what is not the tree's.
+    pub(crate) fn new(tree: Tree, options: &KeyspaceOptions) -> Arc<Space> {
         Arc::new(Space {
             id: tree.id(),
             name: tree.name().into(),
             tree,
-            durability: AtomicU64::new(stored(durability)),
+            durability: AtomicU64::new(stored(options.durability)),
+            keep_versions: AtomicU64::new(options.keep_versions.to_raw()),
             is_dropped: AtomicBool::new(false),
+            ttl_us: AtomicU64::new(stored_ttl(options.ttl)),
+            is_half_cleared: AtomicBool::new(false),
             last_volatile: AtomicU64::new(0),
             l0_runs: AtomicU64::new(0),
             debt_bytes: AtomicU64::new(0),
@@ -54,6 +64,14 @@ impl Space {
 
     pub(crate) fn mark_dropped(&self) {
         self.is_dropped.store(true, Ordering::Release);
+    }
+
+    /// How long puts live that say nothing else.
+    pub(crate) fn ttl(&self) -> Option<Duration> {
+        match self.ttl_us.load(Ordering::Relaxed) {
+            u64::MAX => None,
+            ttl_us => Some(Duration::from_micros(ttl_us)),
+        }
     }
 
     /// Notes an operation that is not in the log.
@@ -74,8 +92,41 @@ impl Space {
         if self.is_dropped() { Err(self.dropped_error()) } else { Ok(()) }
     }
 
+    /// Whether operations may be numbered for it.
+    ///
+    /// # Errors
+    ///
+    /// `KeyspaceDropped`; `Busy` if its clearing failed half-way: what came behind it would go with the rest when the
+    /// log is replayed.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.is_half_cleared.load(Ordering::Acquire) {
+            let message = "its clearing failed half-way; clear it again, or reopen the database";
+            return Err(Error::new(ErrorKind::Busy, message).in_keyspace(&self.name));
+        }
+        self.check_alive()
+    }
+
+    /// Notes whether its clearing failed half-way. Alone in the order of commits.
+    pub(crate) fn note_half_cleared(&self, is_half_cleared: bool) {
+        self.is_half_cleared.store(is_half_cleared, Ordering::Release);
+    }
+
     pub(crate) fn dropped_error(&self) -> Error {
         Error::new(ErrorKind::KeyspaceDropped, "was dropped").in_keyspace(&self.name)
+    }
+
+    /// Says whether the keys that begin alike lie together.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument`.
+    pub(crate) fn check_prefixes(&self) -> Result<()> {
+        if self.tree.order().is_bytewise() {
+            return Ok(());
+        }
+        let order = &self.tree.options().comparator;
+        let message = format!("there are no prefixes in the order of keys {order:?}");
+        Err(Error::new(ErrorKind::InvalidArgument, message).in_keyspace(&self.name))
     }
 
     /// What a write of this keyspace is promised.
@@ -87,9 +138,18 @@ impl Space {
         Durability::from_raw(self.durability.load(Ordering::Relaxed))
     }
 
+    /// Which versions its jobs keep that no snapshot sees.
+    pub(crate) fn keep_versions(&self) -> KeepVersions {
+        KeepVersions::from_raw(self.keep_versions.load(Ordering::Relaxed))
+    }
+
     /// The options in force.
     pub(crate) fn options(&self) -> KeyspaceOptions {
-        KeyspaceOptions::from_parts((*self.tree.options()).clone(), self.own_durability())
+        let mut options = KeyspaceOptions::of_tree((*self.tree.options()).clone());
+        options.durability = self.own_durability();
+        options.keep_versions = self.keep_versions();
+        options.ttl = self.ttl();
+        options
     }
 
     /// Sets all options, durably: `note` is to bring back what is not the tree's. One change at a time: the caller
@@ -101,8 +161,14 @@ impl Space {
     pub(crate) fn set_options(&self, options: &KeyspaceOptions, note: Note) -> Result<()> {
         self.tree.set_options(options.tree_options(), &[note])?;
         self.durability.store(stored(options.durability), Ordering::Relaxed);
+        self.keep_versions.store(options.keep_versions.to_raw(), Ordering::Relaxed);
+        self.ttl_us.store(stored_ttl(options.ttl), Ordering::Relaxed);
         Ok(())
     }
+}
+
+fn stored_ttl(ttl: Option<Duration>) -> u64 {
+    ttl.map_or(u64::MAX, |ttl| u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX))
 }
 
 fn stored(durability: Option<Durability>) -> u64 {

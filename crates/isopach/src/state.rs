@@ -5,31 +5,33 @@ use crate::{
     error::{Error, ErrorKind, Result},
     events::{DamagedTable, Event, Listeners},
     jobs::Jobs,
-    notes::{LOG_SYNCED, keyspace_options},
-    options::{DbOptions, Durability, KeyspaceOptions, WriteOptions},
+    notes::{LOG_SYNCED, OPTIONS, keyspace_options},
+    options::{DbOptions, Durability, KeepVersions, KeyspaceOptions, SetOptions, WriteOptions},
+    settings::Settings,
     space::{Space, Spaces, check_name},
     told::Told,
     views::LiveViews,
     write::{Body, Change, Commits, Committed, Operations, Order, Request, sort_by_space},
 };
 use isopach_engine::{
-    codec::{TlvReader, TlvWriter},
+    codec::{Corruption, Reader, TlvReader, TlvWriter},
+    compaction::Views,
     error::Error as EngineError,
     store::Store,
     tree::{Tree, TreeOptions},
-    types::{Seqno, TreeId},
+    types::{Seqno, TreeId, UnixUs, Uuid, View},
     version::Note,
 };
 use isopach_env::sync::{
     atomic::{AtomicBool, Ordering},
     catch, point,
 };
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, slice, sync::Arc};
 
 /// See the module.
 pub(crate) struct State {
     pub(crate) path: PathBuf,
-    pub(crate) options: DbOptions,
+    pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) spaces: Spaces,
     pub(crate) views: Arc<LiveViews>,
@@ -63,27 +65,34 @@ impl State {
     /// Commits operations on keyspaces.
     pub(crate) fn write(
         &self,
-        operations: Operations,
+        mut operations: Operations,
         spaces: &[Arc<Space>],
         options: WriteOptions,
     ) -> Result<Seqno> {
         self.check_open()?;
-        let (bytes, count) = operations.finish()?;
+        if let Some(ttl) = options.ttl {
+            operations.live(ttl);
+        }
+        let now = if operations.may_expire() { self.views.now() } else { UnixUs(0) };
+        let makes_hole = operations.has_ranges() && makes_hole(&operations, spaces);
+        let (bytes, count) = operations.finish(now)?;
         if count == 0 {
             return Ok(self.views.visible());
         }
         for space in spaces {
             space.check_alive()?;
+            space.tree.order().check().map_err(|error| Error::from(error).in_keyspace(&space.name))?;
         }
-        let strongest = spaces.iter().map(|space| space.durability(self.options.durability)).max();
-        let durability = options.durability.or(strongest).unwrap_or(self.options.durability);
+        let default = self.settings.durability();
+        let strongest = spaces.iter().map(|space| space.durability(default)).max();
+        let durability = options.durability.or(strongest).unwrap_or(default);
         let stops = || self.check_open().err().or_else(|| self.commits.poisoned());
         let gives_up = || stops().or_else(|| self.jobs.out_of_space());
         let admitted = self.commits.admit(bytes.len() as u64, spaces, options.no_slowdown, &gives_up);
         admitted.map_err(|error| self.locate(error))?;
         let request = |change, body| Request { change, spaces, count, body, durability };
-        if bytes.len() >= Body::LONG_BYTES {
-            let is_large = bytes.len() as u64 >= self.options.write_buffer_bytes;
+        if makes_hole || bytes.len() >= Body::LONG_BYTES {
+            let is_large = makes_hole || bytes.len() as u64 >= self.settings.write_buffer_bytes();
             let bytes = Arc::new(bytes);
             let change = match is_large {
                 true => Change::Large(sort_by_space(&bytes, count, spaces)),
@@ -109,10 +118,10 @@ impl State {
     }
 
     /// Wakes who has something to do now.
-    fn after_request(&self, request: &Request<'_>, result: &Result<Seqno>) {
+    pub(crate) fn after_request(&self, request: &Request<'_>, result: &Result<Seqno>) {
         let is_sync = request.durability == Durability::Sync;
         let lacks_space = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::OutOfSpace);
-        if is_sync || lacks_space || self.options.sync_every.is_some() {
+        if is_sync || lacks_space || self.settings.sync_every().is_some() {
             self.jobs.wake_keeper();
         }
         let wishes = self.commits.wal.takes_wish() | self.commits.takes_wish_for_numbers();
@@ -125,10 +134,11 @@ impl State {
     fn after_commit(&self, request: &Request<'_>, committed: Committed) {
         if request.is_large() {
             request.spaces.iter().for_each(|space| self.jobs.flush(space.id));
-            // As in `seal`.
-            let _ = self.commits.wal.rotate_segment();
+            if request.body.bytes().len() as u64 >= self.settings.write_buffer_bytes() {
+                let _ = self.commits.wal.rotate_segment(); // As in `seal`.
+            }
         }
-        let is_full = committed.memtable_bytes >= self.options.write_buffer_bytes;
+        let is_full = committed.memtable_bytes >= self.settings.write_buffer_bytes();
         if is_full || self.lacks_room() {
             self.seal(&self.commits.order(), request.spaces);
         }
@@ -141,7 +151,7 @@ impl State {
     fn seal(&self, order: &Order<'_>, spaces: &[Arc<Space>]) {
         let mut has_rotated = false;
         for space in spaces {
-            if space.tree.active_bytes() >= self.options.write_buffer_bytes {
+            if space.tree.active_bytes() >= self.settings.write_buffer_bytes() {
                 has_rotated |= self.rotate(order, space);
             }
         }
@@ -163,13 +173,13 @@ impl State {
     /// Length at which the log is shortened: what is appended until the flushes are done has room below the
     /// bound that was set.
     pub(crate) fn log_bound(&self) -> u64 {
-        self.options.max_wal_bytes / 16 * 15
+        self.settings.max_wal_bytes() / 16 * 15
     }
 
     /// What is kept for the next memtables gives way to those that are there (INV-MEM-1).
     fn shed_spare_memory(&self) {
         let left = self.commits.memtable_limit().saturating_sub(self.commits.memtable_bytes());
-        if left < self.options.write_buffer_bytes {
+        if left < self.settings.write_buffer_bytes() {
             self.store.shed_spare_memory(left);
         }
     }
@@ -327,6 +337,112 @@ impl State {
         }
     }
 
+    // ----- options -----
+
+    /// Changes options of the database, durably.
+    pub(crate) fn set_db_options(&self, change: impl FnOnce(&mut DbOptions)) -> Result<()> {
+        self.check_open()?;
+        let set = || {
+            let _turn = self.spaces.changes.lock();
+            let present = self.settings.all();
+            let mut wanted = present.clone();
+            change(&mut wanted);
+            let stored =
+                self.store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
+            let (set, options) = stored?.changed(&present, &wanted)?;
+            self.store.commit(&[Note::new(OPTIONS, set.encode())])?;
+            self.apply_options(options);
+            Ok(())
+        };
+        let result = set().map_err(|error: Error| self.locate(error));
+        self.tell_outcome(&result);
+        result
+    }
+
+    /// Puts options into force.
+    fn apply_options(&self, options: DbOptions) {
+        self.store.set_cache(options.cache_bytes, options.max_open_files);
+        self.store.set_filter_budget(options.filter_budget_bytes.unwrap_or(u64::MAX));
+        self.store.set_spare_memory(options.write_buffer_bytes);
+        self.commits.set_memtable_limit(options.memory_budget - options.cache_bytes);
+        self.settings.set(options);
+        // Of what is there now some may be too much, and nobody else would look before the next commit.
+        if self.lacks_room() {
+            self.seal(&self.commits.order(), &[]);
+        }
+        self.bound_log();
+        self.jobs.wake_keeper();
+    }
+
+    // ----- views -----
+
+    /// What a flush or compaction of this keyspace that starts now must keep.
+    pub(crate) fn views_for_job(&self, space: &Space) -> Views {
+        let retained_from = match space.keep_versions() {
+            KeepVersions::Needed => None,
+            KeepVersions::All => Some(Seqno::ZERO),
+            KeepVersions::For(time) => {
+                let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                let then = UnixUs(self.views.now().0.saturating_sub(us));
+                // Of what is not known everything is kept.
+                Some(self.commits.with_ends(|ends| ends.end_at_time(then)).unwrap_or(Seqno::ZERO))
+            }
+        };
+        self.views.for_job(retained_from)
+    }
+
+    /// Has the newest known commit at or before `at` held as a view.
+    ///
+    /// # Errors
+    ///
+    /// `SnapshotTooOld`: versions that it needs may be gone, or it is not known where commits ended then.
+    pub(crate) fn take_view_at(&self, at: Seqno) -> Result<View> {
+        self.check_open()?;
+        let newest = self.views.take();
+        if newest.seqno <= at {
+            return Ok(newest);
+        }
+        self.views.release(newest);
+        self.take_past_view(format_args!("{at}"), self.commits.with_ends(|ends| ends.end_at(at)))
+    }
+
+    /// As [`State::take_view_at`], of a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::take_view_at`].
+    pub(crate) fn take_view_at_time(&self, at: UnixUs) -> Result<View> {
+        self.check_open()?;
+        let end = self.commits.with_ends(|ends| ends.end_at_time(at));
+        match end {
+            Some(end) if end >= self.views.visible() => self.take_view_at(end),
+            end => self.take_past_view(format_args!("the time {}", at.0), end),
+        }
+    }
+
+    /// Holds a view at the end of a commit. It is held before it is looked at what jobs dropped: those that begin
+    /// later keep what it sees.
+    fn take_past_view(&self, at: fmt::Arguments<'_>, end: Option<Seqno>) -> Result<View> {
+        let too_old = |message: String| {
+            let error = Error::new(ErrorKind::SnapshotTooOld, message);
+            Err(self.locate(error))
+        };
+        let Some(end) = end else {
+            return too_old(format!("it is not known which commit was the newest at {at}"));
+        };
+        let view = self.views.take_at(end);
+        let floor = |space: &Arc<Space>| (space.tree.read_floor(), space.name.clone());
+        match self.spaces.all().iter().map(floor).find(|(floor, _)| *floor > end) {
+            None => Ok(view),
+            Some((floor, name)) => {
+                self.views.release(view);
+                too_old(format!(
+                    "versions below {floor} may be gone in {name:?}, which a view at {end} would need"
+                ))
+            }
+        }
+    }
+
     // ----- keyspaces -----
 
     /// The keyspace of this name, created if missing.
@@ -337,7 +453,7 @@ impl State {
         }
         check_name(name)?;
         let tree_options = options.tree_options();
-        tree_options.validate().map_err(|error| Error::from(error).in_keyspace(name))?;
+        self.store.check_options(&tree_options).map_err(|error| Error::from(error).in_keyspace(name))?;
         let result = self.create_in_turn(name, options, &tree_options);
         self.tell_outcome(&result);
         result
@@ -372,7 +488,7 @@ impl State {
             .redo(&self.store, at, &[synced])
             .map_err(|error| self.locate(error))?
             .expect("a tree was created");
-        let space = Space::new(tree, options.durability);
+        let space = Space::new(tree, options);
         self.spaces.insert(Arc::clone(&space));
         Ok(space)
     }
@@ -437,6 +553,48 @@ impl State {
         Ok(())
     }
 
+    /// Removes everything from a keyspace, and returns the position of that.
+    pub(crate) fn clear(&self, space: &Arc<Space>) -> Result<Seqno> {
+        self.check_open()?;
+        let result = self.clear_in_turn(space);
+        let result = result.map_err(|error| self.locate(error.in_keyspace(&space.name)));
+        self.tell_outcome(&result);
+        result
+    }
+
+    /// Alone in the order of commits from before the record until the old state is gone: what comes before it goes, what
+    /// comes after stays, and nobody sees a number behind it beside what was before it.
+    fn clear_in_turn(&self, space: &Arc<Space>) -> Result<Seqno> {
+        let _turn = self.spaces.changes.lock();
+        let body = KeyspaceChange::Clear { id: space.id }.encode();
+        let request = Request {
+            change: Change::Clear,
+            spaces: slice::from_ref(space),
+            count: 1,
+            body: Body::Short(&body),
+            durability: Durability::Sync,
+        };
+        let order = self.commits.order();
+        let cleared = order.commit_with(&request, |at| {
+            // The record first, durable; then the edit.
+            self.commits.sync_once(at)?;
+            point("keyspace.before_edit");
+            let old = self.store.clear_tree(space.id, at);
+            space.note_half_cleared(old.is_err());
+            Ok(old?)
+        });
+        drop(order);
+        self.after_request(&request, &cleared.as_ref().map(|(at, _)| *at).map_err(Clone::clone));
+        let (at, old) = cleared?;
+        // As of a drop. No job of what is there now owes anything.
+        self.commits.free_memory(old.memtable_bytes());
+        space.l0_runs.store(0, Ordering::Relaxed);
+        space.debt_bytes.store(0, Ordering::Relaxed);
+        self.views.keep_old(old);
+        self.jobs.bound_log();
+        Ok(at)
+    }
+
     /// Logs a change of keyspaces, and returns when it is durable. Whoever is told of its outcome may do
     /// anything: that is for the caller, who holds a lock.
     fn commit_change(&self, change: &KeyspaceChange, kind: Change) -> Result<Seqno> {
@@ -459,6 +617,16 @@ impl State {
     }
 }
 
+/// Whether a range delete hides so many operations of a memtable that it is sealed before: what is sealed before the delete is
+/// passed over at once by who scans, and not one operation after the other.
+fn makes_hole(operations: &Operations, spaces: &[Arc<Space>]) -> bool {
+    const MANY: u64 = 1_024;
+    operations.ranges().any(|(tree, start, end)| {
+        let space = spaces.iter().find(|space| space.id == tree);
+        space.is_some_and(|space| space.tree.active_operations(start, end) >= MANY)
+    })
+}
+
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State").field("path", &self.path).finish_non_exhaustive()
@@ -470,6 +638,35 @@ impl fmt::Debug for State {
 pub(crate) enum KeyspaceChange {
     Create { id: TreeId, name: String, tree_options: Vec<u8>, note: Vec<u8> },
     Drop { id: TreeId },
+    Clear { id: TreeId },
+    Ingest { loads: Vec<LoadedTables> },
+}
+
+/// What a bulk load brought to a keyspace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LoadedTables {
+    pub(crate) id: TreeId,
+    pub(crate) entries: u64,
+    /// Their uuids, in the order of keys.
+    pub(crate) tables: Vec<Uuid>,
+}
+
+impl LoadedTables {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::from(self.id.0.to_le_bytes());
+        bytes.extend_from_slice(&self.entries.to_le_bytes());
+        self.tables.iter().for_each(|uuid| bytes.extend_from_slice(&uuid.0));
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> std::result::Result<LoadedTables, Corruption> {
+        let mut fields = Reader::new(bytes);
+        let (id, entries) = (TreeId(fields.u32()?), fields.u64()?);
+        let (tables, []) = fields.bytes(fields.remaining())?.as_chunks::<16>() else {
+            return Err(Corruption("the tables of a load are not whole"));
+        };
+        Ok(LoadedTables { id, entries, tables: tables.iter().map(|uuid| Uuid(*uuid)).collect() })
+    }
 }
 
 const CREATE: u8 = 1;
@@ -477,6 +674,8 @@ const DROP: u8 = 2;
 const NAME: u8 = 3;
 const TREE_OPTIONS: u8 = 4;
 const NOTE: u8 = 5;
+const CLEAR: u8 = 6;
+const LOAD: u8 = 7;
 
 impl KeyspaceChange {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -489,6 +688,14 @@ impl KeyspaceChange {
             KeyspaceChange::Drop { id } => {
                 fields.u64(DROP, u64::from(id.0));
             }
+            KeyspaceChange::Clear { id } => {
+                fields.u64(CLEAR, u64::from(id.0));
+            }
+            KeyspaceChange::Ingest { loads } => {
+                for load in loads {
+                    fields.bytes(LOAD, &load.encode());
+                }
+            }
         }
         fields.finish()
     }
@@ -500,8 +707,9 @@ impl KeyspaceChange {
     /// Which rule the bytes break.
     pub(crate) fn decode(bytes: &[u8]) -> std::result::Result<KeyspaceChange, &'static str> {
         let mut fields = TlvReader::new(bytes);
-        let (mut create, mut drop, mut name, mut tree_options, mut note) =
-            (None, None, None, None, Vec::new());
+        let (mut create, mut drop, mut clear) = (None, None, None);
+        let (mut name, mut tree_options, mut note) = (None, None, Vec::new());
+        let mut loads = Vec::new();
         while let Some((tag, value)) = fields.next_field().map_err(|why| why.0)? {
             let id = || {
                 let raw = TlvReader::as_u64(value).map_err(|why| why.0)?;
@@ -510,23 +718,28 @@ impl KeyspaceChange {
             match tag {
                 CREATE => create = Some(id()?),
                 DROP => drop = Some(id()?),
+                CLEAR => clear = Some(id()?),
                 NAME => name = Some(String::from_utf8(value.into()).map_err(|_| "a name is not UTF-8")?),
                 TREE_OPTIONS => tree_options = Some(Vec::from(value)),
                 NOTE => note = value.into(),
+                LOAD => loads.push(LoadedTables::decode(value).map_err(|why| why.0)?),
                 unknown => TlvReader::unknown(unknown).map_err(|why| why.0)?,
             }
         }
-        match (create, drop, name, tree_options) {
-            (Some(id), None, Some(name), Some(tree_options)) => {
+        match (create, drop, clear, name, tree_options) {
+            (None, None, None, None, None) if !loads.is_empty() => Ok(KeyspaceChange::Ingest { loads }),
+            _ if !loads.is_empty() => Err("a load changes keyspaces otherwise too"),
+            (Some(id), None, None, Some(name), Some(tree_options)) => {
                 Ok(KeyspaceChange::Create { id, name, tree_options, note })
             }
-            (None, Some(id), None, None) => Ok(KeyspaceChange::Drop { id }),
-            _ => Err("a change of keyspaces is neither a creation nor a drop"),
+            (None, Some(id), None, None, None) => Ok(KeyspaceChange::Drop { id }),
+            (None, None, Some(id), None, None) => Ok(KeyspaceChange::Clear { id }),
+            _ => Err("a change of keyspaces is neither a creation nor a drop nor a clearing nor a load"),
         }
     }
 
     /// Makes the edit that the record at `at` announces; a creation takes `notes` along. Returns the tree
-    /// that it created.
+    /// that it created. A load is not made again: who asked for it was told of no end.
     pub(crate) fn redo(
         &self,
         store: &Store,
@@ -541,6 +754,8 @@ impl KeyspaceChange {
                 store.create_tree(*id, name, &options, &notes, at).map(Some)
             }
             KeyspaceChange::Drop { id } => store.drop_tree(*id, at).map(|_| None),
+            KeyspaceChange::Clear { id } => store.clear_tree(*id, at).map(|_| None),
+            KeyspaceChange::Ingest { .. } => Ok(None),
         }
     }
 }

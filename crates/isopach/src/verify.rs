@@ -18,7 +18,9 @@ pub use isopach_engine::store::VerifyOptions;
 pub struct VerifyReport {
     /// Tables looked at.
     pub files: u64,
-    /// Their size in bytes.
+    /// Dictionaries looked at.
+    pub dictionaries: u64,
+    /// Sizes of both, in bytes.
     pub bytes: u64,
     /// Versions read.
     pub entries: u64,
@@ -41,6 +43,7 @@ pub(crate) fn verify_closed(opening: Opening, options: VerifyOptions) -> Result<
     let locate = |error: Error| error.in_directory(&opening.path);
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
+    store_options.code = opening.code.clone();
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
     let mut report = verify_tables(&store, options)?;
     match find_log(&store).map_err(locate)? {
@@ -62,6 +65,7 @@ fn verify_tables(store: &Store, options: VerifyOptions) -> Result<VerifyReport> 
     let checked = store.verify(options, &mut |_, _| Ok(()))?;
     Ok(VerifyReport {
         files: checked.files,
+        dictionaries: checked.dictionaries,
         bytes: checked.bytes,
         entries: checked.entries,
         log_records: 0,

@@ -1,9 +1,10 @@
 //! Small databases in memory and on disk, and what most tests ask of them.
 
-use crate::{Contents, Entries};
+use crate::{Contents, Entries, Rng};
 use isopach::{
-    Builder, Db, Durability, EventListener, KeyspaceOptions, Readable, WriteOptions,
+    Builder, Compression, Db, Durability, EventListener, KeyspaceOptions, Readable, WriteOptions,
     env::{Env, Fs, OpenMode, OsEntropy, SystemClock},
+    merge::Append,
 };
 use std::{
     sync::Arc,
@@ -38,6 +39,31 @@ pub fn tiny(builder: Builder) -> Builder {
 /// Options of keyspaces that go with [`tiny`].
 pub fn tiny_tables() -> KeyspaceOptions {
     KeyspaceOptions::new().table_bytes(64 << 10).block_bytes(4 << 10)
+}
+
+/// Options of keyspaces that go with [`tiny`], and have the merge operator of the oracle.
+pub fn merging_tables() -> KeyspaceOptions {
+    tiny_tables().merge_operator(&Append::with_separator(b','))
+}
+
+/// Options of keyspaces that go with [`tiny`] and whose values are compressed against a dictionary, where Zstandard is
+/// compiled in; [`similar_value`] makes values that are worth one.
+pub fn trained_tables() -> KeyspaceOptions {
+    let zstd = Compression::Zstd { level: 3 };
+    if zstd.is_available() {
+        tiny_tables().compression(zstd).dictionary_bytes(2 << 10)
+    } else {
+        tiny_tables()
+    }
+}
+
+/// A value of some 330 bytes out of a dozen phrases, the same for all values, each of which has nothing in common with the
+/// others: every page of such values begins by spelling them out, unless a dictionary does.
+pub fn similar_value(rng: &mut Rng) -> Vec<u8> {
+    let phrase = |number: usize| Rng::new(number as u64).bytes(80);
+    let mut value: Vec<u8> = (0..4).flat_map(|_| phrase(rng.below(12))).collect();
+    value.extend(rng.bytes(8));
+    value
 }
 
 /// A write that is in no log.
@@ -99,7 +125,7 @@ pub fn files_in(fs: &dyn Fs, directory: &str) -> Vec<String> {
 /// Every file with its bytes.
 pub fn all_bytes(fs: &dyn Fs) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
-    for directory in ["", "tables", "wal"] {
+    for directory in ["", "tables", "wal", "dictionaries"] {
         for entry in fs.list(directory).unwrap_or_default().into_iter().filter(|entry| !entry.is_dir) {
             let name = if directory.is_empty() { entry.name } else { format!("{directory}/{}", entry.name) };
             let bytes = read_file(fs, &name);

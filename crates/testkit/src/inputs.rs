@@ -1,6 +1,7 @@
 //! Keys, values and ranges that meet: few letters, short words, and now and then something long or empty.
 
 use crate::rng::Rng;
+use isopach::engine::order::KeyOrder;
 use std::ops::Bound;
 
 /// Letters of keys: the least and the greatest byte are among them.
@@ -56,17 +57,23 @@ pub fn bounds(rng: &mut Rng) -> Bounds {
     }
 }
 
+/// Whether a range ends before it begins.
+pub fn is_reversed(order: &KeyOrder, bounds: &Bounds) -> bool {
+    match bounds {
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => {
+            order.is_less(high, low)
+        }
+        _ => false,
+    }
+}
+
 /// Whether a key lies in a range.
 pub fn is_inside(key: &[u8], bounds: &Bounds) -> bool {
-    let after = match &bounds.0 {
-        Bound::Included(low) => key >= &low[..],
-        Bound::Excluded(low) => key > &low[..],
-        Bound::Unbounded => true,
-    };
-    let before = match &bounds.1 {
-        Bound::Included(high) => key <= &high[..],
-        Bound::Excluded(high) => key < &high[..],
-        Bound::Unbounded => true,
-    };
-    after && before
+    is_inside_in(&KeyOrder::BYTES, key, bounds)
+}
+
+/// As [`is_inside`], in an order of keys.
+pub fn is_inside_in(order: &KeyOrder, key: &[u8], (low, high): &Bounds) -> bool {
+    order.is_above(key, low.as_ref().map(Vec::as_slice))
+        && order.is_below(key, high.as_ref().map(Vec::as_slice))
 }

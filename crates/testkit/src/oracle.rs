@@ -2,7 +2,8 @@
 //!
 //! Knows nothing of files, memory or time. Slow and obviously right.
 
-use crate::inputs::{Bounds, is_inside};
+use crate::inputs::{Bounds, is_inside_in};
+use isopach::engine::order::KeyOrder;
 use std::{collections::BTreeMap, ops::Bound};
 
 /// A keyspace of the model; as with the database, one that was dropped and made anew is another.
@@ -21,15 +22,23 @@ pub enum Op {
     Put(SpaceId, Vec<u8>, Vec<u8>),
     /// A key has no value any more.
     Remove(SpaceId, Vec<u8>),
+    /// No key of a range has a value any more.
+    RemoveRange(SpaceId, Bounds),
+    /// An operand is appended to the value of a key, behind a comma if there is one: what the merge operator
+    /// `isopach.append.44` does.
+    Merge(SpaceId, Vec<u8>, Vec<u8>),
     /// A keyspace is made; its id is the number of keyspaces made before it.
     Create(String),
+    /// A keyspace loses all that it has.
+    Clear(SpaceId),
     /// A keyspace goes.
     Drop(SpaceId),
 }
 
 /// A model of a database.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Debug)]
 pub struct Oracle {
+    order: KeyOrder,
     commits: Vec<Vec<Op>>,
     spaces: Vec<Space>,
 }
@@ -42,13 +51,36 @@ struct Space {
     versions: BTreeMap<Vec<u8>, Versions>,
 }
 
-/// Of one key, oldest first: the commit, and the value that it gave.
-type Versions = Vec<(usize, Option<Vec<u8>>)>;
+/// Of one key, oldest first: the commit, and what it did.
+type Versions = Vec<(usize, Change)>;
+
+#[derive(Clone, Debug)]
+enum Change {
+    Put(Vec<u8>),
+    Remove,
+    Merge(Vec<u8>),
+}
+
+impl Default for Oracle {
+    fn default() -> Oracle {
+        Oracle::ordered(KeyOrder::BYTES)
+    }
+}
 
 impl Oracle {
     /// Without keyspaces.
     pub fn new() -> Oracle {
         Oracle::default()
+    }
+
+    /// Without keyspaces; all will have their keys in this order.
+    pub fn ordered(order: KeyOrder) -> Oracle {
+        Oracle { order, commits: Vec::new(), spaces: Vec::new() }
+    }
+
+    /// The order of keys.
+    pub fn order(&self) -> &KeyOrder {
+        &self.order
     }
 
     /// Carries a commit out and returns its number: 1 for the first.
@@ -60,12 +92,18 @@ impl Oracle {
         let at = self.commits.len() + 1;
         for op in &ops {
             match op {
-                Op::Put(space, key, value) => self.write(at, *space, key, Some(value.clone())),
-                Op::Remove(space, key) => self.write(at, *space, key, None),
+                Op::Put(space, key, value) => self.write(at, *space, key, Change::Put(value.clone())),
+                Op::Remove(space, key) => self.write(at, *space, key, Change::Remove),
+                Op::Merge(space, key, operand) => self.write(at, *space, key, Change::Merge(operand.clone())),
+                Op::RemoveRange(space, bounds) => self.remove_range(at, *space, bounds),
                 Op::Create(name) => {
                     assert_eq!(self.find(name), None, "keyspace {name:?} is there already");
                     let name = name.clone();
                     self.spaces.push(Space { name, created: at, dropped: None, versions: BTreeMap::new() });
+                }
+                Op::Clear(space) => {
+                    let keys: Vec<Vec<u8>> = self.spaces[*space].versions.keys().cloned().collect();
+                    keys.iter().for_each(|key| self.write(at, *space, key, Change::Remove));
                 }
                 Op::Drop(space) => {
                     assert!(self.is_alive(*space), "keyspace {space} is gone already");
@@ -77,9 +115,36 @@ impl Oracle {
         at
     }
 
-    fn write(&mut self, at: usize, space: SpaceId, key: &[u8], value: Option<Vec<u8>>) {
+    /// Forgets what was committed behind commit `at`, as a crash may. Keyspaces that were made since are none, and their ids
+    /// are given out again.
+    pub fn truncate(&mut self, at: usize) {
+        let kept: Vec<Vec<Op>> = self.commits.drain(..at).collect();
+        *self = Oracle::ordered(self.order.clone());
+        for ops in kept {
+            self.commit(ops);
+        }
+    }
+
+    fn write(&mut self, at: usize, space: SpaceId, key: &[u8], change: Change) {
         assert!(self.is_alive(space), "keyspace {space} is gone");
-        self.spaces[space].versions.entry(key.into()).or_default().push((at, value));
+        self.spaces[space].versions.entry(key.into()).or_default().push((at, change));
+    }
+
+    fn remove_range(&mut self, at: usize, space: SpaceId, bounds: &Bounds) {
+        assert!(self.is_alive(space), "keyspace {space} is gone");
+        let (order, versions) = (&self.order, self.spaces[space].versions.iter_mut());
+        versions
+            .filter(|(key, _)| is_inside_in(order, key, bounds))
+            .for_each(|(_, versions)| versions.push((at, Change::Remove)));
+    }
+
+    /// Whether a key was put at most once, and nothing else done to it, since it was removed: who deletes it weakly has to
+    /// know that.
+    pub fn may_remove_weakly(&self, space: SpaceId, key: &[u8]) -> bool {
+        let Some(versions) = self.spaces[space].versions.get(key) else { return true };
+        let since: Vec<_> =
+            versions.iter().rev().take_while(|(_, change)| !matches!(change, Change::Remove)).collect();
+        since.len() <= 1 && since.iter().all(|(_, change)| matches!(change, Change::Put(_)))
     }
 
     /// Number of the last commit; 0 before the first.
@@ -130,22 +195,27 @@ impl Oracle {
     // ----- reading -----
 
     /// The value of a key behind commit `at`.
-    pub fn get(&self, space: SpaceId, key: &[u8], at: usize) -> Option<&[u8]> {
+    pub fn get(&self, space: SpaceId, key: &[u8], at: usize) -> Option<Vec<u8>> {
         let space = &self.spaces[space];
         if !space.is_seen(at) {
             return None;
         }
         let versions = space.versions.get(key)?;
-        let (_, value) = versions.iter().rev().find(|(commit, _)| *commit <= at)?;
-        value.as_deref()
+        let seen = versions.iter().take_while(|(commit, _)| *commit <= at);
+        seen.fold(None, |value, (_, change)| match change {
+            Change::Put(value) => Some(value.clone()),
+            Change::Remove => None,
+            Change::Merge(operand) => Some(append(value, operand)),
+        })
     }
 
     /// The entries of a range behind commit `at`, in the order of keys.
     pub fn range(&self, space: SpaceId, bounds: &Bounds, at: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let from = (bounds.0.as_ref(), Bound::Unbounded);
-        let keys = self.spaces[space].versions.range::<Vec<u8>, _>(from).map(|(key, _)| key);
-        let keys = keys.take_while(|key| is_inside(key, &(Bound::Unbounded, bounds.1.clone())));
-        keys.filter_map(|key| self.get(space, key, at).map(|value| (key.clone(), value.into()))).collect()
+        let keys = self.spaces[space].versions.keys().filter(|key| is_inside_in(&self.order, key, bounds));
+        let entries = keys.filter_map(|key| self.get(space, key, at).map(|value| (key.clone(), value)));
+        let mut entries: Vec<_> = entries.collect();
+        entries.sort_by(|(a, _), (b, _)| self.order.compare(a, b));
+        entries
     }
 
     /// Everything behind commit `at`.
@@ -176,6 +246,9 @@ impl Oracle {
             match op {
                 Op::Create(name) => drop(contents.insert(name.clone(), Entries::new())),
                 Op::Drop(space) => drop(contents.remove(self.name(*space))),
+                Op::Clear(space) => {
+                    contents.get_mut(self.name(*space)).expect("its keyspace is there").clear();
+                }
                 Op::Put(space, key, value) => {
                     let entries = contents.get_mut(self.name(*space)).expect("its keyspace is there");
                     entries.insert(key.clone(), value.clone());
@@ -184,8 +257,25 @@ impl Oracle {
                     let entries = contents.get_mut(self.name(*space)).expect("its keyspace is there");
                     entries.remove(key);
                 }
+                Op::RemoveRange(space, bounds) => {
+                    let entries = contents.get_mut(self.name(*space)).expect("its keyspace is there");
+                    entries.retain(|key, _| !is_inside_in(&self.order, key, bounds));
+                }
+                Op::Merge(space, key, operand) => {
+                    let entries = contents.get_mut(self.name(*space)).expect("its keyspace is there");
+                    let value = append(entries.remove(key), operand);
+                    entries.insert(key.clone(), value);
+                }
             }
         }
+    }
+}
+
+/// What an operand makes of a value.
+fn append(value: Option<Vec<u8>>, operand: &[u8]) -> Vec<u8> {
+    match value {
+        None => operand.into(),
+        Some(value) => [&value[..], b",", operand].concat(),
     }
 }
 
@@ -210,6 +300,8 @@ mod tests {
         oracle.commit(vec![put(0, "k", "2"), Op::Remove(0, b"l".into())]);
         oracle.commit(vec![Op::Drop(0)]);
         oracle.commit(vec![Op::Create("a".into())]);
+        oracle.commit(vec![put(1, "k", "3")]);
+        oracle.commit(vec![Op::Clear(1)]);
         oracle
     }
 
@@ -218,22 +310,42 @@ mod tests {
         let oracle = example();
         let value = |at| oracle.get(0, b"k", at);
 
-        assert_eq!([value(1), value(2), value(3), value(4)], [None, Some(&b"1"[..]), Some(&b"2"[..]), None]);
+        assert_eq!(
+            [value(1), value(2), value(3), value(4)],
+            [None, Some(b"1".into()), Some(b"2".into()), None]
+        );
         assert_eq!(oracle.get(0, b"l", 3), None);
-        assert_eq!((oracle.find("a"), oracle.last()), (Some(1), 5));
+        assert_eq!((oracle.find("a"), oracle.last()), (Some(1), 7));
+        assert_eq!((oracle.get(1, b"k", 6), oracle.get(1, b"k", 7)), (Some(b"3".into()), None));
+    }
+
+    #[test]
+    fn operands_are_appended_and_ranges_removed() {
+        let mut oracle = Oracle::new();
+        oracle.commit(vec![Op::Create("a".into()), put(0, "k", "1"), put(0, "l", "2")]);
+        oracle.commit(vec![Op::Merge(0, b"k".into(), b"x".into())]);
+        assert!(!oracle.may_remove_weakly(0, b"k") && oracle.may_remove_weakly(0, b"l"));
+        oracle.commit(vec![
+            Op::RemoveRange(0, (Bound::Included(b"k".into()), Bound::Excluded(b"l".into()))),
+            Op::Merge(0, b"k".into(), b"y".into()),
+        ]);
+
+        assert_eq!(oracle.get(0, b"k", 2), Some(b"1,x".into()));
+        assert_eq!(oracle.get(0, b"k", 3), Some(b"y".into()));
+        assert_eq!(oracle.find_prefix(&oracle.contents(3), 1, 3), Some(3));
     }
 
     #[test]
     fn a_prefix_is_found_by_its_contents() {
         let oracle = example();
 
-        for at in 0..=5 {
-            let first = oracle.find_prefix(&oracle.contents(at), 0, 5).expect("there is one");
+        for at in 0..=7 {
+            let first = oracle.find_prefix(&oracle.contents(at), 0, 7).expect("there is one");
             assert_eq!(oracle.contents(first), oracle.contents(at));
-            assert_eq!(oracle.find_prefix(&oracle.contents(at), at, 5), Some(at));
+            assert_eq!(oracle.find_prefix(&oracle.contents(at), at, 7), Some(at));
         }
         let mut torn = oracle.contents(2);
         torn.get_mut("a").expect("there").remove(&b"l"[..]);
-        assert_eq!(oracle.find_prefix(&torn, 0, 5), None);
+        assert_eq!(oracle.find_prefix(&torn, 0, 7), None);
     }
 }

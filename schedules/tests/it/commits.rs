@@ -305,6 +305,74 @@ fn a_drop_takes_its_place_among_commits() {
     explore("commits, dropped keyspace", 20, drop_a_keyspace_beside_writers);
 }
 
+/// A keyspace is cleared beside writers and a reader: what comes before goes, what comes after stays, and each view is of
+/// one side.
+fn clear_a_keyspace_beside_writers() {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let db = tiny(Arc::clone(&fs)).open().unwrap();
+    let ks = db.keyspace("k").unwrap();
+    let written = Written::default();
+    let cleared = Arc::new(Mutex::new(vec![Seqno::ZERO]));
+    let writer = |name: &'static str, value_bytes| {
+        let (ks, written) = (ks.clone(), Arc::clone(&written));
+        work(move || {
+            for round in 0..3 {
+                let key = format!("{name}{round}");
+                let seqno = ks.insert(&key, format!("{key:.<value_bytes$}")).unwrap();
+                written.lock().unwrap().insert(key.into(), seqno);
+            }
+        })
+    };
+    let clearer = {
+        let (db, ks, cleared) = (db.clone(), ks.clone(), Arc::clone(&cleared));
+        work(move || {
+            for _ in 0..2 {
+                let snapshot = db.snapshot();
+                let before = keys(&ks.at(&snapshot));
+                let seqno = ks.clear().unwrap();
+                cleared.lock().unwrap().push(seqno);
+                assert_eq!(keys(&ks.at(&snapshot)), before, "a snapshot outlives the clearing");
+            }
+        })
+    };
+    let watched = Arc::new(Mutex::new(Vec::new()));
+    let watcher = {
+        let (db, ks, watched) = (db.clone(), ks.clone(), Arc::clone(&watched));
+        work(move || {
+            for _ in 0..3 {
+                keys(&ks);
+                let snapshot = db.snapshot();
+                let seen = keys(&ks.at(&snapshot));
+                watched.lock().unwrap().push((snapshot, seen));
+            }
+        })
+    };
+    // One of them fills memtables.
+    together([writer("a", 2), writer("b", 5 << 10), clearer, watcher]);
+
+    let expected = |at: Seqno| {
+        let since = *cleared.lock().unwrap().iter().rev().find(|cleared| **cleared <= at).unwrap();
+        let written = written.lock().unwrap();
+        let seen = written.iter().filter(|(_, seqno)| (since..=at).contains(*seqno));
+        seen.map(|(key, _)| key.clone()).collect::<Vec<_>>()
+    };
+    for (snapshot, seen) in watched.lock().unwrap().drain(..) {
+        assert_eq!(seen, expected(snapshot.seqno()), "INV-WAL-9, at {}", snapshot.seqno());
+        assert_eq!(keys(&ks.at(&snapshot)), seen, "a snapshot stays as it is");
+    }
+    let expected = expected(db.seqno());
+    assert_eq!(keys(&ks), expected);
+    drop(ks);
+    db.close_within(FOR_EVER).unwrap();
+    let db = tiny(fs).open().unwrap();
+    assert_eq!(keys(&db.keyspace("k").unwrap()), expected);
+}
+
+#[test]
+fn a_clearing_takes_its_place_among_commits() {
+    explore("commits, cleared keyspace", 30, clear_a_keyspace_beside_writers);
+}
+
 /// A handle closes the database while others write, read, and flush.
 fn close_beside_calls() {
     let fs: Arc<dyn Fs> = Arc::new(MemFs::new());

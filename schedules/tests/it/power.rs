@@ -9,8 +9,8 @@ use isopach_schedules::{FOR_EVER, explore, tiny, together, work};
 use shuttle::{rand::Rng, thread};
 use std::sync::{Arc, Mutex};
 
-/// Each fills a memtable, so that segments of the log end and are freed all the time.
-const LONG: usize = 17 << 10;
+/// Each fills a memtable and a segment of the log: segments end and are freed all the time.
+const LONG: usize = 60 << 10;
 
 /// What a moment leaves, and what was acknowledged before it.
 struct Moment {
@@ -75,5 +75,5 @@ fn die_beside_writers() {
 
 #[test]
 fn a_prefix_survives_with_all_that_was_acknowledged() {
-    explore("crash", 12, die_beside_writers);
+    explore("crash", 60, die_beside_writers);
 }

@@ -19,8 +19,8 @@ fn killed(written: &Written) -> (CrashFs, Seqno) {
     let disk = CrashFs::new();
     let db = helped(Arc::new(disk.clone())).write_buffer_bytes(64 << 10).open().unwrap();
     let (small, long) = (db.keyspace("small").unwrap(), db.keyspace("long").unwrap());
-    let durable = shuttle::rand::thread_rng().gen_range(0..4);
-    for round in 0..3 {
+    let durable = shuttle::rand::thread_rng().gen_range(0..7);
+    for round in 0..6 {
         write(&db, &small, &format!("s{round}"), Durability::Buffered, written);
         let durability = if round == durable { Durability::Sync } else { Durability::Buffered };
         write_long(&db, &long, &format!("l{round}"), LONG, durability, written);
@@ -39,7 +39,7 @@ fn lose_power_while_opening() {
     let witness = {
         let (disk, after) = (disk.clone(), Arc::clone(&after));
         thread::spawn(move || {
-            for _ in 0..shuttle::rand::thread_rng().gen_range(0..200) {
+            for _ in 0..shuttle::rand::thread_rng().gen_range(0..50) {
                 thread::yield_now();
             }
             let seed = shuttle::rand::thread_rng().gen_range(0..u64::MAX);

@@ -2,12 +2,12 @@
 
 use crate::database::{Written, keys, visible_at, write, write_long};
 use isopach::{
-    CheckpointOptions, Durability, WriteState,
+    CheckpointOptions, Durability, Keyspace, Seqno, WriteState,
     env::{Call, Errno, Fault, FaultFs, Fs, MemFs, Rule, SubDir},
 };
 use isopach_schedules::{FOR_EVER, explore, repeats, tiny, together, work};
 use shuttle::{rand::Rng, thread};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A third of what a memtable may hold: several are sealed in every schedule.
 const LONG: usize = 6 << 10;
@@ -67,6 +67,86 @@ fn rotate_beside_writers_and_readers() {
 #[test]
 fn rotation_and_flush_lose_and_hide_nothing() {
     explore("rotation", 40, rotate_beside_writers_and_readers);
+}
+
+fn all_keys(keyspace: &Keyspace) -> Vec<Vec<u8>> {
+    keyspace.iter().keys().map(|key| key.unwrap().to_vec()).collect()
+}
+
+/// Two loads, of two keyspaces at once, beside a writer in their range, a flush, a compaction and a reader; then the database
+/// is opened again.
+fn load_beside_the_rest() {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let db = tiny(Arc::clone(&fs)).open().unwrap();
+    let spaces = ["k", "l"].map(|name| db.keyspace(name).unwrap());
+    let value = |load: u8| vec![load; LONG];
+    let last_of = [(); 2].map(|()| Arc::new(Mutex::new(Seqno::ZERO)));
+    let [last_load, last_write] = &last_of;
+    let loader = {
+        let (db, spaces, last_load) = (db.clone(), spaces.clone(), Arc::clone(last_load));
+        work(move || {
+            for load in 1..3 {
+                let loads = spaces.each_ref().map(|space| {
+                    let mut loading = space.ingest().unwrap();
+                    ["a", "m", "z"].into_iter().for_each(|key| loading.insert(key, value(load)).unwrap());
+                    loading
+                });
+                let seqno = db.finish_ingests(loads).unwrap();
+                *last_load.lock().unwrap() = seqno;
+                assert!(db.durable_seqno() >= seqno);
+                assert_eq!(spaces[0].get("z").unwrap().as_deref(), Some(&value(load)[..]));
+            }
+        })
+    };
+    let writer = {
+        let (spaces, last_write) = (spaces.clone(), Arc::clone(last_write));
+        work(move || {
+            for round in 0..4_u8 {
+                spaces[0].insert(format!("b{round}"), value(9)).unwrap();
+                *last_write.lock().unwrap() = spaces[0].insert("m", [7]).unwrap();
+            }
+        })
+    };
+    let reader = {
+        let (db, spaces) = (db.clone(), spaces.clone());
+        work(move || {
+            let mut last = 0;
+            for _ in 0..4 {
+                let snapshot = db.snapshot();
+                let [a, z] = ["a", "z"].map(|key| spaces[0].at(&snapshot).get(key).unwrap());
+                let other = spaces[1].at(&snapshot).get("m").unwrap();
+                assert!(a == z && a == other, "INV-WAL-10: a load shows whole");
+                let load = a.map_or(0, |value| value[0]);
+                assert!(load >= last, "and stays");
+                last = load;
+            }
+        })
+    };
+    let keeper = {
+        let (db, ks) = (db.clone(), spaces[0].clone());
+        work(move || {
+            db.flush().unwrap();
+            ks.compact_range(..).unwrap();
+        })
+    };
+    together([loader, writer, reader, keeper]);
+
+    db.wait_idle(FOR_EVER).unwrap();
+    let expected = spaces.each_ref().map(all_keys);
+    assert_eq!(expected.each_ref().map(Vec::len), [7, 3]);
+    assert_eq!(spaces[0].get("a").unwrap().as_deref(), Some(&value(2)[..]));
+    let is_loaded = spaces[0].get("m").unwrap().unwrap().len() == LONG;
+    let [last_load, last_write] = last_of.map(|last| *last.lock().unwrap());
+    assert_eq!(is_loaded, last_load > last_write, "INV-WAL-10: nothing older is above a load");
+    drop(spaces);
+    db.close_within(FOR_EVER).unwrap();
+    let db = tiny(fs).open().unwrap();
+    assert_eq!(["k", "l"].map(|name| all_keys(&db.keyspace(name).unwrap())), expected);
+}
+
+#[test]
+fn loads_show_whole_and_lose_and_hide_nothing() {
+    explore("loads", 40, load_beside_the_rest);
 }
 
 /// Two callers compact everything beside the background and a writer.

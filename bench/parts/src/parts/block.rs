@@ -11,6 +11,7 @@ use isopach::{
     engine::{
         iter::Cursor,
         key::{InternalKey, ValueKind},
+        order::KeyOrder,
         table::DataBlock,
     },
 };
@@ -73,7 +74,7 @@ fn search(meter: &mut Meter) {
         || (),
         |()| {
             for key in &keys {
-                let entry = block.lower_bound(InternalKey { key, seqno: Seqno::MAX });
+                let entry = block.lower_bound(&KeyOrder::BYTES, InternalKey { key, seqno: Seqno::MAX });
                 assert!(block.has_key(black_box(entry), key));
             }
         },

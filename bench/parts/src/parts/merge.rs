@@ -9,6 +9,7 @@ use crate::{
 use isopach::engine::{
     compaction::{OlderData, Survivors, Views},
     iter::{Cursor, MergeCursor},
+    order::KeyOrder,
     table::TableCursor,
 };
 use std::hint::black_box;
@@ -40,7 +41,7 @@ fn tables(meter: &Meter, runs: usize) -> impl Fn() -> Vec<TableCursor> + use<> {
 
 fn merge<C: Cursor>(meter: &mut Meter, cursors: impl Fn() -> Vec<C>) {
     let entries = meter.entries();
-    let prepare = || MergeCursor::new(cursors());
+    let prepare = || MergeCursor::new(cursors(), &KeyOrder::BYTES);
     meter.measure(entries, prepare, |merged| {
         let mut seen = 0;
         merged.seek_first().expect("in memory");
@@ -55,11 +56,12 @@ fn merge<C: Cursor>(meter: &mut Meter, cursors: impl Fn() -> Vec<C>) {
 
 fn survivors<C: Cursor>(meter: &mut Meter, cursors: impl Fn() -> Vec<C>) {
     let entries = meter.entries();
-    let prepare = || Survivors::new(MergeCursor::new(cursors()), Views::keep_all(), OlderData::NONE);
+    let prepare =
+        || Survivors::new(MergeCursor::new(cursors(), &KeyOrder::BYTES), Views::keep_all(), OlderData::NONE);
     meter.measure(entries, prepare, |survivors| {
         let mut seen = 0;
         while survivors.advance().expect("in memory") {
-            black_box(survivors.value_bytes().expect("in memory"));
+            black_box(survivors.checked_value().expect("in memory"));
             seen += 1;
         }
         assert_eq!(seen, entries);

@@ -13,7 +13,7 @@ pub(crate) enum SstCommand {
     Layout(SstFileArgs),
     /// Print the entries of a table, all versions, in order
     Dump(SstDumpArgs),
-    /// Describe the filter of a table, and ask it about keys
+    /// Describe the filters of a table, and ask them about keys and prefixes
     Filter(SstFilterArgs),
     /// List the tables of a database
     Ls(DbArgs),
@@ -47,7 +47,7 @@ pub(crate) struct SstDumpArgs {
 pub(crate) struct SstFilterArgs {
     /// File of a table; no database is opened or locked
     pub(crate) file: PathBuf,
-    /// Keys to ask about
+    /// Keys to ask about, or prefixes of keys
     #[arg(value_name = "KEY")]
     pub(crate) keys: Vec<String>,
     #[command(flatten)]

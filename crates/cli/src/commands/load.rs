@@ -1,7 +1,8 @@
-//! `load`: the records of a file, in atomic batches.
+//! `load`: the records of a file, in atomic batches, or all at once as a bulk load.
 //!
 //! [`pump`] is the whole story. It holds one batch, never the file; a batch is written when it is full or
-//! the file ends, so what is malformed leaves its own batch unwritten and those before it written.
+//! the file ends, so what is malformed leaves its own batch unwritten and those before it written. A bulk load is one
+//! batch that never is full, and that is in files.
 
 use crate::{
     args::{LoadArgs, keyspace_name},
@@ -11,7 +12,7 @@ use crate::{
     output::{Console, Output},
     text,
 };
-use isopach::{Batch, Db, Keyspace, WriteOptions};
+use isopach::{Batch, Db, Ingest, Keyspace, KeyspaceId, WriteOptions};
 use serde_json::json;
 use std::{
     collections::HashSet,
@@ -34,20 +35,28 @@ pub(super) fn load(args: &LoadArgs, console: &mut Console<'_>) -> Result<(), Fai
     let (input, input_bytes) = open(&args.file).map_err(|error| Failure::io(&what, &error))?;
     let db = database::write(&args.db, Missing::Create)?;
     let keyspace = args.keyspace.as_deref().map(|name| open_keyspace(&db, name)).transpose()?;
-    let mut sink = Loader {
-        db: &db,
-        names: if keyspace.is_some() { Names::Given } else { Names::InFile },
-        keyspace,
-        batch: db.batch(),
-        options: database::write_options(args.durability.durability),
+    let target =
+        Target { db: &db, names: if keyspace.is_some() { Names::Given } else { Names::InFile }, keyspace };
+    let mut batches;
+    let mut bulk;
+    let sink: &mut dyn Sink = if args.bulk {
+        bulk = BulkLoader { target, loads: Vec::new() };
+        &mut bulk
+    } else {
+        let options = database::write_options(args.durability.durability);
+        batches = Loader { target, batch: db.batch(), options };
+        &mut batches
     };
     let mut loaded = Loaded::new(args.format);
     let mut progress = Progress::new(console, input_bytes);
-    let limits = BatchLimits { records: args.batch, bytes: MAX_BATCH_BYTES };
+    let limits = match args.bulk {
+        true => BatchLimits::NONE,
+        false => BatchLimits { records: args.batch, bytes: MAX_BATCH_BYTES },
+    };
 
     let started = Instant::now();
     let mut records = formats::records(args.format, input);
-    let result = pump(&mut *records, limits, &mut sink, &mut loaded, &what, &mut |read_bytes, records| {
+    let result = pump(&mut *records, limits, sink, &mut loaded, &what, &mut |read_bytes, records| {
         progress.show(read_bytes, records);
     });
     progress.clear();
@@ -108,6 +117,10 @@ fn report(loaded: &Loaded, took: Duration, console: &mut Console<'_>) -> Result<
 struct BatchLimits {
     records: u64,
     bytes: u64,
+}
+
+impl BatchLimits {
+    const NONE: BatchLimits = BatchLimits { records: u64::MAX, bytes: u64::MAX };
 }
 
 /// Where records go.
@@ -197,14 +210,26 @@ fn read_failure(what: &str, error: ReadError) -> Failure {
     }
 }
 
-/// Writes batches to keyspaces.
-struct Loader<'a> {
+/// The keyspace that records go to.
+struct Target<'a> {
     db: &'a Db,
     names: Names,
     /// Where records go now.
     keyspace: Option<Keyspace>,
+}
+
+/// Writes batches to keyspaces.
+struct Loader<'a> {
+    target: Target<'a>,
     batch: Batch,
     options: WriteOptions,
+}
+
+/// Loads everything at once.
+struct BulkLoader<'a> {
+    target: Target<'a>,
+    /// Of each keyspace.
+    loads: Vec<(KeyspaceId, Ingest)>,
 }
 
 /// Who names keyspaces.
@@ -220,7 +245,7 @@ fn open_keyspace(db: &Db, name: &str) -> Result<Keyspace, Failure> {
     database::keyspace_to_write(db, name, Missing::Create)
 }
 
-impl Sink for Loader<'_> {
+impl Target<'_> {
     fn enter(&mut self, keyspace: &str) -> Result<(), Failure> {
         if self.names == Names::Given {
             let message = format!("the file names its own keyspaces, such as {keyspace:?}");
@@ -231,18 +256,53 @@ impl Sink for Loader<'_> {
         Ok(())
     }
 
-    fn add(&mut self, record: &Record) -> Result<(), Failure> {
-        let keyspace = self.keyspace.as_ref().ok_or_else(|| {
+    fn keyspace(&self) -> Result<&Keyspace, Failure> {
+        self.keyspace.as_ref().ok_or_else(|| {
             Failure::new(exit::FAILURE, "load", "the file names no keyspace for its records")
                 .with_hint("say which with --keyspace")
-        })?;
-        self.batch.insert(keyspace, &record.key, &record.value);
+        })
+    }
+}
+
+impl Sink for Loader<'_> {
+    fn enter(&mut self, keyspace: &str) -> Result<(), Failure> {
+        self.target.enter(keyspace)
+    }
+
+    fn add(&mut self, record: &Record) -> Result<(), Failure> {
+        self.batch.insert(self.target.keyspace()?, &record.key, &record.value);
         Ok(())
     }
 
     fn write(&mut self) -> Result<(), Failure> {
-        let batch = std::mem::replace(&mut self.batch, self.db.batch());
-        self.db.write_with(batch, self.options).doing("write a batch")?;
+        let db = self.target.db;
+        let batch = std::mem::replace(&mut self.batch, db.batch());
+        db.write_with(batch, self.options).doing("write a batch")?;
+        Ok(())
+    }
+}
+
+impl Sink for BulkLoader<'_> {
+    fn enter(&mut self, keyspace: &str) -> Result<(), Failure> {
+        self.target.enter(keyspace)
+    }
+
+    fn add(&mut self, record: &Record) -> Result<(), Failure> {
+        const DOING: &str = "load a record";
+        let keyspace = self.target.keyspace()?;
+        let at = match self.loads.iter().position(|(id, _)| *id == keyspace.id()) {
+            Some(at) => at,
+            None => {
+                self.loads.push((keyspace.id(), keyspace.ingest_unsorted().doing(DOING)?));
+                self.loads.len() - 1
+            }
+        };
+        self.loads[at].1.insert(&record.key, &record.value).doing(DOING)
+    }
+
+    fn write(&mut self) -> Result<(), Failure> {
+        let loads = std::mem::take(&mut self.loads).into_iter().map(|(_, load)| load);
+        self.target.db.finish_ingests(loads).doing("finish the load")?;
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
-//! `flush`, `compact`, `checkpoint`, `verify`: care of the files.
+//! `flush`, `compact`, `clear`, `checkpoint`, `verify`: care of the files.
 
 use crate::{
-    args::{CheckpointArgs, CompactArgs, OpenArgs, VerifyArgs},
+    args::{CheckpointArgs, ClearArgs, CompactArgs, OpenArgs, VerifyArgs},
     database::{self, Missing, VerifyFacts},
     exit::{self, Doing, Failure},
     output::{
@@ -76,6 +76,21 @@ pub(super) fn compact(args: &CompactArgs, console: &mut Console<'_>) -> Result<(
     Ok(())
 }
 
+/// Empties a keyspace.
+pub(super) fn clear(args: &ClearArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let db = database::write(&args.db, Missing::Refuse)?;
+    let keyspace = database::keyspace_to_write(&db, &args.keyspace, Missing::Refuse)?;
+    let seqno = keyspace.clear().doing(&format!("clear keyspace {}", args.keyspace))?.raw();
+    drop(keyspace);
+    database::close(db)?;
+
+    match console.output() {
+        Output::Table => writeln!(console.out(), "cleared at seqno {seqno}")?,
+        Output::Jsonl => console.object("clear", json!({ "keyspace": args.keyspace, "seqno": seqno }))?,
+    }
+    Ok(())
+}
+
 /// Makes a database of its own of what this one holds, and says how.
 pub(super) fn checkpoint(args: &CheckpointArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let db = database::write(&args.db, Missing::Refuse)?;
@@ -87,7 +102,7 @@ pub(super) fn checkpoint(args: &CheckpointArgs, console: &mut Console<'_>) -> Re
     match console.output() {
         Output::Table => {
             let files = text::counted(info.files, "file", "files");
-            let shared = text::counted(info.linked_files + info.cloned_files, "table", "tables");
+            let shared = text::counted(info.linked_files + info.cloned_files, "file", "files");
             writeln!(
                 console.out(),
                 "{files}, {} up to seqno {}; {shared} shared, {} copied",
@@ -152,9 +167,13 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
         |offset: Option<u64>| offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
     match console.output() {
         Output::Table => {
+            let dictionaries = match facts.dictionaries {
+                0 => String::new(),
+                count => format!(", {}", text::counted(count, "dictionary", "dictionaries")),
+            };
             writeln!(
                 console.out(),
-                "{}, {}, {} and {} checked; {}",
+                "{}{dictionaries}, {}, {} and {} checked; {}",
                 text::counted(facts.files, "table", "tables"),
                 text::size(facts.bytes),
                 text::counted(facts.entries, "entry", "entries"),
@@ -186,6 +205,7 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
                 .map(|found| json!({ "file": found.file, "offset": found.offset, "message": found.message }));
             let fields = json!({
                 "files": facts.files,
+                "dictionaries": facts.dictionaries,
                 "bytes": facts.bytes,
                 "entries": facts.entries,
                 "log_records": facts.log_records,
@@ -218,6 +238,7 @@ mod tests {
             Finding { file: "tables/1.table".to_owned(), offset: Some(64), message: "crc".to_owned() };
         let facts = VerifyFacts {
             files: 3,
+            dictionaries: 2,
             bytes: 10,
             entries: 1,
             log_records: 2,
@@ -229,7 +250,9 @@ mod tests {
         let object: serde_json::Value = serde_json::from_str(&printed(&facts, Output::Jsonl)).unwrap();
 
         assert!(
-            table.starts_with("3 tables, 10 B, 1 entry and 2 log records checked; 1 damaged place\n"),
+            table.starts_with(
+                "3 tables, 2 dictionaries, 10 B, 1 entry and 2 log records checked; 1 damaged place\n"
+            ),
             "{table}"
         );
         assert!(table.contains("tables/1.table      64  crc"), "{table}");

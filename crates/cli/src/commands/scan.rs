@@ -1,9 +1,9 @@
-//! `scan` and `count`: ranges of keys.
+//! `scan`, `count` and `rm-range`: ranges of keys.
 
 use super::data::argument;
 use crate::{
-    args::{CountArgs, ScanArgs},
-    database,
+    args::{CountArgs, RangeArgs, RemoveRangeArgs, ScanArgs},
+    database::{self, Missing},
     exit::{self, Doing, Failure},
     formats,
     output::{Console, Output},
@@ -22,7 +22,7 @@ type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 /// Prints entries as they are read. On a terminal `key`, tab, `value`; no columns, since their width is known
 /// only at the end.
 pub(super) fn scan(args: &ScanArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let range = scan_range(args)?;
+    let range = range_of("scan", &args.range)?;
     let db = database::read(&args.db)?;
     let keyspace = database::keyspace_to_read(&db, &args.keyspace)?;
     let Some(range) = range else {
@@ -45,17 +45,57 @@ pub(super) fn scan(args: &ScanArgs, console: &mut Console<'_>) -> Result<(), Fai
     Ok(())
 }
 
+/// Removes all keys of a range, of which one end at least was said: for a whole keyspace there is `clear`.
+pub(super) fn remove_range(args: &RemoveRangeArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    const WHAT: &str = "rm-range";
+    let RangeArgs { prefix, from, to, .. } = &args.range;
+    if [prefix, from, to].iter().all(|end| end.is_none()) {
+        let why = "say --prefix, --from or --to; `isopach clear` deletes everything in a keyspace";
+        return Err(Failure::new(exit::USAGE, WHAT, why));
+    }
+    let range = range_of(WHAT, &args.range)?;
+    let db = database::write(&args.db, Missing::Refuse)?;
+    let keyspace = database::keyspace_to_write(&db, &args.keyspace, Missing::Refuse)?;
+    let seqno = match range {
+        None => db.seqno(),
+        Some(range) => {
+            let mut batch = db.batch();
+            batch.remove_range(&keyspace, range);
+            db.write_with(batch, database::write_options(args.durability.durability)).doing(WHAT)?
+        }
+    };
+    drop(keyspace);
+    database::close(db)?;
+
+    match console.output() {
+        Output::Table => writeln!(console.out(), "removed at seqno {seqno}")?,
+        Output::Jsonl => {
+            console.object(WHAT, json!({ "keyspace": args.keyspace, "seqno": seqno.raw() }))?;
+        }
+    }
+    Ok(())
+}
+
 /// Prints the number of entries.
 pub(super) fn count(args: &CountArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let prefix = args.prefix.as_deref().map(|prefix| argument("--prefix", prefix, args.hex)).transpose()?;
     let db = database::read(&args.db)?;
     let keyspace = database::keyspace_to_read(&db, &args.keyspace)?;
 
-    let count = keyspace.count(prefix_range(&prefix.unwrap_or_default())).doing("count")?;
+    let range = prefix_range(&prefix.unwrap_or_default());
+    let count = if args.approximate {
+        keyspace.approximate_range(range).doing("estimate")?.rows
+    } else {
+        keyspace.count(range).doing("count")?
+    };
 
     match console.output() {
         Output::Table => writeln!(console.out(), "{count}")?,
-        Output::Jsonl => console.object("count", json!({ "keyspace": args.keyspace, "count": count }))?,
+        Output::Jsonl => {
+            let fields =
+                json!({ "keyspace": args.keyspace, "count": count, "approximate": args.approximate });
+            console.object("count", fields)?;
+        }
     }
     Ok(())
 }
@@ -77,7 +117,7 @@ fn print_entry(out: &mut dyn Write, output: Output, key: &[u8], value: Option<&[
 }
 
 /// What `--prefix`, `--from` and `--to` leave; `None` if that is nothing.
-fn scan_range(args: &ScanArgs) -> Result<Option<Range>, Failure> {
+fn range_of(what: &str, args: &RangeArgs) -> Result<Option<Range>, Failure> {
     let bytes = |name: &str, value: &Option<String>| {
         value.as_deref().map(|value| argument(name, value, args.hex)).transpose()
     };
@@ -88,7 +128,7 @@ fn scan_range(args: &ScanArgs) -> Result<Option<Range>, Failure> {
     if let (Some(from), Some(to)) = (&from, &to)
         && from > to
     {
-        return Err(Failure::new(exit::USAGE, "scan", "--from lies behind --to"));
+        return Err(Failure::new(exit::USAGE, what, "--from lies behind --to"));
     }
     Ok(intersection(&prefix.unwrap_or_default(), from, to))
 }

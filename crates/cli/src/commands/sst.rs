@@ -8,15 +8,23 @@ mod show;
 
 use crate::{
     args::SstCommand,
+    database::lower_case,
     exit::{self, Failure},
     output::Console,
     text,
 };
 use isopach::{
     Error,
-    engine::{self, key::ValueKind, table::inspect::LoneTable},
+    engine::{
+        self,
+        dictionary::{self, DICTIONARIES_DIR},
+        error::ErrorKind,
+        key::ValueKind,
+        table::inspect::{LoneTable, TableFilter},
+    },
     env::{Fs, IoErrorKind, OsFs},
 };
+use serde_json::{Value, json};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -36,7 +44,7 @@ pub(super) fn run(command: &SstCommand, console: &mut Console<'_>) -> Result<(),
     }
 }
 
-/// Opens the file of a table.
+/// Opens the file of a table, with its dictionary if that is where tables of a database have it.
 fn open(path: &Path) -> Result<LoneTable, Failure> {
     let what = format!("open {}", path.display());
     let name = path
@@ -52,7 +60,11 @@ fn open(path: &Path) -> Result<LoneTable, Failure> {
         Failure::new(code, &what, error.to_string())
     })?;
     let fs: Arc<dyn Fs> = Arc::new(fs);
-    LoneTable::open(&fs, name).map_err(|error| failure(what, &error))
+    let table = LoneTable::open(&fs, name).map_err(|error| failure(what, &error))?;
+    match OsFs::new(directory.join("..").join(DICTIONARIES_DIR)) {
+        Ok(dictionaries) => Ok(table.with_dictionary(&dictionaries, dictionary::base_name)),
+        Err(_) => Ok(table), // What needs the dictionary says so.
+    }
 }
 
 /// An error of a table that no database is open for.
@@ -60,6 +72,9 @@ fn failure(what: impl Into<String>, error: &engine::error::Error) -> Failure {
     let message = error.to_string();
     let failure = Failure::database(what, &Error::from(error.clone()));
     match &failure {
+        _ if error.kind() == ErrorKind::MissingDictionary => failure.with_hint(
+            "values are compressed against this file of the database; put it into `dictionaries` beside the directory of the table",
+        ),
         Failure::Report { code: exit::CORRUPTION, .. } => {
             failure.with_hint("`isopach sst layout FILE` shows which parts are sound")
         }
@@ -80,7 +95,27 @@ fn kind_word(kind: ValueKind) -> &'static str {
         ValueKind::BlobPointer => "blob-pointer",
         ValueKind::PutUntil => "put-until",
         ValueKind::Cells => "cells",
+        ValueKind::DeleteRange => "delete-range",
     }
+}
+
+/// A filter in one line; `one` and `many` name what it is of.
+fn filter_line(filter: &TableFilter, one: &str, many: &str) -> String {
+    let (kind, bits) = (lower_case(&filter.kind()), filter.bits_per_key());
+    let (size, of) = (text::size(filter.bytes), text::counted(filter.keys, one, many));
+    let partitions = text::counted(filter.partitions() as u64, "partition", "partitions");
+    format!("{kind}, {bits:.1} bits a {one}, {size} in {partitions} for {of}")
+}
+
+/// A filter as JSON.
+fn filter_object(filter: &TableFilter) -> Value {
+    json!({
+        "kind": lower_case(&filter.kind()),
+        "bytes": filter.bytes,
+        "keys": filter.keys,
+        "partitions": filter.partitions(),
+        "bits_per_key": filter.bits_per_key(),
+    })
 }
 
 /// A key for a table of keys.

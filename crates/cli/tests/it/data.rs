@@ -28,9 +28,12 @@ fn package_list_is_loaded_with_the_last_of_a_name() {
     assert_eq!(scene.ok(["get", "db", "packages", "base"]), b"Package: base\nMaintainer: Andr\xe9\n");
     assert_eq!(
         scene.objects(["count", "db", "packages"]),
-        [json!({ "schema": "isopach.count/1", "keyspace": "packages", "count": 3 })]
+        [json!({ "schema": "isopach.count/1", "keyspace": "packages", "count": 3, "approximate": false })]
     );
     assert_eq!(scene.objects(["count", "db", "packages", "--prefix", "ba"])[0]["count"], 1);
+    let approximate = &scene.objects(["count", "db", "packages", "--approximate"])[0];
+    let counted = (&approximate["count"], &approximate["approximate"]);
+    assert_eq!(counted, (&json!(4), &json!(true)), "a name that was written twice counts twice");
 }
 
 #[test]
@@ -127,6 +130,46 @@ fn levels_fill_by_flush_and_compact() {
     let table = String::from_utf8(scene.ok(["levels", "db", "--output", "table"])).unwrap();
     assert!(table.starts_with("KEYSPACE"), "{table}");
     assert_eq!(scene.objects(["count", "db", "packages"])[0]["count"], 3);
+}
+
+#[test]
+fn a_range_of_keys_is_removed_with_one_write() {
+    let scene = Scene::new("rm-range");
+    for key in ["a1", "a2", "b1", "b2", "c1"] {
+        scene.ok(["put", "db", "k", key, "v"]);
+    }
+    let keys = || -> Vec<String> {
+        let entries = scene.objects(["scan", "db", "k"]);
+        entries.iter().map(|entry| entry["key"].as_str().unwrap().to_owned()).collect()
+    };
+
+    scene.ok(["rm-range", "db", "k", "--prefix", "a"]);
+    assert_eq!(keys(), ["b1", "b2", "c1"]);
+    scene.ok(["rm-range", "db", "k", "--from", "b2", "--to", "c1"]);
+    assert_eq!(keys(), ["b1", "c1"]);
+    scene.fails(2, ["rm-range", "db", "k"]);
+    scene.fails(2, ["rm-range", "db", "k", "--from", "b", "--to", "a"]);
+    scene.fails(4, ["rm-range", "db", "nothing", "--prefix", "a"]);
+    assert_eq!(keys(), ["b1", "c1"]);
+}
+
+#[test]
+fn a_keyspace_that_is_cleared_is_there_and_empty() {
+    let scene = Scene::with_packages("clear");
+    scene.ok(["put", "db", "other", "k", "v"]);
+    scene.ok(["flush", "db"]);
+
+    let cleared = scene.objects(["clear", "db", "packages"]);
+
+    assert_eq!(
+        (&cleared[0]["schema"], &cleared[0]["keyspace"]),
+        (&"isopach.clear/1".into(), &"packages".into())
+    );
+    assert_eq!(scene.objects(["count", "db", "packages"])[0]["count"], 0);
+    assert_eq!(scene.objects(["count", "db", "other"])[0]["count"], 1);
+    let tables = &scene.objects(["info", "db"])[0]["keyspaces"];
+    assert_eq!(tables[0]["tables"], 0, "{tables}");
+    scene.fails(4, ["clear", "db", "nothing"]);
 }
 
 #[test]
@@ -243,4 +286,28 @@ fn a_checkpoint_is_a_database() {
     assert_ne!(again.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&again.stderr).contains("exists"), "{again:?}");
     assert_eq!(scene.ok(["get", "copy", "p", "newer"]), b"1\n", "what was there is left alone");
+}
+
+#[test]
+fn a_bulk_load_takes_records_in_any_order_at_once_or_not_at_all() {
+    let scene = Scene::new("bulk");
+    let line = |key: &str, value: &str| format!("{{\"key\":\"{key}\",\"value\":\"{value}\"}}\n");
+    let of = |name: &str| format!("{{\"keyspace\":\"{name}\"}}\n");
+    let input =
+        of("a") + &line("z", "1") + &line("b", "2") + &of("b") + &line("k", "3") + &of("a") + &line("z", "4");
+    scene.file("in", &input);
+    scene.file("cut", of("a") + &line("c", "5") + "nonsense\n");
+
+    let loaded = scene.objects(["load", "db", "--bulk", "--format", "jsonl", "in"]);
+    let expected = (&json!(4), &json!(1));
+    assert_eq!((&loaded[0]["records"], &loaded[0]["batches"]), expected);
+    assert_eq!(scene.ok(["get", "db", "a", "z"]), b"4\n");
+    assert_eq!(scene.ok(["get", "db", "b", "k"]), b"3\n");
+    assert_eq!(scene.objects(["count", "db", "a"])[0]["count"], 2);
+
+    let said = scene.fails(1, ["load", "db", "--bulk", "--format", "jsonl", "cut"]);
+    assert!(said.contains("line 3") && said.contains("0 records before it applied"), "{said}");
+    assert_eq!(scene.objects(["count", "db", "a"])[0]["count"], 2);
+    scene.ok(["verify", "db"]);
+    scene.fails(2, ["load", "db", "--bulk", "--batch", "3", "--format", "jsonl", "in"]);
 }

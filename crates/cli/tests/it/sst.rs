@@ -1,8 +1,10 @@
 //! Tables looked at by themselves, sound and damaged.
 
 use crate::support::{Scene, files};
+use isopach::{Comparator, Compression, Db, KeyspaceOptions, PrefixExtractor, engine::table::FOOTER_BYTES};
 use serde_json::{Value, json};
 use std::{
+    cmp::Ordering,
     fs,
     path::{Path, PathBuf},
 };
@@ -149,6 +151,85 @@ fn filter_answers_for_keys_of_the_table_and_others() {
     assert!((3..6).all(|at| !there(at).1) && (3..6).any(|at| there(at).0), "{answers:?}");
 }
 
+/// A database whose keyspaces have prefix extractors, one of which the program does not know; the table of the
+/// other.
+fn with_prefixes(name: &str) -> (Scene, PathBuf) {
+    struct Unknown;
+
+    impl PrefixExtractor for Unknown {
+        fn name(&self) -> &str {
+            "app.unknown"
+        }
+
+        fn prefixes(&self, _key: &[u8], each: &mut dyn FnMut(usize)) {
+            each(1);
+        }
+
+        fn covers(&self, prefix: &[u8]) -> bool {
+            prefix.len() == 1
+        }
+    }
+
+    let scene = Scene::new(name);
+    let db = Db::builder(scene.path("db")).prefix_extractor(Unknown).open().unwrap();
+    let options = |name: &str| {
+        let mut options = KeyspaceOptions::new();
+        options.prefix_extractor = Some(name.to_owned());
+        options
+    };
+    for (name, extractor) in [("k", "isopach.delimited.58"), ("unknown", "app.unknown")] {
+        let keyspace = db.keyspace_with(name, options(extractor)).unwrap();
+        for key in ["user:7:mail", "user:7:name", "user:8:name"] {
+            keyspace.insert(key, "v").unwrap();
+        }
+    }
+    db.flush().unwrap();
+    drop(db);
+    let file = scene.objects(["sst", "ls", "db"])[0]["file"].as_str().map(|file| scene.path("db").join(file));
+    (scene, file.expect("there is a table"))
+}
+
+#[test]
+fn a_prefix_filter_is_shown_and_asked() {
+    let (scene, table) = with_prefixes("sst-prefixes");
+
+    let shown = &scene.objects(sst("show", &table, &[]))[0];
+    assert_eq!(
+        (&shown["extractor"], &shown["prefix_filter"]["keys"]),
+        (&json!("isopach.delimited.58"), &json!(3))
+    );
+    assert_eq!(shown["options"]["prefix_extractor"], "isopach.delimited.58");
+    let regions = scene.objects(sst("layout", &table, &[]));
+    let region = regions.iter().find(|region| region["region"] == "prefix-filter").expect("it is a region");
+    assert_eq!(region["bytes"], shown["prefix_filter_bytes"]);
+    let asked = ["user:", "user:7:", "user:9:", "user:7:mail"];
+    let answers = scene.objects(sst("filter", &table, &asked));
+    assert_eq!(answers[0]["prefix_filter"]["extractor"], "isopach.delimited.58");
+    let denied: Vec<&Value> = answers[1..].iter().map(|answer| &answer["prefix_denied"]).collect();
+    assert_eq!(denied, [&json!(false), &json!(false), &json!(true), &json!(null)]);
+    for (command, more, expected) in [
+        ("show", &[][..], "prefixes     bloom, "),
+        ("show", &[], "prefixes by  isopach.delimited.58\n"),
+        ("filter", &asked, "prefixes by isopach.delimited.58: bloom, "),
+        ("layout", &[], "prefix-filter"),
+    ] {
+        let more = [more, &["--output", "table"]].concat();
+        let screen = String::from_utf8(scene.ok(sst(command, &table, &more))).unwrap();
+        assert!(screen.contains(expected), "{screen}");
+    }
+}
+
+#[test]
+fn commands_that_write_nothing_do_without_an_extractor_that_they_do_not_know() {
+    let (scene, _) = with_prefixes("sst-unknown-extractor");
+
+    assert_eq!(scene.objects(["scan", "db", "unknown", "--prefix", "user:7:"]).len(), 2);
+    scene.ok(["verify", "db", "--full"]);
+    let said = scene.fails(6, ["put", "db", "unknown", "key", "value"]);
+    assert!(said.contains("app.unknown") && said.contains("commands that write nothing"), "{said}");
+    scene.ok(["put", "db", "k", "key", "value"]);
+}
+
 #[test]
 fn tables_of_a_database_are_listed_and_nothing_is_written() {
     let (scene, table) = a_table("sst-ls");
@@ -198,5 +279,110 @@ fn files_that_are_no_tables_are_refused() {
     let content = fs::read(&table).unwrap();
     fs::write(&table, &content[..content.len() - 1]).unwrap();
     let said = scene.fails(3, sst("show", &table, &[]));
-    assert!(said.contains(&format!(" at byte {}: ", content.len() - 97)), "{said}");
+    assert!(said.contains(&format!(" at byte {}: ", content.len() - 1 - FOOTER_BYTES)), "{said}");
+}
+
+/// Records of one kind, written through the library: the program itself makes no keyspace with a dictionary.
+fn a_table_with_a_dictionary(scene: &Scene) -> (PathBuf, PathBuf) {
+    let options = KeyspaceOptions::new()
+        .compression(Compression::Zstd { level: 3 })
+        .block_bytes(4 << 10)
+        .dictionary_bytes(4 << 10);
+    let db = Db::open(scene.path("db")).unwrap();
+    let keyspace = db.keyspace_with("k", options).unwrap();
+    for _ in 0..2 {
+        for number in 0..20_000_u64 {
+            let hash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let record = json!({"identifier": hash >> 20, "description": "a record of some kind", "count": hash >> 54});
+            keyspace.insert(format!("{number:08}"), record.to_string()).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    keyspace.compact_range(..).unwrap();
+    drop(keyspace);
+    db.close().unwrap();
+    let only = |directory: &str| {
+        let mut found = files(&scene.path("db").join(directory)).into_iter().map(|(path, _)| path);
+        (found.next().expect("there is one"), found.next()).0
+    };
+    (only("tables"), only("dictionaries"))
+}
+
+#[test]
+fn a_table_with_a_dictionary_is_read_with_the_one_beside_it_or_says_which_it_needs() {
+    if !(Compression::Zstd { level: 3 }).is_available() {
+        return;
+    }
+    let scene = Scene::new("sst-dictionary");
+    let (table, dictionary) = a_table_with_a_dictionary(&scene);
+    let file = dictionary.file_name().unwrap().to_str().unwrap();
+
+    let shown = &scene.objects(sst("show", &table, &[]))[0];
+    assert_eq!(shown["dictionary"]["file"], file);
+    assert_eq!(shown["dictionary"]["bytes"], fs::metadata(&dictionary).unwrap().len());
+    assert_eq!(shown["options"]["dictionary_bytes"], "4096");
+    let screen = String::from_utf8(scene.ok(sst("show", &table, &["--output", "table"]))).unwrap();
+    assert!(screen.contains(file), "{screen}");
+    assert_eq!(scene.objects(sst("dump", &table, &[])).len(), 20_000);
+    let regions = scene.objects(sst("layout", &table, &[]));
+    assert!(regions.iter().any(|region| region["codec"] == "zstddictionary"), "{:?}", regions[1]);
+
+    fs::rename(&dictionary, scene.path("elsewhere")).unwrap();
+    let said = scene.fails(3, sst("dump", &table, &[]));
+    assert!(said.contains(file) && said.contains("missing"), "{said}");
+    let shown = String::from_utf8(scene.run(sst("layout", &table, &[])).stdout).unwrap();
+    assert!(shown.contains(file) && shown.contains("missing"), "{shown}");
+    scene.ok(sst("show", &table, &[]));
+    let said = scene.fails(3, ["get", "db", "k", "00000001"]);
+    assert!(said.contains(file) && said.contains("put the file back"), "{said}");
+    scene.fails(3, ["verify", "db"]);
+    fs::rename(scene.path("elsewhere"), &dictionary).unwrap();
+    scene.ok(["verify", "db", "--full"]);
+}
+
+/// The order of bytes under a name that this program does not know.
+struct Mine;
+
+impl Comparator for Mine {
+    fn name(&self) -> &str {
+        "app.mine"
+    }
+
+    fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
+        b.cmp(a)
+    }
+}
+
+#[test]
+fn of_a_table_in_an_order_that_is_not_known_it_is_said_what_is_not() {
+    let scene = Scene::new("sst-order");
+    let db = Db::builder(scene.path("db")).comparator(Mine).open().unwrap();
+    let keyspace = db.keyspace_with("k", KeyspaceOptions::new().comparator(&Mine)).unwrap();
+    for key in ["a", "b", "c"] {
+        keyspace.insert(key, "v").unwrap();
+    }
+    db.flush().unwrap();
+    drop(keyspace);
+    db.close().unwrap();
+    let (table, _) = files(&scene.path("db").join("tables")).into_iter().next().expect("there is one");
+
+    let shown = &scene.objects(sst("show", &table, &[]))[0];
+    assert_eq!((&shown["comparator"], &shown["comparator_known"]), (&json!("app.mine"), &json!(false)));
+    assert_eq!((&shown["first_key"], &shown["last_key"]), (&json!("c"), &json!("a")));
+    let layout = String::from_utf8(scene.ok(sst("layout", &table, &["--output", "table"]))).unwrap();
+    assert!(layout.contains("the order of keys is not known here"), "{layout}");
+    let dumped = scene.objects(sst("dump", &table, &[]));
+    assert_eq!(
+        dumped.iter().map(|entry| entry["key"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["c", "b", "a"]
+    );
+    let said = scene.fails(6, sst("dump", &table, &["--from", "b"]));
+    assert!(said.contains("an order that is not known"), "{said}");
+    let asked = scene.objects(sst("filter", &table, &["b", "x"]));
+    let of = |key: &str| asked.iter().find(|it| it["key"] == key).expect("it was asked for").clone();
+    assert_eq!((&of("b")["denied"], &of("b")["there"]), (&json!(false), &json!(true)));
+    assert_eq!(of("x")["there"], json!(false));
+    let said = scene.fails(6, ["get", "db", "k", "a"]);
+    assert!(said.contains("app.mine"), "{said}");
+    assert_eq!(scene.objects(["ls", "db"]).len(), 1, "it is listed");
 }

@@ -142,6 +142,11 @@ pub struct Shelf<V> {
 }
 
 impl<V> Shelf<V> {
+    /// The cache that it is part of.
+    pub fn cache(&self) -> &Arc<BlockCache<V>> {
+        &self.cache
+    }
+
     /// The value of a block, if it is there; and a sign that it is in use.
     #[inline]
     pub fn get(&self, block: usize) -> Option<V>

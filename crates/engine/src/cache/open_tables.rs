@@ -77,6 +77,16 @@ impl<T> OpenTables<T> {
         self.len() == 0
     }
 
+    /// The table, if it is open. Does not count as use.
+    pub fn peek(&self, id: TableId) -> Option<Arc<T>> {
+        self.tables.read().open.get(&id).map(|open| Arc::clone(&open.table))
+    }
+
+    /// All that are open.
+    pub fn all(&self) -> Vec<Arc<T>> {
+        self.tables.read().open.values().map(|open| Arc::clone(&open.table)).collect()
+    }
+
     fn get(&self, id: TableId) -> Option<Arc<T>> {
         let tables = self.tables.read();
         let open = tables.open.get(&id)?;

@@ -33,6 +33,10 @@ pub enum BlockKind {
     Properties = 4,
     /// Deletes of ranges.
     RangeTombstones = 5,
+    /// What lies in each data block.
+    Statistics = 6,
+    /// A compression dictionary and facts about it.
+    Dictionary = 7,
 }
 
 /// A section to be framed.
@@ -81,7 +85,7 @@ pub fn encode_block(
     let mut greatest_codec = 0;
     let mut raw_bytes = 0_u64;
     for (index, section) in sections.iter().enumerate() {
-        let (section_codec, packed) = section.compression.compress(section.raw);
+        let (section_codec, packed) = section.compression.compress_in(section.raw, &codec.dictionary);
         let section_at = offset + (out.len() - start) as u64;
         let stored = codec.sealing.seal(packed.into_owned(), section_at);
         let entry = start + BLOCK_HEADER_BYTES + index * SECTION_ENTRY_BYTES;
@@ -147,7 +151,7 @@ impl StoredSection<'_> {
             return Err(Corruption("a section of the block fails its checksum"));
         }
         let opened = codec.sealing.open(Vec::from(&*self.stored), self.offset)?;
-        self.compression.decompress(opened, self.raw_bytes)
+        self.compression.decompress_in(opened, self.raw_bytes, &codec.dictionary)
     }
 
     /// With bytes of its own.

@@ -1,8 +1,6 @@
 //! Compression of sections.
 
-use super::Corruption;
-#[cfg(feature = "zstd")]
-use super::zstd;
+use super::{Corruption, dictionary::FileDictionary, zstd};
 #[cfg(feature = "lz4")]
 use alloc::vec;
 use alloc::{borrow::Cow, vec::Vec};
@@ -81,14 +79,29 @@ impl Compression {
             _ if raw.is_empty() => None,
             #[cfg(feature = "lz4")]
             Compression::Lz4 => Some(compress_lz4(raw)),
-            #[cfg(feature = "zstd")]
             Compression::Zstd { level } => zstd::compress(raw, level),
             _ => None,
         };
-        match packed.filter(|packed| packed.len() <= raw.len() - raw.len() / 8) {
-            Some(packed) => (self.codec(), Cow::Owned(packed)),
-            None => (Codec::None, Cow::Borrowed(raw)),
+        unless_too_long(raw, self.codec(), packed)
+    }
+
+    /// As [`Compression::compress`], for a file that has a dictionary: what Zstandard compresses is compressed
+    /// against it.
+    pub fn compress_in<'a>(self, raw: &'a [u8], dictionary: &FileDictionary) -> (Codec, Cow<'a, [u8]>) {
+        match (self, dictionary) {
+            (Compression::Zstd { .. }, FileDictionary::Writing(dictionary)) if !raw.is_empty() => {
+                unless_too_long(raw, Codec::ZstdDictionary, dictionary.compress(raw))
+            }
+            _ => self.compress(raw),
         }
+    }
+}
+
+/// What was made of `raw`, or `raw` as it is if that does not save an eighth.
+fn unless_too_long(raw: &[u8], codec: Codec, packed: Option<Vec<u8>>) -> (Codec, Cow<'_, [u8]>) {
+    match packed.filter(|packed| packed.len() <= raw.len() - raw.len() / 8) {
+        Some(packed) => (codec, Cow::Owned(packed)),
+        None => (Codec::None, Cow::Borrowed(raw)),
     }
 }
 
@@ -102,6 +115,8 @@ pub enum Codec {
     Lz4,
     /// One Zstandard frame that says its content's size. Needs feature `zstd`.
     Zstd,
+    /// As [`Codec::Zstd`], compressed against the dictionary of the file that it lies in.
+    ZstdDictionary,
 }
 
 impl Codec {
@@ -111,6 +126,7 @@ impl Codec {
             Codec::None => 0,
             Codec::Lz4 => 1,
             Codec::Zstd => 2,
+            Codec::ZstdDictionary => 3,
         }
     }
 
@@ -120,6 +136,7 @@ impl Codec {
             0 => Some(Codec::None),
             1 => Some(Codec::Lz4),
             2 => Some(Codec::Zstd),
+            3 => Some(Codec::ZstdDictionary),
             _ => None,
         }
     }
@@ -129,7 +146,7 @@ impl Codec {
         match self {
             Codec::None => true,
             Codec::Lz4 => cfg!(feature = "lz4"),
-            Codec::Zstd => cfg!(feature = "zstd"),
+            Codec::Zstd | Codec::ZstdDictionary => cfg!(feature = "zstd"),
         }
     }
 
@@ -139,7 +156,7 @@ impl Codec {
             Codec::None => 1,
             Codec::Lz4 => 255,
             // A block of one byte repeated: 4 bytes that yield 128 KiB.
-            Codec::Zstd => 32 << 10,
+            Codec::Zstd | Codec::ZstdDictionary => 32 << 10,
         }
     }
 
@@ -147,9 +164,23 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// The bytes are not `raw_bytes` long once decompressed, or cannot be. Nothing is allocated for a length
-    /// that the codec cannot reach from this input.
+    /// As [`Codec::decompress_in`], of a file without a dictionary.
     pub fn decompress(self, stored: Vec<u8>, raw_bytes: usize) -> Result<Vec<u8>, Corruption> {
+        self.decompress_in(stored, raw_bytes, &FileDictionary::None)
+    }
+
+    /// The inverse of [`Compression::compress_in`].
+    ///
+    /// # Errors
+    ///
+    /// The bytes are not `raw_bytes` long once decompressed, or cannot be, for one because the file has no
+    /// dictionary. Nothing is allocated for a length that the codec cannot reach from this input.
+    pub fn decompress_in(
+        self,
+        stored: Vec<u8>,
+        raw_bytes: usize,
+        dictionary: &FileDictionary,
+    ) -> Result<Vec<u8>, Corruption> {
         if raw_bytes as u64 > (stored.len() as u64).saturating_mul(self.max_ratio()) {
             return Err(Corruption("a section claims more bytes than its compression can yield"));
         }
@@ -160,10 +191,11 @@ impl Codec {
             Codec::Lz4 => decompress_lz4(&stored, raw_bytes),
             #[cfg(not(feature = "lz4"))]
             Codec::Lz4 => Err(Corruption("LZ4 is not compiled in: enable feature `lz4`")),
-            #[cfg(feature = "zstd")]
             Codec::Zstd => zstd::decompress(&stored, raw_bytes),
-            #[cfg(not(feature = "zstd"))]
-            Codec::Zstd => Err(Corruption("Zstandard is not compiled in: enable feature `zstd`")),
+            Codec::ZstdDictionary => match dictionary {
+                FileDictionary::Reading(dictionary) => dictionary.decompress(&stored, raw_bytes),
+                _ => Err(Corruption("a section needs a dictionary, and its file names none")),
+            },
         }
     }
 }

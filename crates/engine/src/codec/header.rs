@@ -1,13 +1,17 @@
 //! The clear header that every file starts with. Layout: `docs/format.md` §1.
 
 use super::{Corruption, Reader, checksum::digest, protect::FileCodec};
-use crate::types::Uuid;
+use crate::{
+    error::{Error, ErrorKind},
+    types::Uuid,
+};
+use alloc::format;
 
 /// Size of a file header.
 pub const HEADER_BYTES: usize = 64;
 
 /// Version of all formats. Until 0.1 it is `0x8000 + n` and every other version is refused.
-pub const FORMAT_VERSION: u16 = 0x8002;
+pub const FORMAT_VERSION: u16 = 0x8003;
 
 const MAGIC: [u8; 4] = *b"ISOP";
 /// Checksums are XXH3-64, bound to their place.
@@ -141,6 +145,23 @@ impl FileHeader {
     /// How the rest of the file is framed.
     pub fn codec(&self) -> FileCodec {
         FileCodec::clear(self.file)
+    }
+}
+
+/// The error of a file whose header is refused.
+pub fn header_error(error: HeaderError, name: &str) -> Error {
+    match error {
+        HeaderError::Foreign => Error::corrupt(name, 0, "the file does not begin as a file of Isopach"),
+        HeaderError::Corrupt(why) => Error::corrupt(name, 0, why),
+        HeaderError::Version(found) => {
+            let message =
+                format!("format version {found:#06x}; this program reads {FORMAT_VERSION:#06x} only");
+            Error::new(ErrorKind::UnsupportedFormat, message).in_file(name)
+        }
+        HeaderError::Protected => {
+            let message = "encrypted or protected by parity, which this program cannot read";
+            Error::new(ErrorKind::UnsupportedFeature, message).in_file(name)
+        }
     }
 }
 

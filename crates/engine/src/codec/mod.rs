@@ -7,7 +7,11 @@
 mod block;
 mod checksum;
 mod compress;
+mod dictionary;
 #[cfg(feature = "zstd")]
+mod zstd;
+#[cfg(not(feature = "zstd"))]
+#[path = "no_zstd.rs"]
 mod zstd;
 #[cfg(test)]
 pub(crate) mod golden;
@@ -25,7 +29,8 @@ pub use block::{
 };
 pub use checksum::{Checksum, Salt, digest};
 pub use compress::{Codec, Compression};
-pub use header::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError};
+pub use dictionary::{Dictionary, FileDictionary, WritingDictionary, train};
+pub use header::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError, header_error};
 pub use protect::{FileCodec, Parity, Sealing};
 pub use read::{Corruption, Reader};
 pub use record::{

@@ -1,9 +1,9 @@
-//! How the bytes of one file are protected: its salt, and where sealing and parity act.
+//! How the bytes of one file are protected: its salt, its dictionary, and where sealing and parity act.
 //!
 //! Order: encode, compress, seal, checksum, parity. Sealing and parity are the identity in this build; every
 //! frame passes through them, so that a file kind cannot forget them.
 
-use super::{Corruption, checksum::Salt};
+use super::{Corruption, checksum::Salt, dictionary::FileDictionary};
 use crate::types::Uuid;
 use alloc::vec::Vec;
 
@@ -60,7 +60,7 @@ impl Parity {
 }
 
 /// What framing needs to know of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct FileCodec {
     /// Binds checksums to the file.
     pub salt: Salt,
@@ -68,11 +68,18 @@ pub struct FileCodec {
     pub sealing: Sealing,
     /// Corrects.
     pub parity: Parity,
+    /// What sections are compressed against.
+    pub dictionary: FileDictionary,
 }
 
 impl FileCodec {
-    /// Neither sealed nor protected by parity.
+    /// Neither sealed nor protected by parity, and without a dictionary.
     pub fn clear(file: Uuid) -> FileCodec {
-        FileCodec { salt: Salt::of(file), sealing: Sealing::Clear, parity: Parity::None }
+        FileCodec {
+            salt: Salt::of(file),
+            sealing: Sealing::Clear,
+            parity: Parity::None,
+            dictionary: FileDictionary::None,
+        }
     }
 }

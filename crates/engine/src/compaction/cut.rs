@@ -4,7 +4,7 @@ use super::{
     plan::CheckedPlan,
     shape::{LAST_LEVEL, TreeShape},
 };
-use crate::types::Level;
+use crate::{order::KeyOrder, types::Level};
 use alloc::vec::Vec;
 
 /// An output may overlap this many times its size in the level below its own, so that moving it on stays
@@ -25,6 +25,7 @@ pub struct Grandparent {
 /// Says before which keys a new output begins. Fed with every entry, in order.
 #[derive(Clone, Debug)]
 pub struct Cutter {
+    order: KeyOrder,
     table_bytes: u64,
     /// In key order, disjoint.
     grandparents: Vec<Grandparent>,
@@ -37,24 +38,25 @@ pub struct Cutter {
 }
 
 impl Cutter {
-    /// Outputs of about `table_bytes`, over `grandparents` in key order.
+    /// Outputs of about `table_bytes`, over `grandparents` in key order, which is this one.
     ///
     /// # Panics
     ///
     /// If `table_bytes` is 0, or the grandparents overlap or are out of order.
-    pub fn new(table_bytes: u64, grandparents: Vec<Grandparent>) -> Cutter {
+    pub fn new(order: &KeyOrder, table_bytes: u64, grandparents: Vec<Grandparent>) -> Cutter {
         assert!(table_bytes > 0, "a table has a size");
         assert!(
-            grandparents.windows(2).all(|pair| pair[0].last_key < pair[1].first_key),
+            grandparents.windows(2).all(|pair| order.is_less(&pair[0].last_key, &pair[1].first_key)),
             "INV-VER-1: grandparents are disjoint and in order"
         );
-        Cutter { table_bytes, grandparents, start: 0, end: 0, overlapped_bytes: 0 }
+        let order = order.clone();
+        Cutter { order, table_bytes, grandparents, start: 0, end: 0, overlapped_bytes: 0 }
     }
 
     /// For the outputs of a plan. Those that stay in level 0 or come to the last level have no grandparents.
     pub fn for_plan(table_bytes: u64, tree: &TreeShape<'_>, plan: &CheckedPlan) -> Cutter {
         if plan.to.0 == 0 || plan.to >= LAST_LEVEL {
-            return Cutter::new(table_bytes, Vec::new());
+            return Cutter::new(tree.order(), table_bytes, Vec::new());
         }
         let below = tree.level(Level(plan.to.0 + 1)).overlapping(&plan.first_key, &plan.last_key);
         let grandparents = below.iter().map(|table| Grandparent {
@@ -62,7 +64,7 @@ impl Cutter {
             last_key: table.last_key().to_vec(),
             bytes: table.bytes(),
         });
-        Cutter::new(table_bytes, grandparents.collect())
+        Cutter::new(tree.order(), table_bytes, grandparents.collect())
     }
 
     /// Whether a new output begins with the entry at hand, whose user key is `key`.
@@ -91,7 +93,8 @@ impl Cutter {
     }
 
     fn begin_at(&mut self, key: &[u8]) {
-        let passed = self.grandparents[self.start..].partition_point(|table| &table.last_key[..] < key);
+        let ahead = &self.grandparents[self.start..];
+        let passed = ahead.partition_point(|table| self.order.is_less(&table.last_key, key));
         self.start += passed;
         self.end = self.start;
         self.overlapped_bytes = 0;
@@ -99,7 +102,8 @@ impl Cutter {
     }
 
     fn extend_to(&mut self, key: &[u8]) {
-        while let Some(table) = self.grandparents.get(self.end).filter(|table| &table.first_key[..] <= key) {
+        let begins = |table: &&Grandparent| self.order.is_at_most(&table.first_key, key);
+        while let Some(table) = self.grandparents.get(self.end).filter(begins) {
             self.overlapped_bytes += table.bytes;
             self.end += 1;
         }

@@ -9,7 +9,7 @@
 
 use super::{
     plan::{Plan, validate},
-    shape::{LAST_LEVEL, LEVEL_COUNT, LevelShape, RunShape, TableShape, TreeShape, hull},
+    shape::{LAST_LEVEL, LEVEL_COUNT, LevelShape, RunShape, TableShape, TreeShape},
     strategy::CompactionStrategy,
 };
 use crate::types::Level;
@@ -181,7 +181,7 @@ impl CompactionStrategy for Leveled {
         let mut debt = 0_u64;
         let mut arriving = 0;
         if level0.runs().len() >= usize::from(self.l0_runs) || l0_bytes >= self.level1_bytes {
-            let (first, last) = hull(level0.tables().copied()).expect("level 0 has runs");
+            let (first, last) = tree.hull(level0.tables().copied()).expect("level 0 has runs");
             let merged: u64 =
                 tree.level(targets.base).overlapping(first, last).iter().map(TableShape::bytes).sum();
             debt = l0_bytes + merged;
@@ -218,10 +218,10 @@ fn pick_table(tree: &TreeShape<'_>, level: Level) -> Option<Plan> {
 
 /// Merges tables into a level, together with the tables there that the outputs may overlap; `None` if a job
 /// is in the way.
-fn merge_into(tree: &TreeShape<'_>, tables: &[TableShape<'_>], to: Level) -> Option<Plan> {
-    let (first, last) = hull(tables.iter().copied())?;
+fn merge_into<'a>(tree: &TreeShape<'a>, tables: &[TableShape<'a>], to: Level) -> Option<Plan> {
+    let (first, last) = tree.hull(tables.iter().copied())?;
     let there = tree.level(to).overlapping(first, last);
-    let (first, last) = hull(tables.iter().chain(there).copied())?;
+    let (first, last) = tree.hull(tables.iter().chain(there).copied())?;
     if there.iter().any(TableShape::is_busy) || tree.is_pending(to, first, last) {
         return None;
     }
@@ -230,7 +230,7 @@ fn merge_into(tree: &TreeShape<'_>, tables: &[TableShape<'_>], to: Level) -> Opt
 
 /// Brings tables down that meet nothing on the way: as they are, unless writing them anew gets rid of
 /// tombstones.
-fn descend(tree: &TreeShape<'_>, tables: &[TableShape<'_>], to: Level) -> Plan {
+fn descend<'a>(tree: &TreeShape<'a>, tables: &[TableShape<'a>], to: Level) -> Plan {
     let hides_nothing = |table: &TableShape<'_>| {
         let below = &tree.levels()[usize::from(to.0) + 1..];
         below.iter().all(|level| level.overlapping(table.first_key(), table.last_key()).is_empty())

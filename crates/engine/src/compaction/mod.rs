@@ -18,7 +18,13 @@ mod leveled;
 mod range;
 
 mod fate;
+mod filter;
+mod ranges;
+
+mod chain;
 mod survivors;
+
+mod unneeded;
 
 mod cut;
 
@@ -32,11 +38,16 @@ mod script;
 mod simulation;
 
 pub use cut::{Cutter, Grandparent};
-pub use fate::{Fate, Newer, VersionFacts, Views, fate};
+pub use fate::{Below, Fate, Ground, Newer, VersionFacts, Views, fate};
+pub use filter::{
+    CompactionFilter, CompactionFilterFactory, CompactionFilters, FilterContext, FilterEntry, Verdict,
+};
 pub use leveled::{LevelScore, Leveled};
 pub use older::OlderData;
 pub use plan::{CheckedInput, CheckedPlan, Plan, PlanKind, validate};
 pub use range::{BottomRewrite, RangeProgress, next_range_plan};
+pub use ranges::{JobRanges, OtherTables};
 pub use shape::{LAST_LEVEL, LEVEL_COUNT, LevelShape, PendingOutput, RunShape, TableShape, TreeShape};
 pub use strategy::CompactionStrategy;
 pub use survivors::{Dropped, Survivors};
+pub use unneeded::unneeded_tables;

@@ -5,6 +5,7 @@ use super::{
     shape::{LEVEL_COUNT, PendingOutput, TableShape, TreeShape},
 };
 use crate::{
+    order::KeyOrder,
     table::{BlockHandle, TableMeta},
     types::{Level, Seqno, TableId, UnixUs, Uuid},
 };
@@ -33,7 +34,7 @@ impl OwnedTree {
             first_key,
             last_key,
         });
-        TreeShape::new(levels, UnixUs(0)).with_pending(pending.collect())
+        TreeShape::new(KeyOrder::bytes(), levels, UnixUs(0)).with_pending(pending.collect())
     }
 
     pub(super) fn tables(&self) -> impl Iterator<Item = &OwnedTable> {
@@ -102,6 +103,13 @@ pub(super) fn meta(id: u64, first: &[u8], last: &[u8]) -> TableMeta {
         index: block,
         filter: None,
         properties: block,
+        mirror_at: 0,
+        ranges: None,
+        expiry: None,
+        number: None,
+        statistics: block,
+        prefix_filter: None,
+        dictionary: None,
     }
 }
 

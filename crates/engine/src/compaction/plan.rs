@@ -3,7 +3,7 @@
 
 use super::{
     older::OlderData,
-    shape::{LAST_LEVEL, TableShape, TreeShape, hull},
+    shape::{LAST_LEVEL, TableShape, TreeShape},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -29,12 +29,19 @@ pub enum PlanKind {
     Merge,
     /// Moves them as they are.
     Move,
+    /// Drops them: no view needs them.
+    Discard,
 }
 
 impl Plan {
     /// Merges tables into a level.
     pub fn merge(inputs: Vec<TableId>, to: Level) -> Plan {
         Plan { kind: PlanKind::Merge, inputs, to }
+    }
+
+    /// Drops tables, which the caller knows that no view needs.
+    pub fn discard(inputs: Vec<TableId>) -> Plan {
+        Plan { kind: PlanKind::Discard, inputs, to: LAST_LEVEL }
     }
 
     /// Moves tables without rewriting them.
@@ -97,6 +104,9 @@ impl CheckedPlan {
 /// level.
 pub fn validate(tree: &TreeShape<'_>, plan: &Plan) -> Result<CheckedPlan> {
     let picked = Picked::new(tree, plan)?;
+    if plan.kind == PlanKind::Discard {
+        return Ok(picked.into_checked());
+    }
     if plan.to.0 == 0 {
         picked.check_whole_adjacent_runs()?;
     } else {
@@ -149,7 +159,7 @@ impl<'t, 'a> Picked<'t, 'a> {
             let missing = missing.expect("a table is in a tree once");
             return Err(Error::new(ErrorKind::NotFound, format!("table {missing} is not in the tree")));
         }
-        let Some((first_key, last_key)) = hull(inputs.iter().map(|input| input.table)) else {
+        let Some((first_key, last_key)) = tree.hull(inputs.iter().map(|input| input.table)) else {
             return Err(invalid("a compaction needs inputs"));
         };
         if let Some(busy) = inputs.iter().find(|input| input.table.is_busy()) {
@@ -203,12 +213,14 @@ impl<'t, 'a> Picked<'t, 'a> {
     /// Outputs must not overlap other tables of the target's run, nor those that running jobs put there.
     fn check_room_in_target(&self) -> Result<()> {
         match self.plan.kind {
+            PlanKind::Discard => Ok(()),
             // One output may span all inputs.
             PlanKind::Merge => self.check_room(self.first_key, self.last_key),
             PlanKind::Move => {
                 let mut tables: Vec<TableShape<'_>> = self.inputs.iter().map(|input| input.table).collect();
-                tables.sort_unstable_by_key(TableShape::first_key);
-                if let Some(pair) = tables.windows(2).find(|pair| pair[0].overlaps(&pair[1])) {
+                let order = self.tree.order();
+                tables.sort_unstable_by(|a, b| order.compare(a.first_key(), b.first_key()));
+                if let Some(pair) = tables.windows(2).find(|pair| self.tree.overlap(&pair[0], &pair[1])) {
                     return Err(invalid(format!(
                         "INV-VER-1: tables {} and {} overlap and cannot be in one run",
                         pair[0].id(),
@@ -262,11 +274,14 @@ impl<'t, 'a> Picked<'t, 'a> {
         let behind = self.tree.runs_by_age().enumerate().filter(|(age, (level, _, _))| {
             if self.plan.to.0 == 0 { *age > oldest_input } else { *level > self.plan.to }
         });
-        OlderData::in_ranges(behind.flat_map(|(_, (_, _, run))| {
-            run.overlapping(self.first_key, self.last_key)
-                .iter()
-                .map(|table| (table.first_key(), table.last_key()))
-        }))
+        OlderData::in_ranges(
+            self.tree.order(),
+            behind.flat_map(|(_, (_, _, run))| {
+                run.overlapping(self.first_key, self.last_key)
+                    .iter()
+                    .map(|table| (table.first_key(), table.last_key()))
+            }),
+        )
     }
 
     /// The ages of the newest and the oldest run with an input.

@@ -4,7 +4,7 @@
 
 use super::{
     plan::Plan,
-    shape::{LAST_LEVEL, RunShape, TableShape, TreeShape, hull},
+    shape::{LAST_LEVEL, TableShape, TreeShape},
 };
 use crate::{
     key::KeyRange,
@@ -96,7 +96,7 @@ fn next_descent(
     let mut levels = (0..bottom.0).map(Level);
     let (from, sources) = levels.find_map(|level| {
         let sources = match level {
-            Level(0) => closure_of_level0(tree.level(level).runs(), range, progress),
+            Level(0) => closure_of_level0(tree, range, progress),
             _ => {
                 let run = tree.level(level).runs().first()?;
                 let wanted = run.overlapping_bounds(range.bounds()).iter().copied();
@@ -110,7 +110,7 @@ fn next_descent(
         .find(|&level| level == bottom || !tree.level(level).is_empty())
         .expect("the last level lies below");
 
-    let (first, last) = hull(sources.iter().copied()).expect("there are sources");
+    let (first, last) = tree.hull(sources.iter().copied()).expect("there are sources");
     let there = tree.level(to).overlapping(first, last);
     // What comes to the last level meets nothing older there, so that its tombstones can go at once.
     let drops = |table: &TableShape<'_>| table.tombstones() > 0 || progress.is_worth_rewriting(table);
@@ -125,14 +125,14 @@ fn next_descent(
 
 /// The tables of level 0 that overlap the range, and with each what is older and overlaps it.
 fn closure_of_level0<'a>(
-    runs: &[RunShape<'a>],
+    tree: &TreeShape<'a>,
     range: &impl KeyRange,
     progress: &RangeProgress,
 ) -> Vec<TableShape<'a>> {
     let mut picked: Vec<TableShape<'a>> = Vec::new();
-    for run in runs {
+    for run in tree.level(Level(0)).runs() {
         let below =
-            hull(picked.iter().copied()).map_or(&[][..], |(first, last)| run.overlapping(first, last));
+            tree.hull(picked.iter().copied()).map_or(&[][..], |(first, last)| run.overlapping(first, last));
         let wanted = run.overlapping_bounds(range.bounds()).iter().filter(|table| progress.takes_part(table));
         let new: Vec<TableShape<'a>> = wanted
             .filter(|table| below.iter().all(|other| other.id() != table.id()))

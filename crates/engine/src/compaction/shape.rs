@@ -1,6 +1,7 @@
 //! A tree as pickers see it: borrowed facts about its tables, in the order of their age. Never opens a table.
 
 use crate::{
+    order::KeyOrder,
     table::TableMeta,
     types::{Level, Seqno, TableId, UnixUs},
 };
@@ -19,6 +20,7 @@ pub struct TreeShape<'a> {
     levels: Vec<LevelShape<'a>>,
     pending: Vec<PendingOutput<'a>>,
     now: UnixUs,
+    order: &'a KeyOrder,
 }
 
 /// Where a running job will put its outputs.
@@ -35,7 +37,7 @@ pub struct PendingOutput<'a> {
 }
 
 impl<'a> TreeShape<'a> {
-    /// A tree of `levels` (level 0 first), each of runs (newest first), each of tables in key order.
+    /// A tree of `levels` (level 0 first), each of runs (newest first), each of tables in key order, which is `order`.
     ///
     /// Missing levels are empty, and so are runs without tables, which are left out.
     ///
@@ -43,19 +45,20 @@ impl<'a> TreeShape<'a> {
     ///
     /// If there are more than [`LEVEL_COUNT`] levels, more than one run below level 0, or tables of a run
     /// that overlap or are out of order (INV-VER-1).
-    pub fn new(levels: Vec<Vec<Vec<TableShape<'a>>>>, now: UnixUs) -> TreeShape<'a> {
+    pub fn new(order: &'a KeyOrder, levels: Vec<Vec<Vec<TableShape<'a>>>>, now: UnixUs) -> TreeShape<'a> {
         assert!(levels.len() <= LEVEL_COUNT, "a tree has at most {LEVEL_COUNT} levels");
         let mut levels = levels.into_iter();
         let levels = (0..=LAST_LEVEL.0)
             .map(|level| {
                 let runs = levels.next().unwrap_or_default().into_iter().filter(|tables| !tables.is_empty());
-                LevelShape { level: Level(level), runs: runs.map(RunShape::new).collect() }
+                let runs = runs.map(|tables| RunShape::new(order, tables)).collect();
+                LevelShape { level: Level(level), runs }
             })
             .inspect(|level| {
                 assert!(level.level.0 == 0 || level.runs.len() <= 1, "INV-VER-1: one run below level 0");
             })
             .collect();
-        TreeShape { levels, pending: Vec::new(), now }
+        TreeShape { levels, pending: Vec::new(), now, order }
     }
 
     /// Adds where running jobs will put their outputs.
@@ -98,9 +101,33 @@ impl<'a> TreeShape<'a> {
 
     /// Whether a running job may put tables between `first` and `last`, inclusive, of `level`.
     pub fn is_pending(&self, level: Level, first: &[u8], last: &[u8]) -> bool {
-        self.pending
-            .iter()
-            .any(|output| output.level == level && output.first_key <= last && first <= output.last_key)
+        self.pending.iter().any(|output| {
+            output.level == level
+                && self.order.is_at_most(output.first_key, last)
+                && self.order.is_at_most(first, output.last_key)
+        })
+    }
+
+    /// The order of its keys.
+    pub fn order(&self) -> &'a KeyOrder {
+        self.order
+    }
+
+    /// The least and the greatest key of some tables of the tree, inclusive; `None` without tables.
+    pub(super) fn hull(
+        &self,
+        tables: impl IntoIterator<Item = TableShape<'a>>,
+    ) -> Option<(&'a [u8], &'a [u8])> {
+        tables.into_iter().map(|table| (table.first_key(), table.last_key())).reduce(|a, b| {
+            let first = if self.order.is_less(b.0, a.0) { b.0 } else { a.0 };
+            (first, if self.order.is_less(a.1, b.1) { b.1 } else { a.1 })
+        })
+    }
+
+    /// Whether both may hold the same key.
+    pub(super) fn overlap(&self, a: &TableShape<'_>, b: &TableShape<'_>) -> bool {
+        self.order.is_at_most(a.first_key(), b.last_key())
+            && self.order.is_at_most(b.first_key(), a.last_key())
     }
 
     /// Time of the call.
@@ -158,23 +185,25 @@ impl<'a> LevelShape<'a> {
 /// A sorted run: tables with disjoint ranges, in key order. Never without tables.
 #[derive(Clone, Debug)]
 pub struct RunShape<'a> {
+    order: &'a KeyOrder,
     tables: Vec<TableShape<'a>>,
 }
 
 impl<'a> RunShape<'a> {
-    fn new(tables: Vec<TableShape<'a>>) -> RunShape<'a> {
+    fn new(order: &'a KeyOrder, tables: Vec<TableShape<'a>>) -> RunShape<'a> {
         for table in &tables {
-            assert!(table.first_key() <= table.last_key(), "table {} ends before it starts", table.id());
+            let is_in_order = order.is_at_most(table.first_key(), table.last_key());
+            assert!(is_in_order, "table {} ends before it starts", table.id());
         }
         for pair in tables.windows(2) {
             assert!(
-                pair[0].last_key() < pair[1].first_key(),
+                order.is_less(pair[0].last_key(), pair[1].first_key()),
                 "INV-VER-1: tables {} and {} of a run are out of order",
                 pair[0].id(),
                 pair[1].id(),
             );
         }
-        RunShape { tables }
+        RunShape { order, tables }
     }
 
     /// Its tables.
@@ -189,16 +218,8 @@ impl<'a> RunShape<'a> {
 
     /// Those that may hold keys inside of the bounds.
     pub fn overlapping_bounds(&self, (low, high): (Bound<&[u8]>, Bound<&[u8]>)) -> &[TableShape<'a>] {
-        let start = self.tables.partition_point(|table| match low {
-            Bound::Included(low) => table.last_key() < low,
-            Bound::Excluded(low) => table.last_key() <= low,
-            Bound::Unbounded => false,
-        });
-        let end = self.tables.partition_point(|table| match high {
-            Bound::Included(high) => table.first_key() <= high,
-            Bound::Excluded(high) => table.first_key() < high,
-            Bound::Unbounded => true,
-        });
+        let start = self.tables.partition_point(|table| !self.order.is_above(table.last_key(), low));
+        let end = self.tables.partition_point(|table| self.order.is_below(table.first_key(), high));
         // A reversed range holds nothing.
         self.tables.get(start..end).unwrap_or(&[])
     }
@@ -247,6 +268,16 @@ impl<'a> TableShape<'a> {
         self.meta.id
     }
 
+    /// Whether it has range tombstones.
+    pub fn has_ranges(&self) -> bool {
+        self.meta.ranges.is_some()
+    }
+
+    /// When all of its entries have expired, if they do.
+    pub fn expire_by(&self) -> Option<UnixUs> {
+        self.meta.expiry.and_then(|expiry| expiry.last)
+    }
+
     /// Size of its file.
     pub fn bytes(&self) -> u64 {
         self.meta.bytes
@@ -286,17 +317,4 @@ impl<'a> TableShape<'a> {
     pub fn is_busy(&self) -> bool {
         self.is_busy
     }
-
-    /// Whether both may hold the same key.
-    pub fn overlaps(&self, other: &TableShape<'_>) -> bool {
-        self.first_key() <= other.last_key() && other.first_key() <= self.last_key()
-    }
-}
-
-/// The least and the greatest key of some tables, inclusive; `None` without tables.
-pub(super) fn hull<'a>(tables: impl IntoIterator<Item = TableShape<'a>>) -> Option<(&'a [u8], &'a [u8])> {
-    tables
-        .into_iter()
-        .map(|table| (table.first_key(), table.last_key()))
-        .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
 }

@@ -4,7 +4,7 @@
 
 use super::{
     cut::Cutter,
-    fate::{Fate, Newer, VersionFacts, Views, fate},
+    fate::{Below, Fate, Newer, VersionFacts, Views, fate},
     leveled::Leveled,
     model::{OwnedTable, OwnedTree, meta},
     oracle::{Random, run_shown, seeds, seqno, views},
@@ -16,6 +16,7 @@ use super::{
 use crate::{
     error::ErrorKind,
     key::ValueKind,
+    order::KeyOrder,
     table::TableMeta,
     types::{Level, TableId},
 };
@@ -133,7 +134,7 @@ impl Store {
             versions.insert(key, (self.last_seqno, kind));
         }
         let versions = versions.into_iter().map(|(key, (seqno, kind))| (key, seqno, kind)).collect();
-        let run = self.write(versions, &mut Cutter::new(TABLE_BYTES, Vec::new()));
+        let run = self.write(versions, &mut Cutter::new(&KeyOrder::BYTES, TABLE_BYTES, Vec::new()));
         let run = run.into_iter().map(|meta| OwnedTable { meta, is_busy: false }).collect();
         self.tree.levels[0].insert(0, run);
     }
@@ -151,7 +152,7 @@ impl Store {
         let at = self.random.below(self.jobs.len() as u64) as usize;
         let mut job = self.jobs.swap_remove(at);
         let outputs = match job.plan.kind {
-            PlanKind::Move => Vec::new(),
+            PlanKind::Move | PlanKind::Discard => Vec::new(),
             PlanKind::Merge => {
                 let survivors = self.survivors(&job);
                 self.write(survivors, &mut job.cutter)
@@ -168,10 +169,17 @@ impl Store {
         versions.retain(|(key, number, kind)| {
             let may_hide_older = job.plan.older.may_hold(key);
             let above = newer.as_ref().filter(|(above, _)| above == key).map(|(_, newer)| *newer);
-            let facts = VersionFacts { seqno: seqno(*number), kind: *kind, may_hide_older };
+            let facts = VersionFacts {
+                seqno: seqno(*number),
+                kind: *kind,
+                expires_at: None,
+                may_hide_older,
+                hidden_by: None,
+                is_under_range: false,
+            };
             newer = Some((key.clone(), Newer { seqno: facts.seqno, kind: *kind }));
             // What is timeless keeps its number here, by which the model knows it.
-            matches!(fate(facts, above, &job.views), Fate::Keep | Fate::KeepTimeless)
+            matches!(fate(facts, above, Below::Elsewhere, &job.views), Fate::Keep | Fate::KeepTimeless)
         });
         versions
     }

@@ -1,10 +1,11 @@
 //! Merging: many cursors as one.
 
-use super::{Cursor, Entry};
+use super::{CheckedValue, Cursor, Entry};
 use crate::{
     error::{Error, Result},
     key::InternalKey,
-    types::{Seqno, Slice},
+    order::KeyOrder,
+    types::{Seqno, Slice, UnixUs},
 };
 use alloc::vec::Vec;
 use core::{
@@ -14,7 +15,7 @@ use core::{
 
 /// The entries of several cursors in order. No version may be in two of them.
 ///
-/// A binary heap of the cursors that stand on an entry; a step costs at most two comparisons a level, and two
+/// A binary heap of the cursors that stand on an entry; a step costs at most two comparisons a level, and one
 /// in all while one cursor stays in front.
 ///
 /// An error of a source is given out when the merge comes to the keys that it stands for, so that what other
@@ -25,7 +26,10 @@ pub struct MergeCursor<C> {
     heap: Vec<usize>,
     /// Sources in the heap that failed, and stand on nothing.
     failures: Vec<Failure>,
+    /// Place in the heap of the source that is next to the one in front; 0: it was not looked for.
+    runner_up: usize,
     direction: Direction,
+    order: KeyOrder,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,10 +78,17 @@ impl Failure {
 }
 
 impl<C: Cursor> MergeCursor<C> {
-    /// Merges `sources`. Stands on nothing.
-    pub fn new(sources: Vec<C>) -> MergeCursor<C> {
-        let heap = Vec::with_capacity(sources.len());
-        MergeCursor { sources, heap, failures: Vec::new(), direction: Direction::Forward }
+    /// Merges `sources`, whose keys are in this order. Stands on nothing.
+    pub fn new(sources: Vec<C>, order: &KeyOrder) -> MergeCursor<C> {
+        let (heap, failures) = (Vec::with_capacity(sources.len()), Vec::new());
+        MergeCursor {
+            sources,
+            heap,
+            failures,
+            runner_up: 0,
+            direction: Direction::Forward,
+            order: order.clone(),
+        }
     }
 
     /// Moves every source and builds the heap anew.
@@ -89,8 +100,9 @@ impl<C: Cursor> MergeCursor<C> {
         self.clear();
         self.direction = direction;
         for index in 0..self.sources.len() {
-            let placed = place(&mut self.sources[index]);
-            self.note(index, placed)?;
+            if let Err(error) = place(&mut self.sources[index]) {
+                self.note(index, error)?;
+            }
             if self.stands(index) {
                 self.heap.push(index);
             }
@@ -104,20 +116,37 @@ impl<C: Cursor> MergeCursor<C> {
     /// Moves the source in front by `step`, in the direction of the merge.
     fn advance(&mut self, step: impl FnOnce(&mut C) -> Result<()>) -> Result<()> {
         let front = self.heap[0];
-        let moved = step(&mut self.sources[front]);
-        self.note(front, moved)?;
+        if let Err(error) = step(&mut self.sources[front]) {
+            self.note(front, error)?;
+        }
         if !self.stands(front) {
             self.heap.swap_remove(0);
+            self.runner_up = 0;
         }
-        self.sift_down(0);
+        self.settle();
         self.raise()
     }
 
+    /// Finds the source in front, after that in its place has moved.
+    #[inline]
+    fn settle(&mut self) {
+        if self.heap.len() < 2 {
+            return;
+        }
+        if self.runner_up == 0 {
+            self.runner_up = if self.heap.len() > 2 && self.is_before(2, 1) { 2 } else { 1 };
+        }
+        let next = self.runner_up;
+        if self.is_before(next, 0) {
+            self.heap.swap(next, 0);
+            self.sift_down(next);
+            self.runner_up = 0;
+        }
+    }
+
     /// Keeps the error of a source until the merge comes to it; one that may concern any key is given out.
-    fn note(&mut self, source: usize, moved: Result<()>) -> Result<()> {
-        let Err(error) = moved else {
-            return Ok(());
-        };
+    #[cold]
+    fn note(&mut self, source: usize, error: Error) -> Result<()> {
         match Failure::of(source, error, self.direction) {
             Ok(failure) => {
                 self.failures.push(failure);
@@ -131,10 +160,13 @@ impl<C: Cursor> MergeCursor<C> {
     }
 
     /// Gives out the error of the source in front, if it failed.
+    #[inline]
     fn raise(&mut self) -> Result<()> {
-        if self.failures.is_empty() {
-            return Ok(());
-        }
+        if self.failures.is_empty() { Ok(()) } else { self.raise_first() }
+    }
+
+    #[cold]
+    fn raise_first(&mut self) -> Result<()> {
         let front = self.heap.first();
         match self.failures.iter().position(|failure| Some(&failure.source) == front) {
             None => Ok(()),
@@ -149,8 +181,10 @@ impl<C: Cursor> MergeCursor<C> {
     fn clear(&mut self) {
         self.heap.clear();
         self.failures.clear();
+        self.runner_up = 0;
     }
 
+    #[inline]
     fn stands(&self, source: usize) -> bool {
         self.sources[source].entry().is_some() || self.failures.iter().any(|failure| failure.source == source)
     }
@@ -173,7 +207,8 @@ impl<C: Cursor> MergeCursor<C> {
 
     /// Whether the source at heap place `a` comes before that at `b`.
     fn is_before(&self, a: usize, b: usize) -> bool {
-        let order = self.place(a).cmp(&self.place(b));
+        let ((a_key, a_side), (b_key, b_side)) = (self.place(a), self.place(b));
+        let order = self.order.compare(a_key, b_key).then_with(|| a_side.cmp(&b_side));
         match self.direction {
             Direction::Forward => order == Ordering::Less,
             Direction::Backward => order == Ordering::Greater,
@@ -222,6 +257,10 @@ impl<C: Cursor> Cursor for MergeCursor<C> {
         self.reposition(Direction::Backward, |source| source.seek_back(target))
     }
 
+    fn seek_behind(&mut self, key: &[u8]) -> Result<()> {
+        self.reposition(Direction::Forward, |source| source.seek_behind(key))
+    }
+
     fn next(&mut self) -> Result<()> {
         if self.direction == Direction::Backward {
             self.turn(Direction::Forward)?;
@@ -240,12 +279,20 @@ impl<C: Cursor> Cursor for MergeCursor<C> {
         self.sources[*self.heap.first()?].entry()
     }
 
+    fn expires_from(&self) -> UnixUs {
+        self.heap.first().map_or(UnixUs(0), |&front| self.sources[front].expires_from())
+    }
+
     fn value_bytes(&self) -> Result<&[u8]> {
         self.heap.first().map_or(Ok(&[]), |&front| self.sources[front].value_bytes())
     }
 
     fn value(&self) -> Result<Slice> {
         self.heap.first().map_or(Ok(Slice::EMPTY), |&front| self.sources[front].value())
+    }
+
+    fn checked_value(&self) -> Result<CheckedValue<'_>> {
+        self.heap.first().map_or(Ok((&[], None)), |&front| self.sources[front].checked_value())
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Cursor, Entry};
 use crate::{
     error::{Error, KeyBounds, Result},
     key::{InternalKey, ValueKind},
+    order::KeyOrder,
     types::{Seqno, Slice},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -64,7 +65,7 @@ struct Block {
 impl Blocks {
     /// Sorts versions into blocks: `is_cut` says after each but the last whether a block ends there.
     pub(crate) fn new(mut versions: Vec<Version>, mut is_cut: impl FnMut() -> bool) -> Blocks {
-        versions.sort_by(|a, b| a.place().cmp(&b.place()));
+        versions.sort_by(|a, b| KeyOrder::BYTES.compare_places(a.place(), b.place()));
         let mut blocks: Vec<Vec<Version>> = Vec::new();
         let mut open = false;
         for version in versions {
@@ -140,7 +141,9 @@ impl SimulatedCursor {
     }
 
     fn find(&self, target: InternalKey<'_>) -> usize {
-        let separator = |(key, seqno): &(Vec<u8>, Seqno)| InternalKey { key, seqno: *seqno } < target;
+        let separator = |(key, seqno): &(Vec<u8>, Seqno)| {
+            KeyOrder::BYTES.is_before(InternalKey { key, seqno: *seqno }, target)
+        };
         self.blocks.0.partition_point(|block| separator(&block.separator))
     }
 }
@@ -159,7 +162,7 @@ impl Cursor for SimulatedCursor {
         let index = self.find(target);
         if index < self.blocks.len() {
             let block = self.block(index)?;
-            let entry = block.partition_point(|version| version.place() < target);
+            let entry = block.partition_point(|version| KeyOrder::BYTES.is_before(version.place(), target));
             if entry == block.len() {
                 return self.first_from(index + 1);
             }
@@ -174,10 +177,13 @@ impl Cursor for SimulatedCursor {
         if index == self.blocks.len() {
             return self.seek_last();
         }
-        if self.blocks.0[0].versions[0].place() > target {
+        if KeyOrder::BYTES.is_before(target, self.blocks.0[0].versions[0].place()) {
             return Ok(()); // As a run knows without touching its tables.
         }
-        match self.block(index)?.partition_point(|version| version.place() <= target) {
+        match self
+            .block(index)?
+            .partition_point(|version| !KeyOrder::BYTES.is_before(target, version.place()))
+        {
             0 => self.last_before(index),
             behind => {
                 self.at = Some((index, behind - 1));

@@ -5,8 +5,10 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    iter::{Cursor, Entry},
+    iter::{CheckedValue, Cursor, Entry, EntryChecksum},
     key::{InternalKey, ValueKind},
+    order::KeyOrder,
+    range_tombstone::RangeTombstone,
     types::{Seqno, Slice},
 };
 use alloc::{sync::Arc, vec::Vec};
@@ -14,11 +16,16 @@ use core::mem::size_of;
 
 /// Operations in order of key, newest first, that have no numbers yet.
 pub struct SortedBatch {
+    order: KeyOrder,
     bytes: Arc<Vec<u8>>,
     places: Vec<Place>,
     /// Bytes of keys and values.
     operation_bytes: u64,
     last_position: u32,
+    /// Whether any operation deletes a range.
+    has_ranges: bool,
+    /// Whether any expires.
+    may_expire: bool,
 }
 
 /// Where an operation lies: its key, and right behind that its value.
@@ -33,6 +40,7 @@ struct Place {
 
 /// Operations of a batch that are to be sorted where they lie.
 pub struct Sorter<'a> {
+    order: KeyOrder,
     bytes: &'a Arc<Vec<u8>>,
     /// Each with its key's head.
     places: Vec<(u64, Place)>,
@@ -41,9 +49,9 @@ pub struct Sorter<'a> {
 }
 
 impl<'a> Sorter<'a> {
-    /// Without operations. Those of this batch lie in `bytes`.
-    pub fn new(bytes: &'a Arc<Vec<u8>>) -> Sorter<'a> {
-        Sorter { bytes, places: Vec::new(), operation_bytes: 0, last_position: 0 }
+    /// Without operations. Those of this batch lie in `bytes`, and their keys are sorted in `order`.
+    pub fn new(bytes: &'a Arc<Vec<u8>>, order: &KeyOrder) -> Sorter<'a> {
+        Sorter { order: order.clone(), bytes, places: Vec::new(), operation_bytes: 0, last_position: 0 }
     }
 
     /// Adds an operation: which of the batch it is, from 0, what it does, its key, and its value right behind that.
@@ -62,13 +70,22 @@ impl<'a> Sorter<'a> {
 
     /// Sorts them.
     pub fn sort(mut self) -> SortedBatch {
-        // Most keys differ in what lies at hand.
-        self.places.sort_unstable_by(|(a_head, a), (b_head, b)| {
-            let rest = || a.key(self.bytes).cmp(b.key(self.bytes)).then(b.position.cmp(&a.position));
-            a_head.cmp(b_head).then_with(rest)
-        });
+        match self.order.is_bytewise() {
+            // Most keys differ in what lies at hand.
+            true => self.places.sort_unstable_by(|(a_head, a), (b_head, b)| {
+                let rest = || a.key(self.bytes).cmp(b.key(self.bytes)).then(b.position.cmp(&a.position));
+                a_head.cmp(b_head).then_with(rest)
+            }),
+            false => self.places.sort_unstable_by(|(_, a), (_, b)| {
+                let keys = self.order.compare(a.key(self.bytes), b.key(self.bytes));
+                keys.then(b.position.cmp(&a.position))
+            }),
+        }
         SortedBatch {
+            order: self.order,
             bytes: Arc::clone(self.bytes),
+            has_ranges: self.places.iter().any(|(_, place)| place.kind == ValueKind::DeleteRange),
+            may_expire: self.places.iter().any(|(_, place)| place.kind == ValueKind::PutUntil),
             places: self.places.into_iter().map(|(_, place)| place).collect(),
             operation_bytes: self.operation_bytes,
             last_position: self.last_position,
@@ -85,6 +102,16 @@ impl SortedBatch {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// Of its keys.
+    pub(crate) fn order(&self) -> &KeyOrder {
+        &self.order
+    }
+
+    /// Whether any operation expires.
+    pub(crate) fn may_expire(&self) -> bool {
+        self.may_expire
     }
 
     /// Greatest position of an operation.
@@ -140,9 +167,19 @@ fn elsewhere() -> Error {
 pub(super) struct Numbered {
     pub(super) batch: Arc<SortedBatch>,
     pub(super) first: Seqno,
+    /// Of the operations in their order; empty if they have none.
+    pub(super) checksums: Arc<[EntryChecksum]>,
 }
 
 impl Numbered {
+    /// With checksums of the operations as they are now.
+    pub(super) fn with_checksums(mut self) -> Numbered {
+        let entries = (0..self.batch.len()).filter_map(|at| self.entry(at));
+        self.checksums =
+            entries.map(|(entry, value)| EntryChecksum::of(entry.kind, entry.key, value)).collect();
+        self
+    }
+
     fn seqno(&self, place: &Place) -> Seqno {
         self.first.checked_add(u64::from(place.position)).expect("checked for the last position")
     }
@@ -155,6 +192,15 @@ impl Numbered {
         Some((entry, place.value(bytes)))
     }
 
+    /// Those that delete ranges.
+    pub(super) fn range_tombstones(&self) -> impl Iterator<Item = RangeTombstone> {
+        let all = if self.batch.has_ranges { self.batch.len() } else { 0 };
+        let ranges = (0..all).filter_map(|at| self.entry(at));
+        ranges
+            .filter(|(entry, _)| entry.kind == ValueKind::DeleteRange)
+            .map(|(entry, end)| RangeTombstone::of_version(entry.key, entry.seqno, end))
+    }
+
     /// Number of entries for which `is_before` holds; it holds for all before one for which it does.
     fn count(&self, is_before: impl Fn(InternalKey<'_>) -> bool) -> usize {
         let key = |place: &Place| place.key(&self.batch.bytes);
@@ -164,12 +210,12 @@ impl Numbered {
 
     /// The share of the entries that come before a place, 0.0 to 1.0.
     pub(super) fn share_before(&self, place: InternalKey<'_>) -> f64 {
-        self.count(|other| other < place) as f64 / self.batch.len() as f64
+        self.count(|other| self.batch.order.is_before(other, place)) as f64 / self.batch.len() as f64
     }
 
     /// The newest version of a key at or below a number, and its value.
     pub(super) fn get(&self, wanted: InternalKey<'_>) -> Option<(Entry<'_>, &[u8])> {
-        let at = self.count(|place| place < wanted);
+        let at = self.count(|place| self.batch.order.is_before(place, wanted));
         self.entry(at).filter(|(entry, _)| entry.key == wanted.key)
     }
 }
@@ -202,11 +248,13 @@ impl Cursor for SortedCursor {
     }
 
     fn seek(&mut self, target: InternalKey<'_>) -> Result<()> {
-        self.stand_on(Some(self.operations.count(|place| place < target)))
+        let order = self.operations.batch.order();
+        self.stand_on(Some(self.operations.count(|place| order.is_before(place, target))))
     }
 
     fn seek_back(&mut self, target: InternalKey<'_>) -> Result<()> {
-        self.stand_on(self.operations.count(|place| place <= target).checked_sub(1))
+        let order = self.operations.batch.order();
+        self.stand_on(self.operations.count(|place| !order.is_before(target, place)).checked_sub(1))
     }
 
     fn next(&mut self) -> Result<()> {
@@ -227,5 +275,13 @@ impl Cursor for SortedCursor {
 
     fn value(&self) -> Result<Slice> {
         self.value_bytes().map(Slice::from)
+    }
+
+    fn checked_value(&self) -> Result<CheckedValue<'_>> {
+        let Some((at, (entry, value))) = self.at.and_then(|at| Some((at, self.operations.entry(at)?))) else {
+            return Ok((&[], None));
+        };
+        let checksum = self.operations.checksums.get(at).copied();
+        checksum.map_or(Ok(()), |checksum| checksum.check(entry, value)).map(|()| (value, checksum))
     }
 }

@@ -48,13 +48,13 @@ fn a_batch_that_is_sorted_is_a_memtable_of_its_operations() {
             bytes.extend(version.key.iter().chain(&version.value));
         }
         let bytes = Arc::new(bytes);
-        let mut sorter = Sorter::new(&bytes);
+        let mut sorter = Sorter::new(&bytes, &KeyOrder::BYTES);
         for (position, (at, key_len, value_len, version)) in versions.iter().enumerate() {
             let (key, value) = bytes[*at..][..key_len + value_len].split_at(*key_len);
             sorter.add(position as u32, version.kind, key, value).unwrap();
         }
         let batch = sorter.sort();
-        let memtable = Memtable::of_batch(Arc::new(batch), Seqno::from_raw(first).unwrap()).unwrap();
+        let memtable = Memtable::of_batch(Arc::new(batch), Seqno::from_raw(first).unwrap(), false).unwrap();
 
         let mut all: Vec<&Version> = versions.iter().map(|(.., version)| version).collect();
         all.sort_by_key(|version| (&version.key, Reverse(version.seqno)));
@@ -67,7 +67,7 @@ fn a_batch_that_is_sorted_is_a_memtable_of_its_operations() {
 #[test]
 fn what_does_not_lie_in_its_bytes_is_no_sorted_batch() {
     let bytes = Arc::new(b"..key=value".to_vec());
-    let sorted = |key, value| Sorter::new(&bytes).add(0, ValueKind::Put, key, value);
+    let sorted = |key, value| Sorter::new(&bytes, &KeyOrder::BYTES).add(0, ValueKind::Put, key, value);
 
     assert!(sorted(&bytes[2..6], &bytes[6..]).is_ok());
     assert!(sorted(b"key=", b"value").is_err(), "it lies elsewhere");
@@ -104,12 +104,14 @@ fn check(memtable: &Memtable, all: &[&Version], dice: &mut Dice) {
             }
             (2 | 3, _) => {
                 cursor.seek(target).unwrap();
-                at = Some(all.partition_point(|version| version.place() < target))
+                at = Some(all.partition_point(|version| KeyOrder::BYTES.is_before(version.place(), target)))
                     .filter(|&at| at < all.len());
             }
             (4 | 5, _) => {
                 cursor.seek_back(target).unwrap();
-                at = all.partition_point(|version| version.place() <= target).checked_sub(1);
+                at = all
+                    .partition_point(|version| !KeyOrder::BYTES.is_before(target, version.place()))
+                    .checked_sub(1);
             }
             (6..22, Some(here)) => {
                 cursor.next().unwrap();
@@ -200,7 +202,7 @@ fn a_cursor_shows_all_of_a_published_view_beside_writers() {
 
 /// Fills a memtable of some pages, with records that tell whose they are.
 fn filled(pool: &Arc<PagePool>, fill: u8) -> Memtable {
-    let memtable = Memtable::new(pool);
+    let memtable = Memtable::new(pool, &KeyOrder::BYTES);
     let value = std::vec![fill; 1000];
     for seqno in 1..=8_000 {
         apply(&memtable, &Version::new(&[fill], seqno, ValueKind::Put, &value));
@@ -264,4 +266,51 @@ fn a_cursor_keeps_its_memtable() {
     assert_eq!(count(&mut *cursor, 1), 8_000);
     drop(cursor);
     assert!(pool.kept_bytes() > kept);
+}
+
+#[test]
+fn a_flipped_bit_of_an_operation_is_told_with_its_key() {
+    let memtable = Memtable::default().with_checksums(true);
+    let put = |key: &'static [u8], raw| {
+        let seqno = Seqno::from_raw(raw).unwrap();
+        Operation { seqno, kind: ValueKind::Put, key, value: b"value" }
+    };
+    let plain = Memtable::default().apply([put(b"a", 1)]);
+    assert!(memtable.apply([put(b"a", 1)]) >= plain);
+    memtable.apply([put(b"b\xff", 2), put(b"c", 3)]);
+    let mut cursor = memtable.cursor();
+    let mut check = |key: &[u8]| {
+        cursor.seek(InternalKey::first_of(key)).unwrap();
+        cursor.checked_value().map(|(_, checksum)| checksum.expect("it has one"))
+    };
+    for key in [&b"a"[..], b"b\xff", b"c"] {
+        check(key).unwrap();
+    }
+
+    memtable.flip(b"b\xff", 39);
+
+    let error = check(b"b\xff").unwrap_err();
+    assert_eq!(error.kind(), crate::error::ErrorKind::Corruption);
+    let expected = EntryChecksum::of(ValueKind::Put, b"b\xff", b"value").0;
+    for part in ["b\\xff", "numbered 2", &alloc::format!("not {expected:08x}")] {
+        assert!(alloc::string::ToString::to_string(&error).contains(part), "{error}");
+    }
+    check(b"a").and(check(b"c")).unwrap();
+    memtable.flip(b"b\xff", 39);
+    check(b"b\xff").unwrap();
+}
+
+#[test]
+fn operations_without_checksums_have_none() {
+    let memtable = Memtable::default();
+    memtable.apply([Operation {
+        seqno: Seqno::from_raw(1).unwrap(),
+        kind: ValueKind::Put,
+        key: b"k",
+        value: b"v",
+    }]);
+    let mut cursor = memtable.cursor();
+    cursor.seek_first().unwrap();
+
+    assert_eq!(cursor.checked_value().unwrap(), (&b"v"[..], None));
 }

@@ -1,7 +1,7 @@
 //! Checkpoint: a store of its own, made of what this one holds at one moment.
 //!
-//! Reads top-down: [`Store::cut`] captures, without I/O of its own; [`Store::checkpoint`] writes. Tables are
-//! never written to after they are finished, so the copy may share them with the source: clones and links are
+//! Reads top-down: [`Store::cut`] captures, without I/O of its own; [`Store::checkpoint`] writes. Tables and dictionaries
+//! are never written to after they are finished, so the copy may share them with the source: clones and links are
 //! as good as copies.
 //!
 //! Until IDENTITY is there the target is no store, and is refused by name
@@ -14,6 +14,7 @@ use super::{
     open::uuid_source,
 };
 use crate::{
+    dictionary,
     error::{Error, ErrorKind, Result},
     table::{self, TableMeta},
     tree::{MemtablePin, Tree},
@@ -22,7 +23,7 @@ use crate::{
         Catalog, Change, DeletionPause, FileRegistry, Lease, Manifest, Note, TablesChange, check_names,
     },
 };
-use alloc::{format, sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, format, sync::Arc, vec::Vec};
 use core::fmt;
 use isopach_env::{CreateOptions, Fs, IoErrorKind, IoResult, OpenMode, SyncMode, SyncSite, WriteOrigin};
 
@@ -267,10 +268,18 @@ impl Store {
         begin_copy(&**to, draw()?, database)?;
 
         let mut can_clone = options.reflink;
+        let mut dictionaries = BTreeMap::new();
         for table in catalog.trees.values().flat_map(|tree| tree.levels.tables()).map(|(.., table)| table) {
-            let how = bring_table(&**from, &**to, table, &mut can_clone)?;
+            let name = table::file_name(table.id);
+            let how = bring_file(&**from, &**to, &name, table.bytes, &mut can_clone)?;
             info.count(table.bytes, how);
             info.tables += 1;
+            dictionaries.extend(table.dictionary.map(|handle| (handle.id, handle.bytes)));
+        }
+        for (id, bytes) in dictionaries {
+            let name = dictionary::file_name(id);
+            let how = bring_file(&**from, &**to, &name, bytes, &mut can_clone)?;
+            info.count(bytes, how);
         }
         for pin in unlogged {
             // By value: its memory is free as soon as it is written.
@@ -322,26 +331,26 @@ impl Store {
     }
 }
 
-/// Clones, links or copies a table, durable on return.
-fn bring_table(
+/// Clones, links or copies a file that does not change, durable on return.
+fn bring_file(
     from: &dyn Fs,
     to: &dyn Fs,
-    table: &TableMeta,
+    name: &str,
+    bytes: u64,
     can_clone: &mut bool,
 ) -> Result<Brought, CheckpointError> {
-    let name = table::file_name(table.id);
     if *can_clone {
         // What cannot be between these places for one file cannot be for any.
-        *can_clone = shares(from.reflink_to(&name, to, &name), &name, "clone")?;
+        *can_clone = shares(from.reflink_to(name, to, name), name, "clone")?;
         if *can_clone {
-            sync_file(to, &name)?;
+            sync_file(to, name)?;
             return Ok(Brought::Cloned);
         }
     }
-    if shares(from.link_to(&name, to, &name), &name, "link")? {
+    if shares(from.link_to(name, to, name), name, "link")? {
         return Ok(Brought::Linked);
     }
-    copy_file(from, to, &name, table.bytes)?;
+    copy_file(from, to, name, bytes)?;
     Ok(Brought::Copied)
 }
 

@@ -1,10 +1,10 @@
 //! What lies in a directory, and what that means: a store, nothing yet, or something to keep away from.
 
 use crate::{
-    codec::{FileHeader, FileKind, HEADER_BYTES, HeaderError},
+    codec::{FileHeader, FileKind, HEADER_BYTES, HeaderError, header_error},
     error::{Error, ErrorKind, Result},
     types::Uuid,
-    version::{MANIFEST_PREFIX, header_error, manifest_number, temporary_number},
+    version::{MANIFEST_PREFIX, manifest_number, temporary_number},
 };
 use alloc::{format, string::String, vec::Vec};
 use isopach_env::{CreateOptions, Fs, IoErrorKind, IoResult, OpenMode, SyncMode, SyncSite, WriteOrigin};
@@ -17,7 +17,7 @@ const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
 /// Present while a copy is being made: what will be [`IDENTITY`] once it is whole.
 pub(super) const PARTIAL: &str = "PARTIAL";
 /// Directories of a store. What is in them says that it was in use.
-pub(super) const DIRECTORIES: [&str; 2] = ["tables", "wal"];
+pub(super) const DIRECTORIES: [&str; 3] = ["tables", "wal", "dictionaries"];
 
 /// Names of a directory, sorted out.
 #[derive(Default, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Survey {
     pub(super) manifests: Vec<u32>,
     /// Files whose writing was interrupted, and which manifest each was to be; 0 for others.
     pub(super) temporaries: Vec<(u32, String)>,
-    /// A table or log segment.
+    /// A table, log segment or dictionary.
     content: Option<String>,
     /// Something that is not a store's.
     foreign: Option<String>,

@@ -17,10 +17,11 @@ pub use verify::{Finding, VerifyOptions, VerifyReport};
 use crate::{
     error::{Error, ErrorKind, Result},
     table::TableMeta,
-    tree::{OldState, Tree, TreeContext, TreeOptions},
+    tree::{Ingest, OldState, PreparedIngest, Tree, TreeContext, TreeOptions},
     types::{Level, Seqno, TreeId, Uuid},
     version::{
-        Catalog, CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note, RunAge, Watch, check_names,
+        Catalog, CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note, RunAge, Watch,
+        applied_upto, check_names,
     },
 };
 use alloc::{collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
@@ -48,6 +49,25 @@ struct StoreInner {
 struct TreeSlot {
     name: String,
     tree: Result<Tree>,
+}
+
+/// What filters take, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct FilterMemory {
+    /// All of them, in the files of live tables.
+    pub serialized_bytes: u64,
+    /// What of them is in memory: of open tables, as far as it was needed.
+    pub resident_bytes: u64,
+    /// What all of them may take; `u64::MAX`: there is no budget.
+    pub budget_bytes: u64,
+}
+
+impl FilterMemory {
+    /// Bytes that are too much: tables of before the budget keep their filters until they are compacted.
+    pub fn over_budget(&self) -> u64 {
+        self.serialized_bytes.saturating_sub(self.budget_bytes)
+    }
 }
 
 /// A tree of the manifest.
@@ -89,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `NotFound`; `MissingComparator` and its like, naming what is not known.
+    /// `NotFound`; `MissingComparator`, `MissingPrefixExtractor`, naming what is not known.
     pub fn tree(&self, name: &str) -> Result<Tree> {
         let trees = self.0.trees.read();
         let slot = trees.values().find(|slot| slot.name == name);
@@ -116,6 +136,18 @@ impl Store {
         self.0.context.file_ids.next_tree(self.0.context.manifest()?)
     }
 
+    /// Says whether a tree can be created with these options: for who logs the creation before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`TreeOptions::validate`], and of [`KnownCode::order`](crate::tree::KnownCode::order) and
+    /// [`KnownCode::find`](crate::tree::KnownCode::find).
+    pub fn check_options(&self, options: &TreeOptions) -> Result<()> {
+        options.validate()?;
+        self.0.context.code.order(options)?;
+        self.0.context.code_of(options).map(drop)
+    }
+
     /// Creates a tree with an id reserved for it. Durable on return, `notes` with it. Callers give rising
     /// `at`.
     ///
@@ -123,7 +155,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`; `InvalidArgument` from its options, or for an id that was not reserved; those of
+    /// `AlreadyExists`; those of [`Store::check_options`]; `InvalidArgument` for an id that was not reserved; those of
     /// [`Store::commit`].
     pub fn create_tree(
         &self,
@@ -133,7 +165,7 @@ impl Store {
         notes: &[Note],
         at: Seqno,
     ) -> Result<Tree> {
-        options.validate()?;
+        self.check_options(options)?;
         check_names(notes)?;
         let _lease = self.0.context.enter()?;
         let _changes = self.0.changes.lock();
@@ -168,7 +200,66 @@ impl Store {
         Ok(old)
     }
 
-    /// Greatest `at` of trees created and dropped: a replay redoes only changes above it.
+    /// Clears a tree of everything below `at`, a number of its own. Durable on return. What is returned keeps its old
+    /// state readable to views below. In a store opened for reading it is cleared in memory only.
+    ///
+    /// The caller promises that nothing is being applied to it, and that later operations lie above. Flushes and
+    /// compactions of what goes here bring nothing, and do not fail.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `InvalidArgument` if an operation at or above `at` is there; those of [`Store::commit`].
+    pub fn clear_tree(&self, id: TreeId, at: Seqno) -> Result<OldState> {
+        let _lease = self.0.context.enter()?;
+        let _changes = self.0.changes.lock();
+        self.tree_by_id(id)?.clear_at(at)
+    }
+
+    /// Shows the tables of bulk loads, all at once, as operation `at`. It and the number before are their own, above all
+    /// others, and no memtable is sealed at the number before. Durable on return. They go to the deepest levels where nothing older is above.
+    ///
+    /// The caller promises that nothing is applied meanwhile, that later operations lie above, and that none of the
+    /// trees says of what was prepared for it that it [must be flushed](Tree::must_flush_for).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if two are of one tree; `TreeDropped`; those of [`Store::commit`]. Nothing shows then, and the
+    /// tables go, unless it was `Poisoned`: whether the edit survived is known after reopening.
+    pub fn ingest(&self, prepared: Vec<PreparedIngest>, at: Seqno) -> Result<()> {
+        let _lease = self.0.context.enter()?;
+        let _changes = self.0.changes.lock();
+        let trees: Vec<TreeId> = prepared.iter().map(|of_tree| of_tree.tree().id()).collect();
+        if (1..trees.len()).any(|at| trees[..at].contains(&trees[at])) {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "two loads of one tree cannot be shown at once",
+            ));
+        }
+        let mut ingests: Vec<Ingest> = Vec::new();
+        for of_tree in prepared {
+            match of_tree.tree().clone().place_ingest(of_tree, at) {
+                Ok(placed) => ingests.extend(placed),
+                Err(error) => {
+                    ingests.into_iter().for_each(Ingest::give_up);
+                    return Err(error);
+                }
+            }
+        }
+        let tables = ingests.iter().map(|ingest| Change::Tables(ingest.change.clone()));
+        let changes: Vec<Change> = tables.chain([applied_upto(at)]).collect();
+        match self.0.context.manifest()?.commit(&changes) {
+            Ok(()) => ingests.into_iter().for_each(Ingest::install), // The commit point lies behind.
+            Err(error) => {
+                if error.kind() != ErrorKind::Poisoned {
+                    ingests.into_iter().for_each(Ingest::give_up);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Greatest `at` of trees created, cleared and dropped, and of loads: a replay redoes only changes above it.
     pub fn applied_upto(&self) -> Seqno {
         self.with_catalog(|catalog| catalog.applied_upto)
     }
@@ -291,6 +382,22 @@ impl Store {
     /// Gives back to the system what [`Store::spare_memory_bytes`] is beyond so many. The bound stays.
     pub fn shed_spare_memory(&self, to_bytes: u64) {
         self.0.context.memtable_pages.shed(to_bytes);
+    }
+
+    /// What the filters of all tables take, beside what they may.
+    pub fn filter_memory(&self) -> FilterMemory {
+        let tables = &self.0.context.tables;
+        FilterMemory {
+            serialized_bytes: tables.filters.bytes(),
+            resident_bytes: tables.open.all().iter().map(|table| table.resident_filter_bytes()).sum(),
+            budget_bytes: tables.filters.budget_bytes(),
+        }
+    }
+
+    /// Changes what the filters of all tables may take together; `u64::MAX`: as much as policies ask for. Tables keep
+    /// the filters that they have until they are compacted.
+    pub fn set_filter_budget(&self, bytes: u64) {
+        self.0.context.tables.filters.set_budget_bytes(bytes);
     }
 
     // ----- damage -----

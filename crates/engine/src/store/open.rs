@@ -11,11 +11,11 @@ use crate::{
     codec::FileKind,
     error::{Error, ErrorKind, Result},
     memtable::PagePool,
-    tree::{Tree, TreeContext},
+    tree::{KnownCode, Tree, TreeContext},
     types::Uuid,
     version::{
-        Catalog, DamageWatch, FileIds, FileRegistry, Life, Manifest, NewUuid, TableContext, manifest_name,
-        new_uuid, replay,
+        Catalog, DamageWatch, Dictionaries, FileIds, FileRegistry, FilterLedger, Life, Manifest, NewUuid,
+        TableContext, manifest_name, new_uuid, replay,
     },
 };
 use alloc::{boxed::Box, sync::Arc};
@@ -39,6 +39,10 @@ pub struct StoreOptions {
     /// Memory of flushed memtables that is kept for the next ones, in bytes. Default 64 MiB. As much as a memtable
     /// is large before it is flushed spares its pages from being cleared again by the system.
     pub spare_memory_bytes: u64,
+    /// Bytes that the filters of all tables may take together. Default `u64::MAX`: as many as policies ask for.
+    pub filter_budget_bytes: u64,
+    /// What trees may name, beside what is built in.
+    pub code: KnownCode,
 }
 
 impl Default for StoreOptions {
@@ -49,6 +53,8 @@ impl Default for StoreOptions {
             cache_bytes: 64 << 20,
             max_open_files: 512,
             spare_memory_bytes: 64 << 20,
+            filter_budget_bytes: u64::MAX,
+            code: KnownCode::default(),
         }
     }
 }
@@ -59,8 +65,9 @@ impl Store {
     /// # Errors
     ///
     /// `Locked`, `NotFound`, `Corruption`, `UnsupportedFormat`, `MixedStore`. What is not a whole store is
-    /// refused before anything is written.
+    /// refused before anything is written. `InvalidArgument` from [`KnownCode::validate`].
     pub fn open(env: Env, options: &StoreOptions) -> Result<Store> {
+        options.code.validate()?;
         let survey = Survey::of(&*env.fs)?;
         if survey.has_identity() {
             read_identity(&*env.fs)?; // Other programs have files of that name too.
@@ -163,19 +170,26 @@ fn assemble(
     lock: Option<Box<dyn FileLock>>,
 ) -> Result<Store> {
     let blocks = Arc::new(BlockCache::new(options.cache_bytes));
+    let tables = catalog.trees.values().flat_map(|tree| tree.levels.tables()).map(|(.., table)| table);
+    let named = tables.filter_map(|table| Some((table.id, table.dictionary?)));
+    let (fs, of) = (Arc::clone(&env.fs), registry.clone());
+    let dictionaries = Arc::new(Dictionaries::new(fs, database, of, Arc::clone(&blocks), named));
     let tables = Arc::new(TableContext {
         damage: DamageWatch::new(),
         fs: Arc::clone(&env.fs),
         database,
         open: OpenTables::new(options.max_open_files),
         blocks,
+        filters: FilterLedger::new(options.filter_budget_bytes),
         registry,
+        dictionaries,
         life: Arc::new(Life::new(lock)),
     });
     let file_ids = FileIds::from_marks(catalog.file_id_mark, catalog.tree_id_mark);
     let memtable_pages = Arc::new(PagePool::new(options.spare_memory_bytes));
+    let code = options.code.clone();
     let context =
-        Arc::new(TreeContext { env, manifest, file_ids, tables, memtable_pages, recovered: catalog });
+        Arc::new(TreeContext { env, manifest, file_ids, tables, memtable_pages, code, recovered: catalog });
     let open = |(&id, stored): (&_, &crate::version::CatalogTree)| {
         (id, TreeSlot { name: stored.name.clone(), tree: Tree::open(&context, id, stored) })
     };

@@ -1,8 +1,9 @@
-//! Orphans: table files that no version names, left by a crash.
+//! Orphans: files of tables and dictionaries that no version names, left by a crash.
 
 use super::Store;
 use crate::{
     codec::{FileHeader, FileKind, HEADER_BYTES},
+    dictionary,
     error::{Error, Result},
     key::common_prefix_len,
     table,
@@ -11,16 +12,16 @@ use crate::{
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use isopach_env::OpenMode;
 
-/// What the headers of all tables of a store begin with: magic bytes, kind, checksum, version.
+/// What the headers of all files of one kind of a store begin with: magic bytes, kind, checksum, version.
 const OWN_START_BYTES: usize = 8;
 
 impl Store {
-    /// Gives table files that are surely this store's own, and that nothing names, to the deleter. For after
-    /// the caller's replay. Returns how many.
+    /// Gives files of tables and dictionaries that are surely this store's own, and that nothing names, to the deleter.
+    /// For after the caller's replay. Returns how many.
     ///
-    /// Surely its own: named as a table, numbered below the mark, and either with this store's uuid in its
-    /// header or without a sound header, as a crash right after the creation or inside the first write leaves
-    /// it. What then lies in place of a header, and is none, stays.
+    /// Surely its own: named as a table, numbered below the mark, or named as a dictionary, and either with this
+    /// store's uuid in its header or without a sound header, as a crash right after the creation or inside the first
+    /// write leaves it. What then lies in place of a header, and is none, stays.
     ///
     /// # Errors
     ///
@@ -29,9 +30,11 @@ impl Store {
     pub fn remove_orphans(&self) -> Result<u64> {
         let _lease = self.0.context.enter()?;
         let mut removed = 0;
-        for name in self.orphans()? {
-            if self.is_own(&name)? {
-                self.files().register(FileKind::Table, &name, 0, None).remove();
+        let tables = self.orphans()?.into_iter().map(|name| (FileKind::Table, name));
+        let dictionaries = self.orphaned_dictionaries()?.into_iter().map(|name| (FileKind::Dictionary, name));
+        for (kind, name) in tables.chain(dictionaries) {
+            if self.is_own(kind, &name)? {
+                self.files().register(kind, &name, 0, None).remove();
                 removed += 1;
             }
         }
@@ -82,7 +85,20 @@ impl Store {
         Ok(orphans)
     }
 
-    fn is_own(&self, name: &str) -> Result<bool> {
+    /// Names of dictionaries that nothing names. Those of trees that could not be opened are in the registry too.
+    fn orphaned_dictionaries(&self) -> Result<Vec<String>> {
+        let directory = dictionary::DICTIONARIES_DIR;
+        // The directory first: a dictionary written meanwhile is registered before its file exists.
+        let listed = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
+        let files = self.files();
+        let named: BTreeSet<String> =
+            files.live().into_iter().chain(files.pending()).map(|file| file.name).collect();
+        let names = listed.into_iter().filter(|entry| !entry.is_dir);
+        let names = names.map(|entry| format!("{directory}/{}", entry.name));
+        Ok(names.filter(|name| dictionary::id_of(name).is_some() && !named.contains(name)).collect())
+    }
+
+    fn is_own(&self, kind: FileKind, name: &str) -> Result<bool> {
         let io = |error| Error::io(error, "read the header of", name);
         let file = match self.env().fs.open(name, OpenMode::Read) {
             Err(error) if error.kind() == isopach_env::IoErrorKind::NotFound => return Ok(false),
@@ -96,12 +112,11 @@ impl Store {
         if read == HEADER_BYTES
             && let Ok(header) = FileHeader::decode(&bytes)
         {
-            return Ok(header.kind == FileKind::Table && header.database == self.uuid());
+            return Ok(header.kind == kind && header.database == self.uuid());
         }
-        // Cut inside its header, or torn there, with zeros behind: as far as it goes it has to begin as a table
-        // of ours.
-        let ours =
-            FileHeader { kind: FileKind::Table, file: Uuid::default(), database: self.uuid() }.encode();
+        // Cut inside its header, or torn there, with zeros behind: as far as it goes it has to begin as a file of
+        // this kind of ours.
+        let ours = FileHeader { kind, file: Uuid::default(), database: self.uuid() }.encode();
         let start = &bytes[..read.min(OWN_START_BYTES)];
         let same = common_prefix_len(start, &ours);
         Ok(same == start.len() || bytes[same..read].iter().all(|&byte| byte == 0))

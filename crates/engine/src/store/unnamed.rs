@@ -6,12 +6,14 @@ use super::{
     directory::{DIRECTORIES, IDENTITY, LOCK},
 };
 use crate::{
+    dictionary,
     error::{Error, Result},
     table,
     version::{manifest_number, temporary_number},
 };
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::fmt;
+use isopach_env::IoErrorKind;
 
 /// A file that nothing names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,6 +30,8 @@ pub struct UnnamedFile {
 pub enum Unnamed {
     /// A table that no tree has.
     Table,
+    /// A dictionary that no table has.
+    Dictionary,
     /// A manifest that a later one replaced.
     Manifest,
     /// A log segment that is needed no longer.
@@ -44,6 +48,9 @@ impl fmt::Display for Unnamed {
             Unnamed::Table => {
                 "a table that no keyspace has, as a crash leaves it; opening for writing removes it"
             }
+            Unnamed::Dictionary => {
+                "a dictionary that no table has, as a crash leaves it; opening for writing removes it"
+            }
             Unnamed::Manifest => "a manifest that a later one replaced; opening for writing removes it",
             Unnamed::LogSegment => "a log segment that is needed no longer; opening for writing removes it",
             Unnamed::Temporary => "a file whose writing was interrupted; opening for writing removes it",
@@ -53,12 +60,13 @@ impl fmt::Display for Unnamed {
 }
 
 impl Store {
-    /// Looks for files that nothing names in the root and among the tables; those of the log are the caller's.
+    /// Looks for files that nothing names in the root and among tables and dictionaries; those of the log are the caller's.
     /// Tables numbered above all that the manifest knows are damage: it is older than the directory.
     pub(super) fn unnamed_files(&self) -> Result<(Vec<UnnamedFile>, Vec<Error>)> {
         // The directories first: a file that is made meanwhile is registered before it exists.
         let root = self.names_in("")?;
         let tables = self.names_in(table::TABLES_DIR)?;
+        let dictionaries = self.names_in(dictionary::DICTIONARIES_DIR)?;
         let mut named: BTreeSet<String> =
             self.files().live().into_iter().chain(self.files().pending()).map(|file| file.name).collect();
         named.extend([LOCK, IDENTITY].map(String::from));
@@ -72,7 +80,7 @@ impl Store {
         });
 
         let (mut unnamed, mut found) = (Vec::new(), Vec::new());
-        for file in root.into_iter().chain(tables).filter(|name| !named.contains(name)) {
+        for file in root.into_iter().chain(tables).chain(dictionaries).filter(|name| !named.contains(name)) {
             let what = match table::number_of(&file) {
                 Some(id) if id.0 >= mark => {
                     let why = format!(
@@ -83,6 +91,7 @@ impl Store {
                     continue;
                 }
                 Some(_) => Unnamed::Table,
+                None if dictionary::id_of(&file).is_some() => Unnamed::Dictionary,
                 None if manifest_number(&file).is_some() => Unnamed::Manifest,
                 None if temporary_number(&file).is_some() || file == format!("{IDENTITY}.tmp") => {
                     Unnamed::Temporary
@@ -95,9 +104,13 @@ impl Store {
         Ok((unnamed, found))
     }
 
-    /// Names in a directory, relative to the root, without the directories of a store.
+    /// Names in a directory, relative to the root, without the directories of a store. None in one that is not there:
+    /// a copy may have lost it while it was empty.
     fn names_in(&self, directory: &str) -> Result<Vec<String>> {
-        let listed = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
+        let listed = match self.env().fs.list(directory) {
+            Err(error) if error.kind() == IoErrorKind::NotFound => Vec::new(),
+            listed => listed.map_err(|error| Error::io(error, "list", directory))?,
+        };
         let names = listed.into_iter().map(|entry| match directory {
             "" => entry.name,
             _ => format!("{directory}/{}", entry.name),

@@ -1,12 +1,13 @@
-//! Verify: every table of a store is read and held against what the manifest says. Finds, never mends.
+//! Verify: every table and dictionary of a store is read and held against what the manifest says. Finds, never mends.
 
 use super::{Store, UnnamedFile};
 use crate::{
+    dictionary,
     error::{Error, KeyBounds, Result},
     table::{self, VerifyDepth, inspect::LoneTable},
     types::TreeId,
 };
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// How a check is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,9 +34,11 @@ impl VerifyOptions {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// Files looked at.
+    /// Tables looked at.
     pub files: u64,
-    /// Their size.
+    /// Dictionaries looked at.
+    pub dictionaries: u64,
+    /// Sizes of both.
     pub bytes: u64,
     /// Versions read.
     pub entries: u64,
@@ -69,7 +72,7 @@ impl Finding {
             file: error.file().unwrap_or_default().into(),
             offset: error.offset(),
             keys: error.keys().cloned(),
-            message: alloc::format!("{error}"),
+            message: format!("{error}"),
         }
     }
 }
@@ -88,7 +91,7 @@ impl Finding {
 }
 
 impl Store {
-    /// Checks every table. Those with findings are damaged from then on; one that is read in whole without
+    /// Checks every table, and every dictionary that one needs. Those with findings are damaged from then on; one that is read in whole without
     /// any is not any more, whatever reading it met before. `progress` is called with bytes done and bytes in
     /// all after each; its error ends the check.
     ///
@@ -110,14 +113,26 @@ impl Store {
                 Err(error) => report.found.push(Finding::of(&error, error.tree())),
             }
         }
-        let total = tables.iter().map(|(_, table)| table.bytes).sum();
+        let dictionaries = self.0.context.tables.dictionaries.needed();
+        let bytes_of = dictionaries.iter().map(|(handle, _)| handle.bytes);
+        let total = tables.iter().map(|(_, table)| table.bytes).chain(bytes_of).sum();
+        for (handle, table) in dictionaries {
+            report.dictionaries += 1;
+            report.bytes += handle.bytes;
+            if let Err(error) = self.0.context.tables.dictionaries.read(handle) {
+                let needed = table.map(|table| format!("; {} needs it", table::file_name(table)));
+                let error = error.adding(&needed.unwrap_or_default());
+                report.found.push(Finding::of(&error, None));
+            }
+            progress(report.bytes, total)?;
+        }
         for (tree, table) in tables {
             report.files += 1;
             report.bytes += table.bytes;
             match table.open().map_err(|error| table.blame(error)) {
                 Ok(open) => {
                     report.entries += if options.depth == VerifyDepth::Outline { 0 } else { table.entries };
-                    let found = open.verify(options.depth);
+                    let found = open.verify(options.depth, &self.0.context.code.prefix_extractors);
                     match found.first() {
                         Some(first) => drop(table.blame(first.error(open.file_name()))),
                         None if options.depth >= VerifyDepth::Entries => table.clear_damage(),
@@ -150,7 +165,9 @@ impl Store {
 
     /// What is wrong with a table that cannot be opened, beside what opening said of byte `known`.
     fn check_alone(&self, name: &str, known: Option<u64>) -> Vec<table::Finding> {
-        let Ok(table) = LoneTable::open(&self.env().fs, name) else { return Vec::new() };
+        let fs = &self.env().fs;
+        let Ok(table) = LoneTable::open(fs, name) else { return Vec::new() };
+        let table = table.with_dictionary(&**fs, dictionary::file_name);
         let mut found = match table.layout() {
             Ok(layout) => layout.check(),
             Err(error) => Vec::from([table::Finding::of(&error)]),

@@ -4,7 +4,7 @@ use super::{DataBlock, Table, reader::Caching};
 use crate::{
     codec::Corruption,
     error::{Error, Result},
-    iter::{Cursor, Entry},
+    iter::{CheckedValue, Cursor, Entry},
     key::{InternalKey, ValueKind},
     types::{Seqno, Slice},
 };
@@ -115,12 +115,12 @@ impl Cursor for TableCursor {
     }
 
     fn seek(&mut self, target: InternalKey<'_>) -> Result<()> {
-        let Some(index) = self.table.index.find(target) else {
+        let Some(index) = self.table.find_block(target)? else {
             self.position = None;
             return Ok(());
         };
         let block = self.take_block(index)?;
-        let entry = block.lower_bound(target);
+        let entry = block.lower_bound(&self.table.order, target);
         if entry < block.len() {
             self.stand_on(block, index, entry);
             return Ok(());
@@ -133,15 +133,16 @@ impl Cursor for TableCursor {
         // Before the first entry nothing is read: so a scan that goes on before a damaged first block does
         // not meet it again.
         let meta = self.table.meta();
-        if target < (InternalKey { key: &meta.first_key, seqno: meta.last_seqno }) {
+        let first = InternalKey { key: &meta.first_key, seqno: meta.last_seqno };
+        if self.table.order.is_before(target, first) {
             self.position = None;
             return Ok(());
         }
-        let Some(index) = self.table.index.find(target) else {
+        let Some(index) = self.table.find_block(target)? else {
             return self.seek_last();
         };
         let block = self.take_block(index)?;
-        let entry = block.lower_bound(target);
+        let entry = block.lower_bound(&self.table.order, target);
         let is_at =
             entry < block.len() && block.has_key(entry, target.key) && block.seqno(entry) == target.seqno;
         if is_at {
@@ -150,6 +151,21 @@ impl Cursor for TableCursor {
             self.stand_on(block, index, entry - 1);
         } else {
             return self.stand_on_last_before(index);
+        }
+        Ok(())
+    }
+
+    fn seek_behind(&mut self, key: &[u8]) -> Result<()> {
+        let target = InternalKey::last_of(key);
+        if let Some(index) = self.table.find_block(target)? {
+            let (separator, seqno) = self.table.separator(index)?;
+            if separator == key && seqno == target.seqno {
+                return self.stand_on_first_of(index + 1); // All of the block is at or before the key.
+            }
+        }
+        self.seek(target)?;
+        while self.entry().is_some_and(|entry| entry.key == key) {
+            self.next()?;
         }
         Ok(())
     }
@@ -185,7 +201,17 @@ impl Cursor for TableCursor {
 
     fn value(&self) -> Result<Slice> {
         let Some(position) = &self.position else { return Ok(Slice::EMPTY) };
-        let value = DataBlock::value_slice(&position.block, position.entry);
+        let value = DataBlock::slice_near(&position.block, position.entry, &position.page);
         value.map_err(|why| self.damaged_value(position, why))
+    }
+
+    fn checked_value(&self) -> Result<CheckedValue<'_>> {
+        let Some(position) = &self.position else { return Ok((&[], None)) };
+        let (value, checksum) = (self.value_bytes()?, position.block.checksum(position.entry));
+        if let (Some(checksum), Some(entry)) = (checksum, self.entry()) {
+            let checked = checksum.check(entry, value);
+            checked.map_err(|error| self.table.in_block(position.index, error))?;
+        }
+        Ok((value, checksum))
     }
 }

@@ -30,7 +30,7 @@
 //! let table = LoneTable::open(&env.fs, &name)?;
 //! assert_eq!(table.properties()?.first_key, b"apple");
 //! assert!(table.layout()?.check().is_empty(), "every byte belongs to a sound region");
-//! let mut entries = table.blocks()?.entries((Bound::Included(b"a".to_vec()), Bound::Unbounded));
+//! let mut entries = table.blocks()?.entries((Bound::Included(b"a".to_vec()), Bound::Unbounded))?;
 //! assert_eq!(entries.next().transpose()?.expect("one at least").value, b"red");
 //! # Ok(())
 //! # }
@@ -43,28 +43,45 @@ pub use blocks::{Blocks, Entries, TableEntry};
 pub use parts::{BlockContent, Content, Frame, Layout};
 
 use super::{
-    BlockHandle, DataBlock, FilterKind, Finding, KeyHash, Properties, Region, RegionKind,
+    BlockHandle, BlockStatistics, DataBlock, FilterKind, Finding, KeyHash, Properties,
     filter::{self, Filter},
     footer::Footer,
-    index::Index,
-    layout,
-    open::{OpenFile, decode_properties, decode_single},
+    index::{Index, IndexBuilder},
+    layout::{self, Places},
+    locate::{read_filter_part, read_index_part},
+    meta::Mirror,
+    open::{OpenFile, decode_single},
 };
 use crate::{
     codec::{
-        BLOCK_HEADER_BYTES, BlockKind, Corruption, FileHeader, FileKind, HEADER_BYTES, HeaderError,
-        frame_bytes,
+        BLOCK_HEADER_BYTES, BlockKind, Corruption, Dictionary, FileCodec, FileDictionary, FileHeader,
+        FileKind, HEADER_BYTES, HeaderError, frame_bytes,
     },
+    dictionary::{DictionaryHandle, read_file},
     env::{Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
-    types::Uuid,
+    key::InternalKey,
+    order::{Comparators, KeyOrder},
+    types::{DictionaryId, Seqno, Uuid},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 
 /// A table file whose header and footer are sound.
 pub struct LoneTable {
     file: OpenFile,
     footer: Footer,
+    dictionary: LoneDictionary,
+    /// Of its keys; `None` if it is none that is built in, or the properties are damaged.
+    order: Option<KeyOrder>,
+}
+
+/// What is known of a table's dictionary.
+enum LoneDictionary {
+    /// The table names none, or its properties are damaged.
+    None,
+    Found(DictionaryHandle, Arc<Dictionary>),
+    /// Values cannot be read, and why.
+    Wanted(DictionaryHandle, Error),
 }
 
 impl LoneTable {
@@ -91,7 +108,51 @@ impl LoneTable {
         }
         let file = OpenFile::of(file, name.into())?;
         let footer = file.read_footer()?;
-        Ok(LoneTable { file, footer })
+        let mut table = LoneTable { file, footer, dictionary: LoneDictionary::None, order: None };
+        let Ok(properties) = table.properties() else { return Ok(table) };
+        table.order = Comparators::new().find(&properties.seed.comparator).ok().map(KeyOrder::of);
+        if let Some(handle) = properties.dictionary {
+            let missing = Error::new(ErrorKind::MissingDictionary, "the dictionary was not looked for");
+            table.dictionary = table.wanted(handle, missing.in_file(crate::dictionary::file_name(handle.id)));
+        }
+        Ok(table)
+    }
+
+    fn wanted(&self, handle: DictionaryHandle, why: Error) -> LoneDictionary {
+        LoneDictionary::Wanted(handle, why.adding(&format!("; {} needs it", self.name())))
+    }
+
+    /// Looks for the dictionary, if the table names one, in the file whose name `name_of` tells. Without it everything but
+    /// values can be read; what asks for these gets the error that was met here.
+    #[must_use]
+    pub fn with_dictionary(mut self, fs: &dyn Fs, name_of: impl FnOnce(DictionaryId) -> String) -> LoneTable {
+        let Some(handle) = self.dictionary() else { return self };
+        let name = name_of(handle.id);
+        self.dictionary = match read_file(fs, &name, handle) {
+            Ok((found, database)) if database == self.file.database => {
+                LoneDictionary::Found(handle, Arc::new(found))
+            }
+            Ok(_) => {
+                let message = "the dictionary belongs to another database";
+                self.wanted(handle, Error::new(ErrorKind::MixedStore, message).in_file(name))
+            }
+            Err(error) => self.wanted(handle, error),
+        };
+        self
+    }
+
+    /// The dictionary that it names; `None` also if its properties are damaged.
+    pub fn dictionary(&self) -> Option<DictionaryHandle> {
+        match &self.dictionary {
+            LoneDictionary::None => None,
+            LoneDictionary::Found(handle, _) | LoneDictionary::Wanted(handle, _) => Some(*handle),
+        }
+    }
+
+    /// The order of its keys; `None` if it is none that is built in, or its properties are damaged. Whether keys are in
+    /// order is then not checked, and none is searched for by it.
+    pub fn order(&self) -> Option<&KeyOrder> {
+        self.order.as_ref()
     }
 
     /// The name it was opened by.
@@ -123,15 +184,14 @@ impl LoneTable {
         self.file.digest()
     }
 
-    /// What the table says of its content.
+    /// What the table says of its content; by the mirror, if it is damaged in one place.
     ///
     /// # Errors
     ///
     /// The backend's, and `Corruption`.
     pub fn properties(&self) -> Result<Properties> {
-        let handle = self.footer.properties;
-        let frame = self.file.read(handle.offset, handle.bytes)?;
-        decode_properties(&frame, &self.file.codec, handle).map_err(|why| self.corrupt(handle.offset, why))
+        let read = self.file.properties_at(self.footer.properties);
+        read.or_else(|error| self.file.properties_at(self.mirror().properties).map_err(|_| error))
     }
 
     /// The filter, if the table has one.
@@ -140,26 +200,87 @@ impl LoneTable {
     ///
     /// The backend's, and `Corruption`.
     pub fn filter(&self) -> Result<Option<TableFilter>> {
-        let Some(handle) = self.footer.filter else { return Ok(None) };
-        let content = self.read_single(BlockKind::Filter, handle)?;
-        let made = filter::keys_count(&content).and_then(|keys| {
-            let bytes = content.len() as u64;
-            Ok(TableFilter { filter: Filter::decode(&content)?, keys, bytes })
-        });
-        made.map(Some).map_err(|why| self.corrupt(handle.offset, why))
+        let Some(directory) = self.filter_directory()? else { return Ok(None) };
+        let (mut parts, mut keys, mut bytes) = (Vec::new(), 0, 0);
+        for handle in directory.handles() {
+            let content = read_filter_part(&self.file, handle)?;
+            let corrupt = |why| self.corrupt(handle.offset, why);
+            parts.push(Filter::decode(&content).map_err(corrupt)?);
+            keys += filter::keys_count(&content).map_err(corrupt)?;
+            bytes += content.len() as u64;
+        }
+        // Without an order nobody knows which of them has a key.
+        let directory = self.order().map(|_| directory);
+        Ok(Some(TableFilter { directory, parts, keys, bytes }))
     }
 
-    /// The data blocks, as the index has them. The index is in memory as long as they are.
+    /// The filter of prefixes, if the table has one. [`PropertySeed::extractor`](super::PropertySeed::extractor) says
+    /// of which.
+    ///
+    /// # Errors
+    ///
+    /// The backend's, and `Corruption`.
+    pub fn prefix_filter(&self) -> Result<Option<TableFilter>> {
+        let Some(handle) = self.footer.prefix_filter else { return Ok(None) };
+        let content = read_filter_part(&self.file, handle)?;
+        let corrupt = |why| self.corrupt(handle.offset, why);
+        let parts = Vec::from([Filter::decode(&content).map_err(corrupt)?]);
+        let keys = filter::keys_count(&content).map_err(corrupt)?;
+        Ok(Some(TableFilter { directory: None, parts, keys, bytes: content.len() as u64 }))
+    }
+
+    fn filter_directory(&self) -> Result<Option<Index>> {
+        self.footer.filter.map(|handle| self.index_at(handle, handle.offset)).transpose()
+    }
+
+    /// The data blocks, as the index has them, or its mirror, if that is damaged. The index is in memory as long as
+    /// they are.
     ///
     /// # Errors
     ///
     /// The backend's, and `Corruption` of the index.
     pub fn blocks(&self) -> Result<Blocks<'_>> {
-        let handle = self.footer.index;
-        let content = self.read_single(BlockKind::Index, handle)?;
-        let index =
-            Index::decode(content, self.file.footer_at()).map_err(|why| self.corrupt(handle.offset, why))?;
+        let top = self.top_index()?;
+        let index = if top.is_top() { self.joined(&top)? } else { top };
         Ok(Blocks { table: self, index })
+    }
+
+    /// The index of the data blocks, or of the partitions of such.
+    fn top_index(&self) -> Result<Index> {
+        let limit = self.footer.mirror_at;
+        self.index_at(self.footer.index, limit)
+            .or_else(|error| self.index_at(self.mirror().index, limit).map_err(|_| error))
+    }
+
+    /// The partitions of an index, as if it were one.
+    fn joined(&self, top: &Index) -> Result<Index> {
+        let mut whole = IndexBuilder::new(HEADER_BYTES as u64);
+        for (part, handle) in top.handles().into_iter().enumerate() {
+            let data_blocks = top.data_blocks_upto(part) - top.data_blocks_before(part);
+            let (limit, order) = (top.handle(0).offset, self.order());
+            let index = read_index_part(&self.file, handle, limit, data_blocks, order)?;
+            for block in 0..index.len() {
+                let (key, seqno) = index.separator(block);
+                whole.add(InternalKey { key: &key, seqno }, index.handle(block).end());
+            }
+        }
+        Index::decode(whole.finish(), top.handle(0).offset, self.order())
+            .map_err(|why| self.corrupt(self.footer.index.offset, why))
+    }
+
+    /// What lies in each data block, as the table says.
+    ///
+    /// # Errors
+    ///
+    /// The backend's, and `Corruption`, of the index too.
+    pub fn statistics(&self) -> Result<Vec<BlockStatistics>> {
+        let data_blocks = self.top_index()?.data_blocks();
+        let statistics = self.file.statistics_at(self.footer.statistics, data_blocks)?;
+        Ok((0..data_blocks).map(|block| statistics.block(block)).collect())
+    }
+
+    fn mirror(&self) -> Mirror {
+        Mirror::of(self.footer.mirror_at, self.footer.index, self.footer.properties)
     }
 
     /// Where everything lies. Of a table whose index is damaged the data blocks are found by what each says of
@@ -185,20 +306,38 @@ impl LoneTable {
             }
             Err(error) => return Err(error),
         };
-        let data = (0..).map(RegionKind::Data).zip(data);
-        let filter = self.footer.filter.map(|handle| (RegionKind::Filter, handle));
-        let others =
-            [(RegionKind::Index, self.footer.index), (RegionKind::Properties, self.footer.properties)];
-        let all = data.chain(filter).chain(others).map(|(kind, handle)| Region::of(kind, handle));
-        let regions = layout::regions(self.file.bytes, all);
+        let filter_parts = match self.filter_directory() {
+            Ok(directory) => directory.map_or_else(Vec::new, |directory| directory.handles()),
+            Err(error) => {
+                found.push(Finding::of(&error));
+                Vec::new()
+            }
+        };
+        let top = self.top_index().ok().filter(Index::is_top);
+        let places = Places {
+            data,
+            index_parts: top.map_or_else(Vec::new, |top| top.handles()),
+            filter_parts,
+            filter: self.footer.filter,
+            index: self.footer.index,
+            properties: self.footer.properties,
+            mirror: self.mirror(),
+            ranges: self
+                .properties()
+                .ok()
+                .and_then(|properties| properties.ranges)
+                .map(|ranges| ranges.block),
+            statistics: self.footer.statistics,
+            prefix_filter: self.footer.prefix_filter,
+        };
+        let regions = places.regions(self.file.bytes);
         found.extend(layout::reconcile(&regions, self.file.bytes));
         Ok(Layout { table: self, blocks, regions, found })
     }
 
     /// Data blocks that follow each other behind the header.
     fn walk(&self) -> Result<Vec<BlockHandle>> {
-        let Footer { index, filter, properties, .. } = &self.footer;
-        let limit = filter.unwrap_or(*index).offset.min(index.offset).min(properties.offset);
+        let limit = self.footer.mirror_at;
         let mut blocks = Vec::new();
         let mut offset = HEADER_BYTES as u64;
         while limit.saturating_sub(offset) >= BLOCK_HEADER_BYTES as u64 {
@@ -213,15 +352,23 @@ impl LoneTable {
         Ok(blocks)
     }
 
-    /// The content of a block of one section.
-    fn read_single(&self, kind: BlockKind, handle: BlockHandle) -> Result<Vec<u8>> {
+    /// An index whose blocks end before byte `limit`.
+    fn index_at(&self, handle: BlockHandle, limit: u64) -> Result<Index> {
         let frame = self.file.read(handle.offset, handle.bytes)?;
-        decode_single(&frame, kind, &self.file.codec, handle).map_err(|why| self.corrupt(handle.offset, why))
+        decode_single(&frame, BlockKind::Index, &self.file.codec, handle)
+            .and_then(|content| Index::decode(content, limit, self.order()))
+            .map_err(|why| self.corrupt(handle.offset, why))
     }
 
     /// A data block out of its frame, with all of its values.
     fn data_block(&self, frame: &[u8], offset: u64) -> Result<DataBlock> {
-        DataBlock::decode(frame, &self.file.codec, offset)
+        let dictionary = match &self.dictionary {
+            LoneDictionary::None => FileDictionary::None,
+            LoneDictionary::Found(_, found) => FileDictionary::Reading(Arc::clone(found)),
+            LoneDictionary::Wanted(_, why) => return Err(why.clone()),
+        };
+        let codec = FileCodec { dictionary, ..self.file.codec.clone() };
+        DataBlock::decode(frame, &codec, offset, self.order())
             .and_then(|block| block.open_values().map(|()| block))
             .map_err(|why| self.corrupt(offset, why))
     }
@@ -231,19 +378,27 @@ impl LoneTable {
     }
 }
 
-/// The filter of a table.
+/// A filter of a table.
 pub struct TableFilter {
-    filter: Filter,
-    /// User keys that it says it was made of.
+    /// `None`: any part may have any key.
+    directory: Option<Index>,
+    /// One at least.
+    parts: Vec<Filter>,
+    /// User keys, or prefixes of some, that it says it was made of.
     pub keys: u64,
-    /// Size of the content of its block, in bytes.
+    /// Size of the contents of its partitions, in bytes.
     pub bytes: u64,
 }
 
 impl TableFilter {
     /// How it was built.
     pub fn kind(&self) -> FilterKind {
-        self.filter.kind()
+        self.parts[0].kind()
+    }
+
+    /// Number of its partitions, at least 1.
+    pub fn partitions(&self) -> usize {
+        self.parts.len()
     }
 
     /// Bits that it takes for each key.
@@ -251,8 +406,15 @@ impl TableFilter {
         self.bytes as f64 * 8.0 / self.keys.max(1) as f64
     }
 
-    /// `false`: the table has no version of the key.
+    /// `false`: the table has no version of the key, or of any key with this prefix.
     pub fn may_contain(&self, key: &[u8]) -> bool {
-        self.filter.may_contain(KeyHash::of(key))
+        let hash = KeyHash::of(key);
+        match &self.directory {
+            None => self.parts.iter().any(|part| part.may_contain(hash)),
+            Some(directory) => {
+                let part = directory.find(InternalKey { key, seqno: Seqno::MAX });
+                part.is_some_and(|part| self.parts[part].may_contain(hash))
+            }
+        }
     }
 }

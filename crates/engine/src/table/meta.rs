@@ -1,4 +1,4 @@
-//! What the manifest keeps of a table, so that opening a store touches none. Layout: `docs/format.md` §4.6.
+//! What the manifest keeps of a table, so that opening a store touches none. Layout: `docs/format.md` §4.7.
 
 use super::{
     fields::{once, required},
@@ -6,11 +6,15 @@ use super::{
 };
 use crate::{
     codec::{BLOCK_HEADER_BYTES, Corruption, HEADER_BYTES, Reader, TlvReader, TlvWriter},
+    dictionary::DictionaryHandle,
     error::KeyBounds,
+    expiry::ExpiryBounds,
     key::MAX_KEY_BYTES,
+    order::KeyOrder,
+    prefix,
     types::{Seqno, TableId, UnixUs, Uuid},
 };
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 use core::ops::Bound;
 
 /// Where a block lies in its file: the frame begins at `offset` and takes `bytes`, parity included.
@@ -66,6 +70,69 @@ impl BlockHandle {
     }
 }
 
+/// Where the blocks of index and properties lie another time, one behind the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Mirror {
+    pub(super) index: BlockHandle,
+    pub(super) properties: BlockHandle,
+}
+
+impl Mirror {
+    /// From byte `at` on; `index` and `properties` are those near the end.
+    pub(super) fn of(at: u64, index: BlockHandle, properties: BlockHandle) -> Mirror {
+        let index = BlockHandle { offset: at, bytes: index.bytes };
+        Mirror { index, properties: BlockHandle { offset: at.saturating_add(index.bytes), ..properties } }
+    }
+
+    /// Says whether it can lie in a table of `table_bytes` bytes.
+    pub(super) fn check(self, table_bytes: u64) -> Result<(), Corruption> {
+        self.index.check(table_bytes)?;
+        self.properties.check(table_bytes)
+    }
+}
+
+/// The filter of the prefixes of a table's keys.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PrefixFilter {
+    /// Its block.
+    pub block: BlockHandle,
+    /// Name of the extractor whose prefixes it is made of.
+    pub extractor: String,
+}
+
+/// The range tombstones of a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RangeBlock {
+    /// Their block.
+    pub block: BlockHandle,
+    /// Greatest number of one.
+    pub newest: Seqno,
+}
+
+impl RangeBlock {
+    /// Size of the encoding.
+    pub const ENCODED_BYTES: usize = 24;
+
+    /// Encodes it: the handle, then the number; [`RangeBlock::decode`] is its inverse.
+    pub(super) fn encode(self) -> [u8; Self::ENCODED_BYTES] {
+        let mut bytes = [0; Self::ENCODED_BYTES];
+        bytes[..16].copy_from_slice(&self.block.encode());
+        bytes[16..].copy_from_slice(&self.newest.raw().to_le_bytes());
+        bytes
+    }
+
+    /// Decodes it; where the block lies is still to be checked.
+    ///
+    /// # Errors
+    ///
+    /// The number is none.
+    pub(super) fn decode(bytes: [u8; Self::ENCODED_BYTES]) -> Result<RangeBlock, Corruption> {
+        let mut fields = Reader::new(&bytes);
+        let block = BlockHandle { offset: fields.u64()?, bytes: fields.u64()? };
+        Ok(RangeBlock { block, newest: seqno(fields.bytes(8)?)? })
+    }
+}
+
 /// Facts about a finished table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableMeta {
@@ -93,10 +160,24 @@ pub struct TableMeta {
     pub created_at: UnixUs,
     /// Its index block.
     pub index: BlockHandle,
-    /// Its filter block, if it has one.
+    /// The directory of its filter, if it has one.
     pub filter: Option<BlockHandle>,
     /// Its properties block.
     pub properties: BlockHandle,
+    /// Where the mirror of index and properties begins; all before are data blocks and partitions of the index.
+    pub mirror_at: u64,
+    /// The statistics of its data blocks.
+    pub statistics: BlockHandle,
+    /// Its prefix filter, if it has one.
+    pub prefix_filter: Option<PrefixFilter>,
+    /// The dictionary that its values may be compressed against.
+    pub dictionary: Option<DictionaryHandle>,
+    /// Its range tombstones, if it has some.
+    pub ranges: Option<RangeBlock>,
+    /// When its entries expire, if some do.
+    pub expiry: Option<ExpiryBounds>,
+    /// The number of all its entries, if it was written before that was known: the file says zero.
+    pub number: Option<Seqno>,
 }
 
 mod tag {
@@ -114,9 +195,23 @@ mod tag {
     pub(super) const INDEX: u8 = 12;
     pub(super) const FILTER: u8 = 13;
     pub(super) const PROPERTIES: u8 = 14;
+    pub(super) const PREFIX_FILTER: u8 = 15;
+    pub(super) const EXTRACTOR: u8 = 16;
+    pub(super) const MIRROR_AT: u8 = 17;
+    pub(super) const STATISTICS: u8 = 18;
+    pub(super) const DICTIONARY: u8 = 19;
+    pub(super) const RANGES: u8 = 20;
+    pub(super) const EXPIRY: u8 = 21;
+    pub(super) const NUMBER: u8 = 22;
 }
 
 impl TableMeta {
+    /// A time before which none of its puts expires.
+    #[inline]
+    pub(crate) fn expires_from(&self) -> UnixUs {
+        self.expiry.map_or(UnixUs(u64::MAX), |expiry| expiry.first)
+    }
+
     /// Encodes the facts for an edit of the manifest; [`TableMeta::decode`] is its inverse.
     ///
     /// | tag | field              | tag | field             |
@@ -128,6 +223,10 @@ impl TableMeta {
     /// | 5   | entries            | 12  | index handle      |
     /// | 6   | tombstones         | 13  | filter handle, if there is one |
     /// | 7   | first key          | 14  | properties handle |
+    /// | 15  | prefix filter handle, if there is one | 16 | name of its prefix extractor |
+    /// | 17  | where the mirror begins | 18 | statistics handle |
+    /// | 19  | dictionary handle, if there is one | 20 | range tombstones, if there are: handle, newest u64 |
+    /// | 21  | when entries expire, if some do: first u64, last u64 | 22 | the number of all its entries, if the file says zero |
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.u64(tag::ID, self.id.0);
@@ -146,6 +245,24 @@ impl TableMeta {
             fields.bytes(tag::FILTER, &filter.encode());
         }
         fields.bytes(tag::PROPERTIES, &self.properties.encode());
+        if let Some(filter) = &self.prefix_filter {
+            fields.bytes(tag::PREFIX_FILTER, &filter.block.encode());
+            fields.bytes(tag::EXTRACTOR, filter.extractor.as_bytes());
+        }
+        fields.u64(tag::MIRROR_AT, self.mirror_at);
+        fields.bytes(tag::STATISTICS, &self.statistics.encode());
+        if let Some(dictionary) = self.dictionary {
+            fields.bytes(tag::DICTIONARY, &dictionary.encode());
+        }
+        if let Some(ranges) = self.ranges {
+            fields.bytes(tag::RANGES, &ranges.encode());
+        }
+        if let Some(expiry) = self.expiry {
+            fields.bytes(tag::EXPIRY, &expiry.encode());
+        }
+        if let Some(number) = self.number {
+            fields.u64(tag::NUMBER, number.raw());
+        }
         fields.finish()
     }
 
@@ -159,6 +276,9 @@ impl TableMeta {
         let (mut entries, mut tombstones, mut first_key, mut last_key) = (None, None, None, None);
         let (mut first_seqno, mut last_seqno, mut created_at) = (None, None, None);
         let (mut index, mut filter, mut properties) = (None, None, None);
+        let (mut prefix_filter, mut extractor) = (None, None);
+        let (mut mirror_at, mut statistics, mut dictionary) = (None, None, None);
+        let (mut ranges, mut expiry, mut number) = (None, None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -176,10 +296,25 @@ impl TableMeta {
                 tag::INDEX => once(&mut index, fixed(value)?)?,
                 tag::FILTER => once(&mut filter, fixed(value)?)?,
                 tag::PROPERTIES => once(&mut properties, fixed(value)?)?,
+                tag::PREFIX_FILTER => once(&mut prefix_filter, fixed(value)?)?,
+                tag::EXTRACTOR => once(&mut extractor, text(value)?)?,
+                tag::MIRROR_AT => once(&mut mirror_at, TlvReader::as_u64(value)?)?,
+                tag::STATISTICS => once(&mut statistics, fixed(value)?)?,
+                tag::DICTIONARY => once(&mut dictionary, DictionaryHandle::decode(fixed(value)?)?)?,
+                tag::RANGES => once(&mut ranges, RangeBlock::decode(fixed(value)?)?)?,
+                tag::EXPIRY => once(&mut expiry, ExpiryBounds::decode(fixed(value)?)?)?,
+                tag::NUMBER => once(&mut number, seqno(value)?)?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
         let bytes = required(size)?;
+        let prefix_filter = match (prefix_filter, extractor) {
+            (None, None) => None,
+            (Some(handle), Some(extractor)) => {
+                Some(PrefixFilter { block: BlockHandle::decode(handle, bytes)?, extractor })
+            }
+            _ => return Err(Corruption("of a prefix filter and its extractor one is missing")),
+        };
         let meta = TableMeta {
             id: required(id)?,
             uuid: required(uuid)?,
@@ -195,32 +330,101 @@ impl TableMeta {
             index: BlockHandle::decode(required(index)?, bytes)?,
             filter: filter.map(|handle| BlockHandle::decode(handle, bytes)).transpose()?,
             properties: BlockHandle::decode(required(properties)?, bytes)?,
+            mirror_at: required(mirror_at)?,
+            statistics: BlockHandle::decode(required(statistics)?, bytes)?,
+            prefix_filter,
+            dictionary,
+            ranges,
+            expiry,
+            number,
         };
         meta.check()?;
         Ok(meta)
     }
 
-    /// User keys that it may have versions of. The upper end is the successor of its last key, so that a seek
-    /// to what lies behind the range does not come back to the table.
-    pub fn key_bounds(&self) -> KeyBounds {
-        let mut behind = self.last_key.clone();
-        behind.push(0);
-        (Bound::Included(self.first_key.clone()), Bound::Excluded(behind))
+    /// User keys that it may have versions of.
+    pub fn key_bounds(&self, order: &KeyOrder) -> KeyBounds {
+        (Bound::Included(self.first_key.clone()), up_to(self.last_key.clone(), order))
     }
 
-    /// Says whether the facts agree with each other.
+    /// Says whether the facts agree with each other, but for the order of keys, of which a tree knows.
     pub(super) fn check(&self) -> Result<(), Corruption> {
         if self.entries == 0 || self.tombstones > self.entries {
             return Err(Corruption("a table's counts contradict each other"));
         }
-        if self.first_key > self.last_key || self.first_seqno > self.last_seqno {
+        if self.first_seqno > self.last_seqno {
             return Err(Corruption("a table's first and last are in the wrong order"));
         }
-        for handle in [Some(self.index), self.filter, Some(self.properties)].into_iter().flatten() {
+        for handle in [Some(self.index), self.filter, Some(self.properties), Some(self.statistics)]
+            .into_iter()
+            .flatten()
+        {
             handle.check(self.bytes)?;
         }
-        Ok(())
+        if let Some(PrefixFilter { block, extractor }) = &self.prefix_filter {
+            block.check(self.bytes)?;
+            let why = Corruption("the name of a prefix extractor is empty or too long");
+            prefix::check_name(extractor).map_err(|_| why)?;
+        }
+        if let Some(ranges) = self.ranges {
+            ranges.block.check(self.bytes)?;
+            if !(self.first_seqno..=self.last_seqno).contains(&ranges.newest) || self.tombstones == 0 {
+                return Err(Corruption("a table has no such range tombstones as it says"));
+            }
+        }
+        if self.number.is_some_and(|number| {
+            (self.first_seqno, self.last_seqno) != (number, number) || self.ranges.is_some()
+        }) {
+            return Err(Corruption("a table that was given a number has other numbers too"));
+        }
+        self.mirror().check(self.bytes)
     }
+
+    /// The same table, all of whose entries have this number from now on: one that was written without numbers.
+    ///
+    /// # Panics
+    ///
+    /// If it has numbers already.
+    pub(crate) fn numbered(self, number: Seqno) -> TableMeta {
+        assert!(self.last_seqno == Seqno::ZERO && self.ranges.is_none(), "it was written without numbers");
+        TableMeta { first_seqno: number, last_seqno: number, number: Some(number), ..self }
+    }
+
+    /// The first and the last number that the file itself says.
+    pub(super) fn written_seqnos(&self) -> (Seqno, Seqno) {
+        match self.number {
+            Some(_) => (Seqno::ZERO, Seqno::ZERO),
+            None => (self.first_seqno, self.last_seqno),
+        }
+    }
+
+    /// Says whether the first and the last key are in this order.
+    pub(super) fn check_keys(&self, order: &KeyOrder) -> Result<(), Corruption> {
+        if order.is_at_most(&self.first_key, &self.last_key) {
+            return Ok(());
+        }
+        Err(Corruption("a table's first and last are in the wrong order"))
+    }
+
+    /// Size of its filters in the file, that of prefixes too.
+    pub fn filter_bytes(&self) -> u64 {
+        self.filter.map_or(0, |directory| directory.end().saturating_sub(self.statistics.end()))
+    }
+
+    /// Index and properties another time.
+    pub(super) fn mirror(&self) -> Mirror {
+        Mirror::of(self.mirror_at, self.index, self.properties)
+    }
+}
+
+/// The upper end of keys up to and with this one. Under the order of bytes it is told by the key's successor, so that a seek
+/// to what lies behind the range does not come back to what ends with the key; under others no key has one that is known.
+pub(super) fn up_to(mut key: Vec<u8>, order: &KeyOrder) -> Bound<Vec<u8>> {
+    if !order.is_bytewise() {
+        return Bound::Included(key);
+    }
+    key.push(0);
+    Bound::Excluded(key)
 }
 
 /// A value of fixed size.
@@ -231,6 +435,11 @@ pub(super) fn fixed<const N: usize>(value: &[u8]) -> Result<[u8; N], Corruption>
 /// A sequence number.
 pub(super) fn seqno(value: &[u8]) -> Result<Seqno, Corruption> {
     Seqno::from_raw(TlvReader::as_u64(value)?).ok_or(Corruption("a sequence number exceeds the greatest"))
+}
+
+/// A name.
+pub(super) fn text(value: &[u8]) -> Result<String, Corruption> {
+    String::from_utf8(Vec::from(value)).map_err(|_| Corruption("a name is not UTF-8"))
 }
 
 /// A user key.

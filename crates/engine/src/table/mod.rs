@@ -1,17 +1,21 @@
 //! Tables: immutable files of sorted blocks. Layout: `docs/format.md` §4.
 //!
-//! | at                | what                                                              |
-//! |-------------------|-------------------------------------------------------------------|
-//! | 0                 | file header, 64 bytes                                             |
-//! | 64                | data blocks, one behind the other, in the order of their keys     |
-//! | behind them       | filter block, unless the table was written without                |
-//! | behind it         | index block                                                       |
-//! | behind it         | properties block                                                  |
-//! | last 96 bytes     | footer: where the other three are, counts, the size of the file   |
+//! | at              | what                                                                     |
+//! |-----------------|--------------------------------------------------------------------------|
+//! | 0               | file header, 64 bytes                                                    |
+//! | 64              | data blocks, one behind the other, in the order of their keys            |
+//! | behind them     | partitions of the index, if it is too long for one block                 |
+//! | then            | the mirror: the blocks of index and properties, another time             |
+//! | then            | statistics of the data blocks                                            |
+//! | then            | the prefix filter, if the tree has a prefix extractor                    |
+//! | then            | partitions of the filter and their directory, unless there is no filter  |
+//! | then            | index block                                                              |
+//! | then            | properties block                                                         |
+//! | last 136 bytes  | footer: where all of these are, counts, the size of the file             |
 //!
-//! [`TableWriter`] makes them, [`Table`] reads them, [`inspect`] looks at one without its database. What the manifest keeps of one is its [`TableMeta`];
-//! with it a table is opened by two reads. This module knows nothing of levels, versions and which tables are
-//! live, and removes no file.
+//! [`TableWriter`] makes them, [`Table`] reads them, [`inspect`] looks at one without its database. What the manifest
+//! keeps of one is its [`TableMeta`]; with it a table is opened by two reads. This module knows nothing of levels,
+//! versions and which tables are live, and removes no file.
 
 mod block;
 mod cursor;
@@ -27,10 +31,13 @@ mod hints;
 mod index;
 pub mod inspect;
 mod layout;
+mod locate;
 mod meta;
 mod open;
+mod partitions;
 mod properties;
 mod reader;
+mod statistics;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -38,12 +45,15 @@ mod writer;
 
 pub use block::DataBlock;
 pub use cursor::TableCursor;
+pub(crate) use estimate::Part;
 pub use filter::{FilterKind, FilterOptions, KeyHash};
 pub use finding::Finding;
+pub use footer::FOOTER_BYTES;
 pub use layout::{Region, RegionKind};
-pub use meta::{BlockHandle, TableMeta};
+pub use meta::{BlockHandle, PrefixFilter, RangeBlock, TableMeta};
 pub use properties::{KindCounts, Properties, PropertySeed};
 pub use reader::{DataCache, Table};
+pub use statistics::BlockStatistics;
 pub use verify::VerifyDepth;
 pub use writer::{TableIdentity, TableOptions, TableWriter};
 

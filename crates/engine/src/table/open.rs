@@ -1,25 +1,29 @@
-//! Opening a table: header, then everything behind the data blocks in one read.
+//! Opening a table: header, then index, properties, footer and the directory of the filter in one read. Where a part
+//! of those is damaged and the manifest or the mirror says the same, the table is open all the same; [`Table::verify`]
+//! tells of it.
 //!
 //! [`Table::open`] trusts neither the manifest nor the file alone: where they differ it is corruption.
 //! [`Table::read_meta`] is for tools that have no manifest.
 
 use super::{
-    BlockHandle, Properties, Table, TableMeta, file_name,
-    filter::Filter,
+    BlockHandle, PrefixFilter, Properties, Table, TableMeta, file_name,
     footer::{FOOTER_BYTES, Footer},
     index::Index,
     reader::DataCache,
+    statistics::Statistics,
 };
 use crate::{
     codec::{
-        BlockKind, Corruption, FORMAT_VERSION, FileCodec, FileHeader, FileKind, HEADER_BYTES, HeaderError,
-        decode_block,
+        BlockKind, Corruption, FORMAT_VERSION, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES,
+        HeaderError, decode_block,
     },
     env::{File, Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
+    order::KeyOrder,
+    range_tombstone::RangeTombstones,
     types::{TableId, Uuid},
 };
-use alloc::{format, string::String, sync::Arc, vec, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, sync::Arc, vec, vec::Vec};
 use core::hash::Hasher;
 use twox_hash::XxHash3_64;
 
@@ -27,7 +31,7 @@ use twox_hash::XxHash3_64;
 const CHUNK_BYTES: usize = 256 * 1024;
 
 impl Table {
-    /// Opens the table that the manifest describes. Its index and filter stay in memory and take part in the
+    /// Opens the table that the manifest describes, of keys in the order of their bytes. Its index and filter stay in memory and take part in the
     /// capacity of `cache`.
     ///
     /// # Errors
@@ -40,13 +44,30 @@ impl Table {
         database: Uuid,
         cache: &Arc<DataCache>,
     ) -> Result<Arc<Table>> {
-        let keys = || meta.key_bounds();
-        let opened = open_checked(fs, &meta, database).map_err(|error| error.over_keys(keys()))?;
+        Table::open_with(fs, meta, database, cache, FileDictionary::None, &KeyOrder::BYTES)
+    }
+
+    /// As [`Table::open`], of a table that names a dictionary, or has its keys in another order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::open`].
+    pub fn open_with(
+        fs: &Arc<dyn Fs>,
+        meta: Arc<TableMeta>,
+        database: Uuid,
+        cache: &Arc<DataCache>,
+        dictionary: FileDictionary,
+        order: &KeyOrder,
+    ) -> Result<Arc<Table>> {
+        let keys = || meta.key_bounds(order);
+        let mut opened = open_checked(fs, &meta, database, order).map_err(|error| error.over_keys(keys()))?;
+        opened.file.codec.dictionary = dictionary;
         Ok(Arc::new(Table::assemble(opened, meta, cache)))
     }
 
     /// Reads what the manifest would say of a table out of the table itself, the digest included: it reads
-    /// the whole file, but no data block is checked.
+    /// the whole file, but no data block is checked, nor the order of the first and the last key.
     ///
     /// # Errors
     ///
@@ -55,9 +76,7 @@ impl Table {
         let name = file_name(id);
         let file = OpenFile::open(fs, name, database)?;
         let footer = file.read_footer()?;
-        let frame = file.read(footer.properties.offset, footer.properties.bytes)?;
-        let properties = decode_properties(&frame, &file.codec, footer.properties)
-            .map_err(|why| Error::corrupt(file.name.as_str(), footer.properties.offset, why))?;
+        let properties = file.properties_at(footer.properties)?;
         let meta = TableMeta {
             id,
             uuid: file.uuid,
@@ -73,6 +92,15 @@ impl Table {
             index: footer.index,
             filter: footer.filter,
             properties: footer.properties,
+            mirror_at: footer.mirror_at,
+            statistics: footer.statistics,
+            prefix_filter: footer
+                .prefix_filter
+                .map(|block| PrefixFilter { block, extractor: properties.seed.extractor }),
+            dictionary: properties.dictionary,
+            ranges: properties.ranges,
+            expiry: properties.expiry,
+            number: None,
         };
         meta.check().map_err(|why| file.damaged_footer(why))?;
         Ok(meta)
@@ -82,11 +110,14 @@ impl Table {
 /// What opening found.
 pub(super) struct Opened {
     pub(super) file: OpenFile,
+    pub(super) order: KeyOrder,
+    /// Of the data blocks, or of the partitions of such an index.
     pub(super) index: Index,
-    pub(super) filter: Option<Filter>,
+    /// The directory of its partitions.
+    pub(super) filter: Option<Index>,
 }
 
-fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, database: Uuid) -> Result<Opened> {
+fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, database: Uuid, order: &KeyOrder) -> Result<Opened> {
     let file = OpenFile::open(fs, file_name(meta.id), database)?;
     let at_header = |why| Error::corrupt(file.name.as_str(), 0, why);
     if file.uuid != meta.uuid {
@@ -95,34 +126,55 @@ fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, database: Uuid) -> Result<Op
     if file.bytes != meta.bytes {
         return Err(at_header("the table has another size than the manifest says"));
     }
-    meta.check().map_err(|why| at_header(why.0))?;
+    meta.check().and_then(|()| meta.check_keys(order)).map_err(|why| at_header(why.0))?;
 
-    let tail_at = meta.filter.unwrap_or(meta.index).offset.min(meta.index.offset).min(meta.properties.offset);
-    let tail = file.read(tail_at, file.bytes - tail_at)?;
-    let footer = file.decode_footer(&tail)?;
-    if !footer.agrees_with(meta) {
-        return Err(file.damaged_footer(Corruption("the table's footer contradicts the manifest")));
+    let tail = Tail::read(&file, meta, order);
+    match tail.bytes(file.footer_at(), FOOTER_BYTES as u64).and_then(|bytes| file.decode_footer(&bytes)) {
+        Ok(footer) if !footer.agrees_with(meta) => {
+            return Err(file.damaged_footer(Corruption("the table's footer contradicts the manifest")));
+        }
+        // The manifest knows what a damaged one said.
+        Ok(_) | Err(_) => {}
     }
-    let content = |kind, handle: BlockHandle| {
-        let frame = &tail[to_index(handle.offset - tail_at)..to_index(handle.end() - tail_at)];
-        decode_single(frame, kind, &file.codec, handle)
-    };
-    let index = content(BlockKind::Index, meta.index)
-        .and_then(|bytes| Index::decode(bytes, tail_at))
-        .and_then(|index| {
-            let agrees = index.len() as u64 == footer.data_blocks;
-            if agrees { Ok(index) } else { Err(Corruption("index and footer count different blocks")) }
-        })
-        .map_err(|why| Error::corrupt(file.name.as_str(), meta.index.offset, why))?;
-    let filter = match meta.filter {
-        None => None,
-        Some(handle) => Some(
-            content(BlockKind::Filter, handle)
-                .and_then(|bytes| Filter::decode(&bytes))
-                .map_err(|why| Error::corrupt(file.name.as_str(), handle.offset, why))?,
-        ),
-    };
-    Ok(Opened { file, index, filter })
+    let index = tail
+        .index(meta.index, meta.mirror_at)
+        .or_else(|error| tail.index(meta.mirror().index, meta.mirror_at).map_err(|_| error))?;
+    let filter = meta.filter.map(|handle| tail.index(handle, handle.offset)).transpose()?;
+    Ok(Opened { file, order: order.clone(), index, filter })
+}
+
+/// The end of a file, from the directory of the filter on.
+struct Tail<'a> {
+    file: &'a OpenFile,
+    order: &'a KeyOrder,
+    offset: u64,
+    /// Nothing, if it cannot be read as a whole.
+    bytes: Vec<u8>,
+}
+
+impl Tail<'_> {
+    fn read<'a>(file: &'a OpenFile, meta: &TableMeta, order: &'a KeyOrder) -> Tail<'a> {
+        let offset =
+            meta.filter.unwrap_or(meta.index).offset.min(meta.index.offset).min(meta.properties.offset);
+        Tail { file, order, offset, bytes: file.read(offset, file.bytes - offset).unwrap_or_default() }
+    }
+
+    /// Bytes of the file, wherever they are.
+    fn bytes(&self, offset: u64, bytes: u64) -> Result<Cow<'_, [u8]>> {
+        let start = offset.checked_sub(self.offset).filter(|_| !self.bytes.is_empty());
+        match start {
+            Some(start) => Ok(Cow::Borrowed(&self.bytes[to_index(start)..to_index(start + bytes)])),
+            None => self.file.read(offset, bytes).map(Cow::Owned),
+        }
+    }
+
+    /// An index whose blocks end before byte `limit`.
+    fn index(&self, handle: BlockHandle, limit: u64) -> Result<Index> {
+        let frame = self.bytes(handle.offset, handle.bytes)?;
+        decode_single(&frame, BlockKind::Index, &self.file.codec, handle)
+            .and_then(|bytes| Index::decode(bytes, limit, Some(self.order)))
+            .map_err(|why| Error::corrupt(self.file.name.as_str(), handle.offset, why))
+    }
 }
 
 /// A table's file whose header was checked.
@@ -178,6 +230,30 @@ impl OpenFile {
         Ok(read)
     }
 
+    /// What the properties block at this place says.
+    pub(super) fn properties_at(&self, handle: BlockHandle) -> Result<Properties> {
+        let frame = self.read(handle.offset, handle.bytes)?;
+        decode_single(&frame, BlockKind::Properties, &self.codec, handle)
+            .and_then(|content| Properties::decode(&content))
+            .map_err(|why| Error::corrupt(self.name.as_str(), handle.offset, why))
+    }
+
+    /// The statistics at this place, of so many data blocks.
+    pub(super) fn statistics_at(&self, handle: BlockHandle, data_blocks: usize) -> Result<Statistics> {
+        let frame = self.read(handle.offset, handle.bytes)?;
+        decode_single(&frame, BlockKind::Statistics, &self.codec, handle)
+            .and_then(|content| Statistics::decode(&content, data_blocks))
+            .map_err(|why| Error::corrupt(self.name.as_str(), handle.offset, why))
+    }
+
+    /// The range tombstones in the block at this place.
+    pub(super) fn ranges_at(&self, handle: BlockHandle, order: &KeyOrder) -> Result<RangeTombstones> {
+        let frame = self.read(handle.offset, handle.bytes)?;
+        decode_single(&frame, BlockKind::RangeTombstones, &self.codec, handle)
+            .and_then(|content| RangeTombstones::decode(&content, order))
+            .map_err(|why| Error::corrupt(self.name.as_str(), handle.offset, why))
+    }
+
     pub(super) fn read_footer(&self) -> Result<Footer> {
         self.decode_footer(&self.read(self.footer_at(), FOOTER_BYTES as u64)?)
     }
@@ -225,14 +301,6 @@ pub(super) fn decode_single(
         (Some(section), true) => Ok(section),
         _ => Err(Corruption("a block of one section has several or none")),
     }
-}
-
-pub(super) fn decode_properties(
-    frame: &[u8],
-    codec: &FileCodec,
-    handle: BlockHandle,
-) -> core::result::Result<Properties, Corruption> {
-    Properties::decode(&decode_single(frame, BlockKind::Properties, codec, handle)?)
 }
 
 fn header_error(why: HeaderError, name: &str) -> Error {

@@ -3,10 +3,12 @@
 use super::{
     fields::{once, required},
     filter::{FilterKind, FilterOptions},
-    meta::{fixed, seqno, user_key},
+    meta::{RangeBlock, fixed, seqno, text, user_key},
 };
 use crate::{
     codec::{Compression, Corruption, Reader, TlvReader, TlvWriter},
+    dictionary::DictionaryHandle,
+    expiry::ExpiryBounds,
     key::{BYTE_ORDER_NAME, ValueKind},
     types::{Level, Seqno, TreeId, UnixUs, Uuid},
 };
@@ -63,8 +65,10 @@ impl PropertySeed {
 pub struct KindCounts([u64; KindCounts::KINDS]);
 
 impl KindCounts {
-    /// Kinds have numbers 1 to 7.
-    const KINDS: usize = 7;
+    /// Kinds have numbers 1 to 8.
+    const KINDS: usize = 8;
+    /// So many are always told of.
+    const TOLD: usize = 7;
 
     /// Entries of one kind.
     pub fn of(&self, kind: ValueKind) -> u64 {
@@ -78,7 +82,14 @@ impl KindCounts {
 
     /// Deletes of all kinds.
     pub fn tombstones(&self) -> u64 {
-        self.of(ValueKind::Delete).saturating_add(self.of(ValueKind::DeleteWeak))
+        let deletes = [ValueKind::Delete, ValueKind::DeleteWeak, ValueKind::DeleteRange];
+        deletes.iter().fold(0, |sum, &kind| sum.saturating_add(self.of(kind)))
+    }
+
+    /// Eight bytes a kind, of kinds 1 to 7, and of 8 if there are any.
+    fn encode(&self) -> Vec<u8> {
+        let told = if self.of(ValueKind::DeleteRange) > 0 { Self::KINDS } else { Self::TOLD };
+        self.0[..told].iter().flat_map(|count| count.to_le_bytes()).collect()
     }
 
     /// Counts an entry.
@@ -112,6 +123,12 @@ pub struct Properties {
     pub compression: Compression,
     /// Which filter was asked for; the table's own may be of another kind if keys are few.
     pub filter: Option<FilterOptions>,
+    /// The dictionary that values may be compressed against.
+    pub dictionary: Option<DictionaryHandle>,
+    /// Its range tombstones, if it has some.
+    pub ranges: Option<RangeBlock>,
+    /// When its entries expire, if some do.
+    pub expiry: Option<ExpiryBounds>,
 }
 
 mod tag {
@@ -136,6 +153,9 @@ mod tag {
     pub(super) const DATA_BLOCKS: u8 = 19;
     pub(super) const COMPRESSION: u8 = 20;
     pub(super) const FILTER: u8 = 21;
+    pub(super) const DICTIONARY: u8 = 22;
+    pub(super) const RANGES: u8 = 23;
+    pub(super) const EXPIRY: u8 = 24;
 }
 
 impl Properties {
@@ -144,7 +164,7 @@ impl Properties {
     /// | tag | field                          | tag | field                              |
     /// |-----|--------------------------------|-----|------------------------------------|
     /// | 1   | tree id                        | 11  | replay point                       |
-    /// | 2   | tree name                      | 12  | entries of kinds 1 to 7, u64 each  |
+    /// | 2   | tree name                      | 12  | entries of kinds 1 to 7, u64 each, of 8 if there are any |
     /// | 3   | tree options                   | 13  | first key                          |
     /// | 4   | comparator                     | 14  | last key                           |
     /// | 5   | merge operator                 | 15  | first seqno                        |
@@ -153,7 +173,8 @@ impl Properties {
     /// | 8   | level                          | 18  | bytes of values                    |
     /// | 9   | run age                        | 19  | data blocks                        |
     /// | 10  | created at                     | 20  | compression                        |
-    /// | 21  | filter: kind u8, bits a key f32 |    |                                    |
+    /// | 21  | filter: kind u8, bits a key f32 | 22 | dictionary handle, if there is one |
+    /// | 23  | range tombstones, if there are: handle, newest u64 | 24 | when entries expire, if some do: first u64, last u64 |
     pub(super) fn encode(&self) -> Vec<u8> {
         let seed = &self.seed;
         let mut fields = TlvWriter::new();
@@ -169,8 +190,7 @@ impl Properties {
         fields.u64(tag::RUN_AGE, seed.run_age);
         fields.u64(tag::CREATED_AT, seed.created_at.0);
         fields.u64(tag::REPLAY_POINT, seed.replay_point.raw());
-        let counts: Vec<u8> = self.counts.0.iter().flat_map(|count| count.to_le_bytes()).collect();
-        fields.bytes(tag::COUNTS, &counts);
+        fields.bytes(tag::COUNTS, &self.counts.encode());
         fields.bytes(tag::FIRST_KEY, &self.first_key);
         fields.bytes(tag::LAST_KEY, &self.last_key);
         fields.u64(tag::FIRST_SEQNO, self.first_seqno.raw());
@@ -180,6 +200,15 @@ impl Properties {
         fields.u64(tag::DATA_BLOCKS, self.data_blocks);
         fields.u64(tag::COMPRESSION, u16::from_le_bytes(self.compression.encode()).into());
         fields.bytes(tag::FILTER, &encode_filter(self.filter));
+        if let Some(dictionary) = self.dictionary {
+            fields.bytes(tag::DICTIONARY, &dictionary.encode());
+        }
+        if let Some(ranges) = self.ranges {
+            fields.bytes(tag::RANGES, &ranges.encode());
+        }
+        if let Some(expiry) = self.expiry {
+            fields.bytes(tag::EXPIRY, &expiry.encode());
+        }
         fields.finish()
     }
 
@@ -194,7 +223,8 @@ impl Properties {
         let (mut level, mut run_age, mut created_at, mut replay_point) = (None, None, None, None);
         let (mut counts, mut first_key, mut last_key) = (None, None, None);
         let (mut first_seqno, mut last_seqno, mut key_bytes, mut value_bytes) = (None, None, None, None);
-        let (mut data_blocks, mut compression, mut filter) = (None, None, None);
+        let (mut data_blocks, mut compression, mut filter, mut dictionary) = (None, None, None, None);
+        let (mut ranges, mut expiry) = (None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -219,6 +249,9 @@ impl Properties {
                 tag::DATA_BLOCKS => once(&mut data_blocks, TlvReader::as_u64(value)?)?,
                 tag::COMPRESSION => once(&mut compression, compression_of(value)?)?,
                 tag::FILTER => once(&mut filter, decode_filter(value)?)?,
+                tag::DICTIONARY => once(&mut dictionary, DictionaryHandle::decode(fixed(value)?)?)?,
+                tag::RANGES => once(&mut ranges, RangeBlock::decode(fixed(value)?)?)?,
+                tag::EXPIRY => once(&mut expiry, ExpiryBounds::decode(fixed(value)?)?)?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -246,16 +279,15 @@ impl Properties {
             data_blocks: required(data_blocks)?,
             compression: required(compression)?,
             filter: required(filter)?,
+            dictionary,
+            ranges,
+            expiry,
         })
     }
 }
 
 fn narrow<T: TryFrom<u64>>(value: &[u8]) -> Result<T, Corruption> {
     T::try_from(TlvReader::as_u64(value)?).map_err(|_| Corruption("a number exceeds its bounds"))
-}
-
-fn text(value: &[u8]) -> Result<String, Corruption> {
-    String::from_utf8(Vec::from(value)).map_err(|_| Corruption("a name is not UTF-8"))
 }
 
 fn uuids(value: &[u8]) -> Result<Vec<Uuid>, Corruption> {
@@ -269,7 +301,8 @@ fn uuids(value: &[u8]) -> Result<Vec<Uuid>, Corruption> {
 fn kind_counts(value: &[u8]) -> Result<KindCounts, Corruption> {
     let mut fields = Reader::new(value);
     let mut counts = [0; KindCounts::KINDS];
-    for count in &mut counts {
+    let told = if value.len() > 8 * KindCounts::TOLD { KindCounts::KINDS } else { KindCounts::TOLD };
+    for count in &mut counts[..told] {
         *count = fields.u64()?;
     }
     fields.finish()?;

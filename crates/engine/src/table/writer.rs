@@ -1,22 +1,32 @@
-//! Writing a table: entries in order become data blocks, then filter, index, properties and footer.
+//! Writing a table: entries in order become data blocks, then index, properties, filters and footer.
 //!
 //! Reads top-down: [`TableWriter::add`] and [`TableWriter::finish`] are the whole story. The file is written
 //! from front to back. The writer never removes it: whoever drops a writer half-way removes the file.
 
 use super::{
-    BlockHandle, PropertySeed, TableMeta,
+    BlockHandle, PrefixFilter, PropertySeed, RangeBlock, TableMeta,
     block::BlockBuilder,
     file_name,
-    filter::{FilterBuilder, FilterKind, FilterOptions, KeyHash},
+    filter::{BuiltPartition, FilterBuilder, FilterKind, FilterOptions, KeyHash, PartitionsBuilder},
     footer::{FOOTER_BYTES, Footer},
     index::IndexBuilder,
     properties::{KindCounts, Properties},
+    statistics::{self, BlockStatistics},
 };
 use crate::{
-    codec::{BlockKind, Compression, FileCodec, FileHeader, FileKind, Section, encode_block},
+    codec::{
+        BlockKind, Compression, Dictionary, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES,
+        Section, WritingDictionary, encode_block,
+    },
+    dictionary::DictionaryHandle,
     env::{CreateOptions, File, Fs, SyncMode, SyncSite, WriteOrigin},
     error::{Error, ErrorKind, Result},
+    expiry::{self, ExpiryBounds},
+    iter::EntryChecksum,
     key::{InternalKey, MAX_KEY_BYTES, MAX_VALUE_BYTES, ValueKind, shortest_separator},
+    order::KeyOrder,
+    prefix::{OrderedPrefixes, PrefixExtractor},
+    range_tombstone::{RangeTombstone, RangeTombstones},
     types::{Seqno, TableId, Uuid},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -25,6 +35,9 @@ use twox_hash::XxHash3_64;
 
 /// Bytes that are collected before they are written.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// An index that takes up to so many partitions is one block.
+const INDEX_PARTS: usize = 16;
 
 /// How a table is written.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -36,11 +49,18 @@ pub struct TableOptions {
     pub compression: Compression,
     /// Its filter. `None`: it has none.
     pub filter: Option<FilterOptions>,
+    /// Size of the parts that a filter and a long index are read in, in bytes; within
+    /// [`TableOptions::PARTITION_BYTES`]. An index is cut into such if it takes more than sixteen of them.
+    pub partition_bytes: usize,
+    /// Whether each entry has a checksum of its own, of 4 bytes.
+    pub entry_checksums: bool,
 }
 
 impl TableOptions {
     /// What [`TableOptions::block_bytes`] may be.
     pub const BLOCK_BYTES: RangeInclusive<usize> = 4 * 1024..=1024 * 1024;
+    /// What [`TableOptions::partition_bytes`] may be.
+    pub const PARTITION_BYTES: RangeInclusive<usize> = 1024..=16 * 1024 * 1024;
 
     /// Says whether a table can be written so.
     ///
@@ -51,6 +71,9 @@ impl TableOptions {
     pub fn validate(&self) -> Result<()> {
         if !Self::BLOCK_BYTES.contains(&self.block_bytes) {
             return Err(Error::new(ErrorKind::InvalidArgument, "a block has 4 KiB to 1 MiB"));
+        }
+        if !Self::PARTITION_BYTES.contains(&self.partition_bytes) {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a partition has 1 KiB to 16 MiB"));
         }
         if let Some(filter) = self.filter {
             filter.validate()?;
@@ -63,12 +86,18 @@ impl TableOptions {
     }
 }
 
-/// Blocks of 16 KiB, LZ4 if compiled in, a Bloom filter of ten bits a key.
+/// Blocks of 16 KiB, LZ4 if compiled in, a Bloom filter of ten bits a key, partitions of 64 KiB.
 impl Default for TableOptions {
     fn default() -> TableOptions {
         let compression = if Compression::Lz4.is_available() { Compression::Lz4 } else { Compression::None };
         let filter = FilterOptions { kind: FilterKind::Bloom, bits_per_key: 10.0 };
-        TableOptions { block_bytes: 16 * 1024, compression, filter: Some(filter) }
+        TableOptions {
+            block_bytes: 16 << 10,
+            compression,
+            filter: Some(filter),
+            partition_bytes: 64 << 10,
+            entry_checksums: false,
+        }
     }
 }
 
@@ -91,10 +120,18 @@ pub struct TableWriter {
     uuid: Uuid,
     codec: FileCodec,
     options: TableOptions,
+    order: KeyOrder,
     out: Output,
     block: BlockBuilder,
     index: IndexBuilder,
-    filter: Option<FilterBuilder>,
+    /// Of the blocks that are finished.
+    statistics: Vec<BlockStatistics>,
+    /// Of the one that is not.
+    counted: BlockStatistics,
+    filter: Option<PartitionsBuilder>,
+    prefixes: Option<(OrderedPrefixes, FilterBuilder)>,
+    /// Those among the entries.
+    ranges: Vec<RangeTombstone>,
     /// Number of the version added last; its key is the last of the properties.
     last_added: Seqno,
     properties: Properties,
@@ -125,10 +162,15 @@ impl TableWriter {
             uuid: identity.uuid,
             codec: header.codec(),
             options,
+            order: KeyOrder::BYTES,
             out,
             block: BlockBuilder::default(),
-            index: IndexBuilder::default(),
-            filter: options.filter.map(FilterBuilder::new),
+            index: IndexBuilder::new(HEADER_BYTES as u64),
+            statistics: Vec::new(),
+            counted: BlockStatistics::NONE,
+            filter: options.filter.map(|filter| PartitionsBuilder::new(filter, options.partition_bytes)),
+            prefixes: None,
+            ranges: Vec::new(),
             last_added: Seqno::MAX,
             properties: Properties {
                 seed,
@@ -142,8 +184,40 @@ impl TableWriter {
                 data_blocks: 0,
                 compression: options.compression,
                 filter: options.filter,
+                dictionary: None,
+                ranges: None,
+                expiry: None,
             },
         })
+    }
+
+    /// Says how keys are ordered, if not by their bytes. Before anything is added; `seed` names the order.
+    #[must_use]
+    pub fn with_order(self, order: &KeyOrder) -> TableWriter {
+        debug_assert!(self.entries() == 0, "the order is one of all keys");
+        TableWriter { order: order.clone(), ..self }
+    }
+
+    /// Has the table filter the prefixes of its keys as well, if it filters keys. Before anything is added.
+    #[must_use]
+    pub fn with_prefixes(mut self, extractor: &Arc<dyn PrefixExtractor>) -> TableWriter {
+        debug_assert!(self.entries() == 0, "the filter is one of all keys");
+        let prefixes = || OrderedPrefixes::new(Arc::clone(extractor));
+        self.prefixes = self.options.filter.map(|options| (prefixes(), FilterBuilder::new(options)));
+        self.properties.seed.extractor = extractor.name().into();
+        self
+    }
+
+    /// Compresses values against a dictionary, whose file has this handle. For before the first is added; without
+    /// effect on a table whose compression is not Zstandard's, and for want of memory.
+    #[must_use]
+    pub fn with_dictionary(mut self, dictionary: &Dictionary, handle: DictionaryHandle) -> TableWriter {
+        debug_assert!(self.entries() == 0 && dictionary.id() == handle.id, "a table has one dictionary");
+        if let Some(writing) = WritingDictionary::new(dictionary, self.options.compression) {
+            self.codec.dictionary = FileDictionary::Writing(Arc::new(writing));
+            self.properties.dictionary = Some(handle);
+        }
+        self
     }
 
     /// Adds a version, which comes behind all that were added: by key, and within a key newest first.
@@ -156,20 +230,49 @@ impl TableWriter {
     ///
     /// If the order is broken, or key or value exceed their greatest length: a bug of the caller.
     pub fn add(&mut self, key: &[u8], seqno: Seqno, kind: ValueKind, value: &[u8]) -> Result<()> {
+        self.add_with(key, seqno, kind, value, None)
+    }
+
+    /// As [`TableWriter::add`], with the checksum that came with the version: it is written as it is, if entries have
+    /// checksums; for one that came without it is computed.
+    ///
+    /// # Errors
+    ///
+    /// As [`TableWriter::add`].
+    ///
+    /// # Panics
+    ///
+    /// As [`TableWriter::add`].
+    pub fn add_with(
+        &mut self,
+        key: &[u8],
+        seqno: Seqno,
+        kind: ValueKind,
+        value: &[u8],
+        checksum: Option<EntryChecksum>,
+    ) -> Result<()> {
+        let computed = || EntryChecksum::of(kind, key, value);
+        let checksum = self.options.entry_checksums.then(|| checksum.unwrap_or_else(computed));
         assert!(key.len() <= MAX_KEY_BYTES && value.len() <= MAX_VALUE_BYTES, "keys and values are bounded");
         let is_first = self.entries() == 0;
         let last = InternalKey { key: &self.properties.last_key, seqno: self.last_added };
-        assert!(is_first || last < InternalKey { key, seqno }, "entries of a table come in strict order");
+        let is_in_order = is_first || self.order.is_before(last, InternalKey { key, seqno });
+        assert!(is_in_order, "entries of a table come in strict order");
         let is_new_key = is_first || last.key != key;
         let block_bytes = self.options.block_bytes;
-        if !self.block.add(key, seqno, kind, value, block_bytes) {
+        if !self.block.add(key, seqno, kind, value, checksum, block_bytes) {
             self.finish_block(Some(key))?;
-            let is_added = self.block.add(key, seqno, kind, value, block_bytes);
+            let is_added = self.block.add(key, seqno, kind, value, checksum, block_bytes);
             debug_assert!(is_added, "an empty block takes any entry");
         }
+        if let Some(filter) = &mut self.filter
+            && (is_new_key || filter.is_at_start())
+        {
+            filter.add(KeyHash::of(key));
+        }
         if is_new_key {
-            if let Some(filter) = &mut self.filter {
-                filter.add(KeyHash::of(key));
+            if let Some((prefixes, filter)) = &mut self.prefixes {
+                prefixes.of_next(&self.properties.last_key, key, |prefix| filter.add(KeyHash::of(prefix)));
             }
             if is_first {
                 self.properties.first_key.extend_from_slice(key);
@@ -189,8 +292,10 @@ impl TableWriter {
 
     /// About the size of the file if it were finished now, without properties.
     pub fn estimated_bytes(&self) -> u64 {
-        let filter = self.filter.as_ref().map_or(0, FilterBuilder::estimated_bytes);
-        self.out.position() + self.block.raw_bytes() as u64 + self.index.estimated_bytes() + filter
+        let filter = self.filter.as_ref().map_or(0, PartitionsBuilder::estimated_bytes);
+        let prefixes = self.prefixes.as_ref().map_or(0, |(_, filter)| filter.estimated_bytes());
+        let filters = filter + prefixes;
+        self.out.position() + self.block.raw_bytes() as u64 + self.index.estimated_bytes() + filters
     }
 
     /// The name of the file, relative to the root.
@@ -211,26 +316,39 @@ impl TableWriter {
         assert!(self.entries() > 0, "a table holds an entry");
         self.finish_block(None)?;
         self.properties.data_blocks = self.index.len() as u64;
-        let filter = match self.filter.take() {
-            Some(filter) => Some(self.append_block(BlockKind::Filter, &filter.finish())?),
-            None => None,
-        };
         if self.index.estimated_bytes() > u64::from(u32::MAX) {
             return Err(Error::new(ErrorKind::InvalidArgument, "the index of a table is at most 4 GiB")
                 .in_file(self.out.name));
         }
-        let content = mem::take(&mut self.index).finish();
-        let index = self.append_block(BlockKind::Index, &content)?;
-        let content = self.properties.encode();
-        let properties = self.append_block(BlockKind::Properties, &content)?;
+        let index = self.finish_index()?;
+        self.properties.ranges = self.append_ranges()?;
+        let properties = self.properties.encode();
+        let mirror_at = self.out.position();
+        self.append_block(BlockKind::Index, &index)?;
+        self.append_block(BlockKind::Properties, &properties)?;
+        let content = statistics::encode(&self.statistics);
+        let statistics = self.append_block(BlockKind::Statistics, &content)?;
+        let prefix_filter = match self.prefixes.take() {
+            Some((_, filter)) => Some(self.append_block(BlockKind::Filter, &filter.finish())?),
+            None => None,
+        };
+        let filter = match self.filter.take() {
+            Some(filter) => Some(self.append_filter(&filter.finish())?),
+            None => None,
+        };
+        let index = self.append_block(BlockKind::Index, &index)?;
+        let properties = self.append_block(BlockKind::Properties, &properties)?;
         let footer = Footer {
             table_bytes: self.out.position() + FOOTER_BYTES as u64,
             index,
             filter,
             properties,
+            mirror_at,
+            statistics,
             entries: self.entries(),
             tombstones: self.properties.counts.tombstones(),
             data_blocks: self.properties.data_blocks,
+            prefix_filter,
         };
         self.out.buffer.extend_from_slice(&footer.encode(self.codec.salt));
         let digest = self.out.finish()?;
@@ -249,7 +367,51 @@ impl TableWriter {
             index,
             filter,
             properties,
+            mirror_at,
+            statistics,
+            prefix_filter: prefix_filter
+                .map(|block| PrefixFilter { block, extractor: self.properties.seed.extractor }),
+            dictionary: self.properties.dictionary,
+            ranges: self.properties.ranges,
+            expiry: self.properties.expiry,
+            number: None,
         })
+    }
+
+    /// The content of the index block, once all data blocks are there. Appends the partitions of a long one.
+    fn finish_index(&mut self) -> Result<Vec<u8>> {
+        let index = mem::replace(&mut self.index, IndexBuilder::new(0));
+        let partition_bytes = self.options.partition_bytes;
+        if index.estimated_bytes() <= (INDEX_PARTS * partition_bytes) as u64 {
+            return Ok(index.finish());
+        }
+        let mut top = IndexBuilder::new(self.out.position());
+        let mut data_blocks = Vec::new();
+        for part in index.parts(partition_bytes) {
+            data_blocks.push(u32::try_from(part.end).expect("an index is at most 4 GiB"));
+            let separator = index.separator(part.end - 1);
+            let block = self.append_block(BlockKind::Index, &index.finish_part(part))?;
+            top.add(separator, block.end());
+        }
+        Ok(top.finish_top(&data_blocks))
+    }
+
+    /// The range tombstones among the entries, once more, for who reads other keys.
+    fn append_ranges(&mut self) -> Result<Option<RangeBlock>> {
+        let Some(newest) = self.ranges.iter().map(|tombstone| tombstone.seqno).max() else { return Ok(None) };
+        let content = RangeTombstones::encode(&mem::take(&mut self.ranges));
+        let block = self.append_block(BlockKind::RangeTombstones, &content)?;
+        Ok(Some(RangeBlock { block, newest }))
+    }
+
+    /// The partitions of the filter, then their directory.
+    fn append_filter(&mut self, partitions: &[BuiltPartition]) -> Result<BlockHandle> {
+        let mut directory = IndexBuilder::new(self.out.position());
+        for partition in partitions {
+            let block = self.append_block(BlockKind::Filter, &partition.content)?;
+            directory.add(partition.separator(), block.end());
+        }
+        self.append_block(BlockKind::Index, &directory.finish())
     }
 
     /// Frames the entries collected; `next` is the user key behind them.
@@ -258,14 +420,20 @@ impl TableWriter {
         let offset = self.out.position();
         self.block.finish(&mut self.out.buffer, &self.codec, offset, self.options.compression);
         let last = InternalKey { key: &self.properties.last_key, seqno: self.last_added };
-        let end = self.out.position();
-        match next {
-            Some(next) if next == last.key => self.index.add(last, end),
+        let shortest;
+        let separator = match next {
+            Some(next) if next == last.key => last,
+            Some(_) if !self.order.is_bytewise() => InternalKey::last_of(last.key),
             Some(next) => {
-                let separator = shortest_separator(last.key, next);
-                self.index.add(InternalKey::last_of(&separator), end);
+                shortest = shortest_separator(last.key, next);
+                InternalKey::last_of(&shortest)
             }
-            None => self.index.add(InternalKey::last_of(last.key), end),
+            None => InternalKey::last_of(last.key),
+        };
+        self.index.add(separator, self.out.position());
+        self.statistics.push(mem::replace(&mut self.counted, BlockStatistics::NONE));
+        if let Some(filter) = &mut self.filter {
+            filter.end_block(separator, next.is_none());
         }
         self.out.flush_if_full()
     }
@@ -280,12 +448,21 @@ impl TableWriter {
     }
 
     fn count(&mut self, key: &[u8], seqno: Seqno, kind: ValueKind, value: &[u8]) {
+        self.counted.count(seqno, kind.is_tombstone());
         let properties = &mut self.properties;
         properties.counts.add(kind);
         properties.first_seqno = properties.first_seqno.min(seqno);
         properties.last_seqno = properties.last_seqno.max(seqno);
         properties.key_bytes += key.len() as u64;
         properties.value_bytes += value.len() as u64;
+        if properties.expiry.is_some() || kind == ValueKind::PutUntil {
+            let (bounds, is_first) = (properties.expiry, properties.counts.total() == 1);
+            let expires_at = expiry::of_version(kind, value).unwrap_or_default();
+            properties.expiry = ExpiryBounds::with(bounds, is_first, expires_at);
+        }
+        if kind == ValueKind::DeleteRange {
+            self.ranges.push(RangeTombstone::of_version(key, seqno, value));
+        }
     }
 }
 

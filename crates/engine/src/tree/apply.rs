@@ -3,9 +3,12 @@
 use super::Tree;
 use crate::{
     error::{Error, ErrorKind, Result},
-    key::{MAX_KEY_BYTES, ValueKind},
+    expiry,
+    key::{KeyRange, MAX_KEY_BYTES, ValueKind},
     memtable::Operation,
-    types::{Seqno, Slice},
+    order::KeyOrder,
+    range_tombstone::range_of_delete,
+    types::{Seqno, Slice, UnixUs},
 };
 use alloc::{format, vec::Vec};
 
@@ -24,6 +27,45 @@ impl WriteBatch {
     /// Puts a value.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> &mut WriteBatch {
         self.operations.push((ValueKind::Put, key.into(), value.into()));
+        self
+    }
+
+    /// Puts a value that is gone from views at `expires_at` and later.
+    pub fn put_until(&mut self, key: &[u8], value: &[u8], expires_at: UnixUs) -> &mut WriteBatch {
+        let stored = expiry::stored_value(expires_at, value);
+        self.operations.push((ValueKind::PutUntil, key.into(), stored.into()));
+        self
+    }
+
+    /// Deletes a key that was put at most once since it was last deleted: the two go when they meet, in whatever
+    /// level. If it was put more often, it is a delete as any other.
+    pub fn delete_weak(&mut self, key: &[u8]) -> &mut WriteBatch {
+        self.operations.push((ValueKind::DeleteWeak, key.into(), Slice::EMPTY));
+        self
+    }
+
+    /// Deletes a range in the order of bytes. One without keys is no operation.
+    pub fn delete_range(&mut self, range: impl KeyRange) -> &mut WriteBatch {
+        let _ = self.delete_range_in(&KeyOrder::BYTES, range); // One that ends before it begins has no keys.
+        self
+    }
+
+    /// Deletes a range in the order of the tree that the batch is for. One without keys is no operation.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`range_of_delete`].
+    pub fn delete_range_in(&mut self, order: &KeyOrder, range: impl KeyRange) -> Result<&mut WriteBatch> {
+        let (low, high) = range.bounds();
+        if let Some((start, end)) = range_of_delete(order, low, high)? {
+            self.operations.push((ValueKind::DeleteRange, start.into(), end.into()));
+        }
+        Ok(self)
+    }
+
+    /// Adds an operand for the tree's merge operator.
+    pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> &mut WriteBatch {
+        self.operations.push((ValueKind::Merge, key.into(), operand.into()));
         self
     }
 
@@ -62,13 +104,17 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a key out of bounds, or numbers at or below a flushed boundary, among those of a
+    /// `InvalidArgument` for a key out of bounds, for a range that ends before it begins in the order of the tree, or numbers at or below a flushed boundary, among those of a
     /// batch that was applied sorted, or above [`Seqno::MAX`].
     pub fn apply(&self, batch: &WriteBatch, first: Seqno) -> Result<Applied> {
         let mut operations = Vec::with_capacity(batch.len());
         for (index, (kind, key, value)) in batch.operations.iter().enumerate() {
             if key.len() > MAX_KEY_BYTES {
                 let message = format!("a key of {} bytes; at most {MAX_KEY_BYTES} are allowed", key.len());
+                return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
+            }
+            if *kind == ValueKind::DeleteRange && !value.is_empty() && !self.0.order.is_less(key, value) {
+                let message = "a range ends before it begins";
                 return Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.id()));
             }
             let seqno = first.checked_add(index as u64);

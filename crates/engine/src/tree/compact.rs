@@ -8,7 +8,7 @@ use super::{
 use crate::{
     compaction::{
         CheckedPlan, CompactionStrategy, Cutter, PendingOutput, Plan, PlanKind, Survivors, TableShape,
-        TreeShape, Views, validate,
+        TreeShape, Views, unneeded_tables, validate,
     },
     error::{Error, ErrorKind, Result},
     iter::MergeCursor,
@@ -31,6 +31,13 @@ pub struct CompactionReport {
     pub outputs: Vec<TableId>,
     /// Versions that nothing needed.
     pub dropped_entries: u64,
+}
+
+impl CompactionReport {
+    /// Of a job whose inputs were cleared away.
+    fn nothing() -> CompactionReport {
+        CompactionReport { read_bytes: 0, written_bytes: 0, outputs: Vec::new(), dropped_entries: 0 }
+    }
 }
 
 /// What a shape says of tables that are known to be damaged.
@@ -82,7 +89,7 @@ impl Tree {
 
     /// The tables of a state. Who loads it after looking at who is busy sees each job: running, or with the
     /// tables that it brought.
-    fn shape<'a>(&self, state: &'a TreeState, busy: &'a [CheckedPlan], damaged: Damaged) -> TreeShape<'a> {
+    fn shape<'a>(&'a self, state: &'a TreeState, busy: &'a [CheckedPlan], damaged: Damaged) -> TreeShape<'a> {
         let is_claimed = |id| busy.iter().any(|plan| plan.inputs.iter().any(|input| input.id == id));
         let is_left_alone = |table: &TableRef| damaged == Damaged::LeftAlone && table.is_damaged();
         let is_busy = |table: &TableRef| is_claimed(table.id) || is_left_alone(table);
@@ -90,13 +97,14 @@ impl Tree {
         let levels = state.levels.iter().map(|(_, runs)| {
             runs.iter().map(|run| run.tables.iter().map(table).collect::<Vec<_>>()).collect::<Vec<_>>()
         });
-        let pending = busy.iter().map(|plan| PendingOutput {
+        let with_outputs = busy.iter().filter(|plan| plan.kind != PlanKind::Discard);
+        let pending = with_outputs.map(|plan| PendingOutput {
             level: plan.to,
             first_key: &plan.first_key,
             last_key: &plan.last_key,
         });
         let now = UnixUs(self.0.context.env.clock.unix_us());
-        TreeShape::new(levels.collect(), now).with_pending(pending.collect())
+        TreeShape::new(&self.0.order, levels.collect(), now).with_pending(pending.collect())
     }
 
     /// Carries a plan out: [`begin_compaction`](Self::begin_compaction) and [`Compaction::run`].
@@ -114,6 +122,25 @@ impl Tree {
         compaction.expect("there is a plan").run(views, proceed)
     }
 
+    /// Drops tables that these views do not need, without reading them: those that range tombstones hide whole, and those that
+    /// have expired with nothing older below. `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin_compaction`](Self::begin_compaction) and [`Compaction::run`].
+    pub fn drop_unneeded(&self, views: &Views) -> Result<Option<CompactionReport>> {
+        let state = self.0.state.load();
+        if state.ranged.is_empty() && !state.has_expiring {
+            return Ok(None);
+        }
+        let ranges = self.job_ranges(&state, &[], views);
+        // What is unneeded stays so: tombstones stay as long as they hide anything, and nothing older comes below a table.
+        let was_there = |id| state.levels.table(id).is_some();
+        let compaction = self.begin_compaction(|shape| unneeded_tables(shape, &ranges, views, was_there))?;
+        drop(state);
+        compaction.map(|compaction| compaction.run(views, &mut |_| Ok(()))).transpose()
+    }
+
     /// Takes the inputs of the job that `pick` chooses, or nothing if it chooses none. Nothing changes between
     /// its look at the tree and the taking, so that what fits the shape it sees can be done. To `pick`, tables
     /// known to be damaged are busy; it must not call the tree.
@@ -128,6 +155,7 @@ impl Tree {
     ) -> Result<Option<Compaction<'_>>> {
         let _lease = self.0.context.enter()?;
         self.0.context.manifest()?.check()?;
+        self.0.order.check().map_err(|error| error.in_tree(self.0.id))?;
         let mut busy = self.0.busy.lock();
         let state = self.0.state.load();
         let Some(plan) = pick(&self.shape(&state, &busy, Damaged::LeftAlone)) else {
@@ -157,6 +185,7 @@ impl Compaction<'_> {
         let report = match self.plan.kind {
             PlanKind::Move => self.relocate(),
             PlanKind::Merge => self.merge(views, proceed),
+            PlanKind::Discard => self.discard(views),
         }?;
         let counters = &self.tree.0.counters;
         counters.compactions.fetch_add(1, Ordering::Relaxed);
@@ -174,9 +203,29 @@ impl Compaction<'_> {
             change.removed.push(input.id);
             change.added.push(Added { level: plan.to, age, table: Arc::clone(table.meta()) });
         }
-        tree.commit_tables(&change, &[], Written::none(), |_| ())?;
+        if tree.commit_tables(state, &change, &[], Written::none(), |_| ())?.is_none() {
+            return Ok(CompactionReport::nothing());
+        }
         let outputs = plan.inputs.iter().map(|input| input.id).collect();
         Ok(CompactionReport { read_bytes: 0, written_bytes: 0, outputs, dropped_entries: 0 })
+    }
+
+    /// Drops the inputs, of which these views need none: nothing is read or written but the edit.
+    fn discard(&self, views: &Views) -> Result<CompactionReport> {
+        let Compaction { tree, plan, state } = self;
+        let ids: Vec<TableId> = plan.inputs.iter().map(|input| input.id).collect();
+        let dropped: Vec<&TableRef> =
+            ids.iter().filter_map(|&id| state.levels.table(id)).map(|(.., table)| table).collect();
+        let mut change = TablesChange::of(tree.0.id);
+        // What hides them may be newer than all of them.
+        change.read_floor = Some(views.visible());
+        change.removed = ids;
+        let protect = |next: &mut TreeState| next.protect(views, true);
+        if tree.commit_tables(state, &change, &[], Written::none(), protect)?.is_none() {
+            return Ok(CompactionReport::nothing());
+        }
+        let dropped_entries = dropped.iter().map(|table| table.entries).sum();
+        Ok(CompactionReport { read_bytes: 0, written_bytes: 0, outputs: Vec::new(), dropped_entries })
     }
 
     fn merge(&self, views: &Views, proceed: &mut dyn FnMut(u64) -> Result<()>) -> Result<CompactionReport> {
@@ -186,17 +235,25 @@ impl Compaction<'_> {
         let last_seqno = inputs.iter().flat_map(|(_, run)| run).map(|table| table.last_seqno).max();
         let last_seqno = last_seqno.unwrap_or(Seqno::ZERO);
         let age = if plan.to == Level(0) { newest_age } else { RunAge::SORTED };
+        let tables: Vec<TableRef> = inputs.iter().flat_map(|(_, run)| run).cloned().collect();
+        let dictionary = tree.dictionary_for(&tables, plan.to)?;
         let target = Target {
             level: plan.to,
             age,
             origin: WriteOrigin::CompactionTable,
-            lineage: inputs.iter().flat_map(|(_, run)| run.iter().map(|table| table.uuid)).collect(),
+            lineage: tables.iter().map(|table| table.uuid).collect(),
             replay_point: state.replay_point,
+            dictionary,
         };
         let shape = tree.shape(state, &[], Damaged::Taken);
         let mut cutter = Cutter::for_plan(tree.options().table_bytes, &shape, plan);
-        let sources = inputs.into_iter().map(|(_, run)| RunCursor::past_cache(Arc::from(run))).collect();
-        let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), plan.older.clone());
+        let order = &tree.0.order;
+        let cursor = |(_, run)| RunCursor::past_cache(order, Arc::from(run));
+        let cursor = MergeCursor::new(inputs.into_iter().map(cursor).collect(), order);
+        let inputs: Vec<TableId> = plan.inputs.iter().map(|input| input.id).collect();
+        let survivors = Survivors::new(cursor, views.clone(), plan.older.clone());
+        let target_of_filter = (plan.to, plan.is_bottom());
+        let mut survivors = tree.with_code(survivors, state, target_of_filter, views, (&[], &inputs));
         let written = tree.write_tables(&mut survivors, &mut cutter, &target, proceed)?;
 
         if let Some(table) = written.tables().iter().find(|table| table.last_seqno > last_seqno) {
@@ -206,14 +263,17 @@ impl Compaction<'_> {
             return Err(Error::new(ErrorKind::Corruption, message).in_tree(tree.0.id));
         }
         let mut change = TablesChange::of(tree.0.id);
-        change.removed = plan.inputs.iter().map(|input| input.id).collect();
+        change.removed = inputs;
         let added = written.tables().iter();
         change.added =
             added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
         let dropped = survivors.dropped().entries;
-        let has_changed = survivors.has_changed_the_past();
-        change.read_floor = has_changed.then(|| views.read_floor(last_seqno));
-        let tables = tree.commit_tables(&change, &[], written, |next| next.protect(views, has_changed))?;
+        change.read_floor = survivors.read_floor(last_seqno);
+        let has_changed = change.read_floor.is_some();
+        let protect = |next: &mut TreeState| next.protect(views, has_changed);
+        let Some(tables) = tree.commit_tables(state, &change, &[], written, protect)? else {
+            return Ok(CompactionReport::nothing());
+        };
         Ok(CompactionReport {
             read_bytes: plan.input_bytes(),
             written_bytes: tables.iter().map(|table| table.bytes).sum(),

@@ -51,10 +51,12 @@ impl MemtablePin {
             origin: WriteOrigin::Checkpoint,
             lineage: Vec::new(),
             replay_point: upto,
+            dictionary: None,
         };
         let sources = self.state.memtables().map(|memtable| memtable.cursor()).collect();
-        let mut cursor = MergeCursor::new(sources);
-        let mut cutter = Cutter::new(self.tree.options().table_bytes, Vec::new());
+        let order = &self.tree.0.order;
+        let mut cursor = MergeCursor::new(sources, order);
+        let mut cutter = Cutter::new(order, self.tree.options().table_bytes, Vec::new());
         let mut added = Vec::new();
         let mut unfinished: Option<TableWriter> = None;
         let mut last_key: Option<Vec<u8>> = None;
@@ -78,7 +80,8 @@ impl MemtablePin {
                     unfinished = Some(self.tree.create_table(id, fs, &target)?);
                 }
                 let writer = unfinished.as_mut().expect("just begun");
-                writer.add(entry.key, entry.seqno, entry.kind, cursor.value_bytes()?)?;
+                let (value, checksum) = cursor.checked_value()?;
+                writer.add_with(entry.key, entry.seqno, entry.kind, value, checksum)?;
                 if is_new_key {
                     last_key = Some(entry.key.into());
                 }
@@ -86,6 +89,7 @@ impl MemtablePin {
             cursor.next()?;
         }
         unfinished.map_or(Ok(()), finish)?;
+        order.check()?; // INV-ORD-1.
         Ok(added)
     }
 }

@@ -4,13 +4,14 @@ use super::Tree;
 use crate::{
     error::Result,
     key::{InternalKey, KeyRange, places},
-    table::TableMeta,
+    order::KeyOrder,
+    table::{Part, TableMeta},
 };
 
 /// About what a range holds.
 ///
-/// Of tables within half a data block at each end, if entries are of about the same size. Versions count, not keys:
-/// old ones and deletes do until compaction drops them.
+/// Of tables within half a data block at each end. Versions count, not keys: old ones and deletes do until compaction
+/// drops them.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct RangeEstimate {
@@ -32,7 +33,8 @@ impl Tree {
         in_memtables + in_tables
     }
 
-    /// About what a range holds. Reads no data block; tables that it cuts are opened, if they are not. O(tables).
+    /// About what a range holds. Reads no data block; tables that it cuts are opened, and their statistics read,
+    /// if they are not in memory. O(tables).
     ///
     /// # Errors
     ///
@@ -49,15 +51,15 @@ impl Tree {
             bytes += share * memtable.bytes() as f64;
         }
         for (.., table) in state.levels.tables() {
-            let share = match shortcut(table.meta(), from, to) {
-                Some(share) => share,
+            let part = match shortcut(&self.0.order, table.meta(), from, to) {
+                Some(part) => part,
                 None => {
-                    let opened = table.open().map_err(|error| table.blame(error))?;
-                    opened.share_between(from, to)
+                    let part = table.open().and_then(|opened| opened.part_between(from, to));
+                    part.map_err(|error| table.blame(error))?
                 }
             };
-            rows += share * table.entries as f64;
-            bytes += share * table.bytes as f64;
+            rows += part.entries;
+            bytes += part.share * table.bytes as f64;
         }
         // Rounded: what is cut off is less than a half.
         let (rows, bytes) = ((rows + 0.5) as u64, (bytes + 0.5) as u64);
@@ -66,17 +68,25 @@ impl Tree {
     }
 }
 
-/// The share of a table between two places, where its first and last key say it.
-fn shortcut(table: &TableMeta, from: Option<InternalKey<'_>>, to: Option<InternalKey<'_>>) -> Option<f64> {
+/// What of a table lies between two places, where its first and last key say it.
+fn shortcut(
+    order: &KeyOrder,
+    table: &TableMeta,
+    from: Option<InternalKey<'_>>,
+    to: Option<InternalKey<'_>>,
+) -> Option<Part> {
     let (first, last) = (InternalKey::first_of(&table.first_key), InternalKey::last_of(&table.last_key));
-    let (begins_above, ends_below) = (from.is_some_and(|from| from > first), to.is_some_and(|to| to < last));
-    let is_empty = from.zip(to).is_some_and(|(from, to)| from >= to);
-    let is_outside = from.is_some_and(|from| from >= last) || to.is_some_and(|to| to <= first);
+    let is_before = |a, b| order.is_before(a, b);
+    let begins_above = from.is_some_and(|from| is_before(first, from));
+    let ends_below = to.is_some_and(|to| is_before(to, last));
+    let is_empty = from.zip(to).is_some_and(|(from, to)| !is_before(from, to));
+    let is_outside =
+        from.is_some_and(|from| !is_before(from, last)) || to.is_some_and(|to| !is_before(first, to));
     if is_empty || is_outside {
-        Some(0.0)
+        Some(Part::default())
     } else if begins_above || ends_below {
         None
     } else {
-        Some(1.0)
+        Some(Part { entries: table.entries as f64, share: 1.0 })
     }
 }

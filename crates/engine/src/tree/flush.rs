@@ -43,7 +43,7 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// A failed table write leaves the tree as it was; its files go. `Poisoned` after a failed sync of the
+    /// Of a tree that is cleared meanwhile nothing is written, and that is no error. A failed table write leaves the tree as it was; its files go. `Poisoned` after a failed sync of the
     /// manifest or a directory: whether the edit survived is known only after reopening. `Closed`;
     /// `ReadOnly`.
     pub fn flush(&self, barrier: Seqno, views: &Views, notes: &[Note]) -> Result<FlushReport> {
@@ -59,9 +59,13 @@ impl Tree {
         self.0.context.manifest()?.check()?;
 
         let ranges = state.levels.tables().map(|(.., table)| (&table.first_key[..], &table.last_key[..]));
-        let older = OlderData::in_ranges(ranges);
+        let older = OlderData::in_ranges(&self.0.order, ranges);
         let sources = due.iter().map(|sealed| sealed.memtable.cursor()).collect();
-        let mut survivors = Survivors::new(MergeCursor::new(sources), views.clone(), older);
+        let read: Vec<_> = due.iter().flat_map(|sealed| sealed.memtable.range_tombstones()).collect();
+        let is_last = older.is_none();
+        let cursor = MergeCursor::new(sources, &self.0.order);
+        let survivors = Survivors::new(cursor, views.clone(), older);
+        let mut survivors = self.with_code(survivors, &state, (Level(0), is_last), views, (&read, &[]));
         let age = RunAge(replay_point.raw());
         let target = Target {
             level: Level(0),
@@ -69,21 +73,25 @@ impl Tree {
             origin: WriteOrigin::FlushTable,
             lineage: Vec::new(),
             replay_point,
+            dictionary: None,
         };
-        let mut cutter = Cutter::new(self.options().table_bytes, Vec::new());
+        let mut cutter = Cutter::new(&self.0.order, self.options().table_bytes, Vec::new());
         let written = self.write_tables(&mut survivors, &mut cutter, &target, &mut |_| Ok(()))?;
 
-        let has_changed = survivors.has_changed_the_past();
+        let read_floor = survivors.read_floor(replay_point);
         let added = written.tables().iter();
         let added = added.map(|table| Added { level: Level(0), age, table: Arc::clone(table.meta()) });
         let mut change = TablesChange::of(self.0.id);
         change.added = added.collect();
         change.replay_point = Some(replay_point);
-        change.read_floor = has_changed.then(|| views.read_floor(replay_point));
-        let tables = self.commit_tables(&change, notes, written, |next| {
+        change.read_floor = read_floor;
+        let committed = self.commit_tables(&state, &change, notes, written, |next| {
             next.sealed.retain(|sealed| sealed.boundary > replay_point);
-            next.protect(views, has_changed);
+            next.protect(views, read_floor.is_some());
         })?;
+        let Some(tables) = committed else {
+            return Ok(FlushReport::nothing(self.replay_point()));
+        };
         let bytes = tables.iter().map(|table| table.bytes).sum();
         let memtable_bytes = due.iter().map(|sealed| sealed.memtable.bytes()).sum();
         let tables = tables.iter().map(|table| table.id).collect();
@@ -107,6 +115,12 @@ impl Tree {
             *gate = Gate::of(&next);
             drop(self.0.state.store(Arc::new(next))); // `state` keeps it.
         }
+        FlushReport::nothing(replay_point)
+    }
+}
+
+impl FlushReport {
+    fn nothing(replay_point: Seqno) -> FlushReport {
         FlushReport { memtables: 0, tables: Vec::new(), bytes: 0, memtable_bytes: 0, replay_point }
     }
 }
@@ -133,3 +147,6 @@ impl TreeState {
         self.protected = Arc::from(protected);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,11 +5,17 @@
 //! numbers operations, decides when to do what, and on which threads.
 
 mod apply;
+mod clear;
+mod code;
 mod compact;
 mod copy;
+mod dictionary;
 mod estimate;
+mod filter_budget;
 mod filters;
 mod flush;
+mod ingest;
+mod ingest_unsorted;
 mod options;
 mod outputs;
 mod read;
@@ -18,11 +24,15 @@ mod state;
 mod stats;
 
 pub use apply::{Applied, WriteBatch};
+pub use code::{KnownCode, TreeCode};
 pub use compact::{Compaction, CompactionReport, cancelled};
 pub(crate) use copy::MemtablePin;
 pub use estimate::RangeEstimate;
 pub use filters::FilterPolicy;
 pub use flush::FlushReport;
+pub(crate) use ingest::Ingest;
+pub use ingest::{IngestWriter, PreparedIngest};
+pub use ingest_unsorted::IngestSorter;
 pub use options::{PerLevel, TreeOptions};
 pub use read::{Reader, Scan};
 pub use state::OldState;
@@ -32,6 +42,7 @@ use crate::{
     compaction::CheckedPlan,
     error::{Error, ErrorKind, Result},
     memtable::{Memtable, PagePool},
+    order::KeyOrder,
     types::{Seqno, TableId, TreeId},
     version::{
         Added, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note, TableContext, TableRef,
@@ -43,11 +54,11 @@ use isopach_env::{
     Env,
     sync::{
         Mutex, Rank, RwLock, StateCell,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 use outputs::Written;
-use state::{DroppedTree, TreeState};
+use state::{FormerState, TreeState};
 
 /// Of the oldest sealed memtables: one flush of a tree at a time. Held over writing tables.
 const FLUSH: Rank = Rank { level: 14, name: "tree.flush" };
@@ -61,8 +72,8 @@ const GATE: Rank = Rank { level: 43, name: "tree.gate" };
 const STATE: Rank = Rank { level: 45, name: "tree.state" };
 /// Of the options in force.
 const OPTIONS: Rank = Rank { level: 46, name: "tree.options" };
-/// Of what is left of a dropped tree.
-const DROPPED: Rank = Rank { level: 44, name: "tree.dropped" };
+/// Of the states that a tree had before it was cleared or dropped.
+const FORMER: Rank = Rank { level: 44, name: "tree.former" };
 /// Of the tables that jobs have claimed.
 const BUSY: Rank = Rank { level: 38, name: "tree.busy" };
 
@@ -78,6 +89,8 @@ pub struct TreeContext {
     pub tables: Arc<TableContext>,
     /// Memory that memtables leave to the next.
     pub memtable_pages: Arc<PagePool>,
+    /// What options may name.
+    pub code: KnownCode,
     /// What the manifest said at open.
     pub recovered: Catalog,
 }
@@ -104,8 +117,18 @@ impl TreeContext {
         lease.ok_or_else(|| Error::new(ErrorKind::Closed, "the store is closed"))
     }
 
-    fn new_memtable(&self) -> Memtable {
-        Memtable::new(&self.memtable_pages)
+    /// The code that options name. A store opened for reading does without what it does not know.
+    ///
+    /// # Errors
+    ///
+    /// `MissingPrefixExtractor`, `MissingMergeOperator`, `MissingCompactionFilter`: tables would be written otherwise than
+    /// the options say.
+    pub fn code_of(&self, options: &TreeOptions) -> Result<TreeCode> {
+        if self.manifest.is_none() { Ok(self.code.find_some(options)) } else { self.code.find(options) }
+    }
+
+    fn new_memtable(&self, order: &KeyOrder, options: &TreeOptions) -> Memtable {
+        Memtable::new(&self.memtable_pages, order).with_checksums(options.entry_checksums)
     }
 }
 
@@ -116,6 +139,8 @@ pub struct Tree(Arc<TreeInner>);
 struct TreeInner {
     id: TreeId,
     name: String,
+    /// Of its keys, for ever.
+    order: KeyOrder,
     options: StateCell<TreeOptions>,
     context: Arc<TreeContext>,
     state: StateCell<TreeState>,
@@ -125,9 +150,11 @@ struct TreeInner {
     edits: Mutex<()>,
     /// Set once, before the state is emptied; readers look at it after they pinned a state.
     is_dropped: AtomicBool,
-    /// What is left of a dropped tree.
-    dropped: Mutex<Option<DroppedTree>>,
+    /// What is left of before the tree was cleared or dropped, oldest first.
+    former: Mutex<Vec<FormerState>>,
     busy: Mutex<Vec<CheckedPlan>>,
+    /// Jobs that train no dictionary, since the last training was in vain. A lost update is harmless.
+    resting_jobs: AtomicU32,
     counters: Counters,
 }
 
@@ -152,7 +179,9 @@ struct Counters {
     compaction_read_bytes: AtomicU64,
     compaction_written_bytes: AtomicU64,
     flushes: AtomicU64,
+    ingested_bytes: AtomicU64,
     compactions: AtomicU64,
+    prefix_skips: Arc<AtomicU64>,
 }
 
 impl Tree {
@@ -160,16 +189,23 @@ impl Tree {
     ///
     /// # Errors
     ///
-    /// What [`TreeOptions::decode`] says of its stored options.
+    /// What [`TreeOptions::decode`], [`KnownCode::order`] and [`TreeContext::code_of`] say of its stored options; `Corruption`
+    /// if its tables are not in order.
     pub(crate) fn open(context: &Arc<TreeContext>, id: TreeId, stored: &CatalogTree) -> Result<Tree> {
         let options = TreeOptions::decode(&stored.options).map_err(|error| error.in_tree(id))?;
-        let table = |meta: &Arc<_>| TableRef::recovered(&context.tables, id, Arc::clone(meta));
-        let (active, levels) = (context.new_memtable(), stored.levels.map(table));
-        let state = TreeState::recovered(active, levels, stored.replay_point, stored.read_floor);
+        let code = context.code_of(&options).map_err(|error| error.in_tree(id))?;
+        let order = context.code.order(&options).map_err(|error| error.in_tree(id))?;
+        let levels = stored.levels.sorted(&order);
+        let levels = levels.map_err(|why| Error::new(ErrorKind::Corruption, why.0).in_tree(id))?;
+        let table = |meta: &Arc<_>| TableRef::recovered(&context.tables, (id, &order), Arc::clone(meta));
+        let (active, levels) = (context.new_memtable(&order, &options), levels.map(table));
+        let recovered = TreeState::recovered(active, levels, stored.replay_point, stored.read_floor);
+        let state = TreeState { code, ..recovered };
         let gate = Gate::of(&state);
         Ok(Tree(Arc::new(TreeInner {
             id,
             name: stored.name.clone(),
+            order,
             options: StateCell::new(OPTIONS, Arc::new(options)),
             context: Arc::clone(context),
             state: StateCell::new(STATE, Arc::new(state)),
@@ -178,8 +214,9 @@ impl Tree {
             flush: Mutex::new(FLUSH, ()),
             edits: Mutex::new(EDITS, ()),
             is_dropped: AtomicBool::new(false),
-            dropped: Mutex::new(DROPPED, None),
+            former: Mutex::new(FORMER, Vec::new()),
             busy: Mutex::new(BUSY, Vec::new()),
+            resting_jobs: AtomicU32::new(0),
             counters: Counters::default(),
         })))
     }
@@ -194,28 +231,64 @@ impl Tree {
         &self.0.name
     }
 
+    /// The order of its keys.
+    pub fn order(&self) -> &KeyOrder {
+        &self.0.order
+    }
+
     /// The options in force.
     pub fn options(&self) -> Arc<TreeOptions> {
         self.0.options.load()
     }
 
-    /// Sets all options. Tables that are begun from now on follow them; those that are there stay as they are until
+    /// Sets all options. Tables and memtables that are begun from now on follow them; those that are there stay as they are until
     /// they are compacted. `notes` go into the same edit.
     ///
     /// # Errors
     ///
-    /// Those of [`TreeOptions::validate`] and [`Manifest::commit`]; `TreeDropped`, `ReadOnly`, `Closed`.
+    /// Those of [`TreeOptions::validate`] and [`Manifest::commit`]; `InvalidArgument` if the tree has another merge operator,
+    /// by which its operands were made, or if its keys were to be ordered otherwise; those of [`TreeContext::code_of`]; `TreeDropped`, `ReadOnly`, `Closed`.
     pub fn set_options(&self, options: TreeOptions, notes: &[Note]) -> Result<()> {
         let _lease = self.0.context.enter()?;
-        options.validate().map_err(|error| error.in_tree(self.0.id))?;
+        let code = options.validate().and_then(|()| {
+            self.0.context.code.order(&options)?;
+            self.0.context.code_of(&options)
+        });
+        let code = code.map_err(|error| error.in_tree(self.0.id))?;
         check_names(notes)?;
         let _edits = self.0.edits.lock();
         self.check_alive()?;
+        self.check_order(&options)?;
+        self.check_operator(&options)?;
         let change = Change::SetOptions { id: self.0.id, options: options.encode() };
         let notes = notes.iter().cloned().map(Change::Note);
         self.0.context.manifest()?.commit(&[change].into_iter().chain(notes).collect::<Vec<_>>())?;
         drop(self.0.options.store(Arc::new(options)));
+        let _install = self.0.install.lock();
+        let state = self.0.state.load();
+        drop(self.0.state.store(Arc::new(TreeState { code, ..state.as_ref().clone() }))); // `state` keeps it.
         Ok(())
+    }
+
+    /// The order of keys stays: all that is there is in it.
+    fn check_order(&self, options: &TreeOptions) -> Result<()> {
+        let present = &self.options().comparator;
+        if options.comparator == *present {
+            return Ok(());
+        }
+        let message = format!("comparator is {present:?}, and cannot be changed any more");
+        Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.0.id))
+    }
+
+    /// A merge operator stays: what it made operands for, no other reads.
+    fn check_operator(&self, options: &TreeOptions) -> Result<()> {
+        match &self.options().merge_operator {
+            Some(present) if options.merge_operator.as_ref() != Some(present) => {
+                let message = format!("merge_operator is {present:?}, and cannot be changed any more");
+                Err(Error::new(ErrorKind::InvalidArgument, message).in_tree(self.0.id))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Its tables now.
@@ -270,9 +343,9 @@ impl Tree {
         }
         let _install = self.0.install.lock();
         let old = self.0.state.load();
-        *self.0.dropped.lock() = Some(DroppedTree { at, state: Arc::downgrade(&old) });
+        self.remember(FormerState { at, state: Arc::downgrade(&old) });
         self.0.is_dropped.store(true, Ordering::SeqCst);
-        let empty = TreeState::empty(self.0.context.new_memtable(), at);
+        let empty = TreeState::empty(self.0.new_memtable(), at);
         *self.0.gate.write() = Gate::of(&empty);
         drop(self.0.state.store(Arc::new(empty))); // `old` keeps it.
         // In a store opened for reading the manifest names them still.
@@ -290,18 +363,37 @@ impl Tree {
         Error::new(ErrorKind::TreeDropped, format!("tree {:?} was dropped", self.0.name)).in_tree(self.0.id)
     }
 
-    /// Commits a change of tables, with notes, and shows it. Returns the tables that were written.
+    /// Commits a change of tables, with notes, and shows it. Returns the tables that were written; `None` if the tree
+    /// was cleared since the job `found` it: its inputs are gone, and nothing changes.
     ///
     /// On an error they go, unless the edit that names them may have survived.
     fn commit_tables(
         &self,
+        found: &TreeState,
         change: &TablesChange,
         notes: &[Note],
         written: Written,
         finish: impl FnOnce(&mut TreeState),
-    ) -> Result<Vec<TableRef>> {
+    ) -> Result<Option<Vec<TableRef>>> {
         let edits = self.0.edits.lock();
         self.check_alive()?;
+        if self.0.state.load().cleared_at != found.cleared_at {
+            return Ok(None);
+        }
+        // They change with the edits locked only.
+        let levels = self.0.state.load().levels.clone();
+        let is_removed = |table: &TableRef| change.removed.contains(&table.id);
+        let removed: Vec<TableRef> =
+            levels.tables().map(|(.., table)| table).filter(|table| is_removed(table)).cloned().collect();
+        let placed = change.added.iter().map(|addition| Added {
+            level: addition.level,
+            age: addition.age,
+            table: find(written.tables(), &removed, addition.table.id),
+        });
+        let levels = levels.apply(Some(&self.0.order), &change.removed, &placed.collect::<Vec<_>>());
+        self.0.order.check().map_err(|error| error.in_tree(self.0.id))?; // INV-ORD-1.
+        let levels = levels.expect("INV-MAN-3: an edit fits what is there");
+
         let notes = notes.iter().cloned().map(Change::Note);
         let mut changes = Vec::from([Change::Tables(change.clone())]);
         changes.extend(notes);
@@ -316,21 +408,7 @@ impl Tree {
 
         let _install = self.0.install.lock();
         let mut next = self.0.state.load().as_ref().clone();
-        let removed: Vec<TableRef> = next
-            .levels
-            .tables()
-            .filter(|(.., table)| change.removed.contains(&table.id))
-            .map(|(.., t)| t.clone())
-            .collect();
-        let placed = change.added.iter().map(|addition| Added {
-            level: addition.level,
-            age: addition.age,
-            table: find(&written, &removed, addition.table.id),
-        });
-        next.levels = next
-            .levels
-            .apply(&change.removed, &placed.collect::<Vec<_>>())
-            .expect("INV-MAN-3: an edit fits what is there");
+        next.set_levels(levels);
         finish(&mut next);
         next.replay_point = next.replay_point.max(change.replay_point.unwrap_or(Seqno::ZERO));
         next.read_floor = next.read_floor.max(change.read_floor.unwrap_or(Seqno::ZERO));
@@ -342,7 +420,13 @@ impl Tree {
         }
         drop((_install, edits));
         drop(old);
-        Ok(written)
+        Ok(Some(written))
+    }
+}
+
+impl TreeInner {
+    fn new_memtable(&self) -> Memtable {
+        self.context.new_memtable(&self.order, &self.options.load())
     }
 }
 

@@ -1,14 +1,15 @@
 //! Outputs of a job: what survives is written into new tables, cut at their size.
 
-use super::Tree;
+use super::{Tree, state::TreeState};
 use crate::{
     codec::FileKind,
-    compaction::{Cutter, Survivors},
+    compaction::{Cutter, FilterContext, JobRanges, OtherTables, Survivors, Views},
     error::{Error, Result},
     iter::Cursor,
-    table::{self, PropertySeed, TableIdentity, TableOptions, TableWriter},
+    range_tombstone::{RangeTombstone, RangeTombstones},
+    table::{self, PropertySeed, TableIdentity, TableMeta, TableOptions, TableWriter},
     types::{Level, Seqno, TableId, UnixUs, Uuid},
-    version::{Hold, RunAge, TableRef, new_uuid},
+    version::{DictionaryUse, Hold, RunAge, TableRef, new_uuid},
 };
 use alloc::{sync::Arc, vec::Vec};
 use isopach_env::{Fs, IoErrorKind, SyncSite, WriteOrigin};
@@ -22,20 +23,28 @@ pub(super) struct Target {
     pub(super) lineage: Vec<Uuid>,
     /// Everything up to here is in tables once they are installed.
     pub(super) replay_point: Seqno,
+    /// What values are compressed against.
+    pub(super) dictionary: Option<DictionaryUse>,
 }
 
 /// Bytes of entries after which a job is asked whether to proceed.
 const STEP_BYTES: u64 = 1 << 20;
 
 /// A table being written. Dropped unfinished, its file goes to the deleter.
-struct Unfinished {
+pub(super) struct Unfinished {
     writer: Option<TableWriter>,
     hold: Option<Hold>,
 }
 
 impl Unfinished {
-    fn writer(&mut self) -> &mut TableWriter {
+    pub(super) fn writer(&mut self) -> &mut TableWriter {
         self.writer.as_mut().expect("not finished yet")
+    }
+
+    /// Makes the table durable, but for its entry in the directory.
+    pub(super) fn finish(mut self) -> Result<(TableMeta, Hold)> {
+        let meta = self.writer.take().expect("not finished yet").finish()?;
+        Ok((meta, self.hold.take().expect("held until finished")))
     }
 }
 
@@ -75,6 +84,55 @@ impl Drop for Written {
 }
 
 impl Tree {
+    /// Tells a job of range tombstones, and gives it the code that options name.
+    ///
+    /// `read` are the range tombstones of memtables that it reads, `inputs` its tables; the target of the job, and whether
+    /// nothing older lies below, is for the filter.
+    pub(super) fn with_code<C: Cursor>(
+        &self,
+        survivors: Survivors<C>,
+        state: &TreeState,
+        (to, is_last): (Level, bool),
+        views: &Views,
+        (read, inputs): (&[Arc<RangeTombstones>], &[TableId]),
+    ) -> Survivors<C> {
+        let ranges = self.job_ranges(state, read, views);
+        let others: Vec<TableRef> = state.levels.tables().map(|(.., table)| table.clone()).collect();
+        let others: Vec<_> = others.into_iter().filter(|table| !inputs.contains(&table.id)).collect();
+        let metas = others.iter().map(|table| Arc::clone(table.meta())).collect();
+        let denies = move |meta: &TableMeta, key: &[u8]| {
+            let table = others.iter().find(|table| table.id == meta.id);
+            table.is_some_and(|table| table.denies(key))
+        };
+        let order = &self.0.order;
+        let others = OtherTables::new(order, metas, denies);
+        let now = UnixUs(self.0.context.env.clock.unix_us());
+        let context = FilterContext { tree: self.0.id, to, is_last, now };
+        let filter = state.code.filter.as_ref().map(|factory| factory.make(&context));
+        let survivors = survivors.with_order(order);
+        survivors.with_ranges(ranges, others).with_operator(state.code.merge.clone()).with_filter(filter)
+    }
+
+    /// The range tombstones of all tables, and of what a job reads beside them.
+    pub(super) fn job_ranges(
+        &self,
+        state: &TreeState,
+        read: &[Arc<RangeTombstones>],
+        views: &Views,
+    ) -> JobRanges {
+        let mut all: Vec<RangeTombstone> = read.iter().flat_map(|part| part.all()).cloned().collect();
+        let mut is_complete = true;
+        for table in state.ranged.iter() {
+            match table.range_tombstones() {
+                Ok(found) => all.extend(found.iter().flat_map(|ranges| ranges.all()).cloned()),
+                // Its own job will fail. This one goes without what it may hide.
+                Err(_) => is_complete = false,
+            }
+        }
+        let ranges = JobRanges::new(&self.0.order, all, views);
+        if is_complete { ranges } else { ranges.incomplete() }
+    }
+
     /// Writes everything that survives into tables. They and their directory entries are durable on return
     /// (INV-MAN-2).
     pub(super) fn write_tables<C: Cursor>(
@@ -89,7 +147,7 @@ impl Tree {
         let mut announced_bytes = 0;
         while survivors.advance()? {
             let (entry, is_new_key) = (survivors.entry(), survivors.is_new_key());
-            let value = survivors.value_bytes()?;
+            let (value, checksum) = survivors.checked_value()?;
             let entry_bytes = (entry.key.len() + value.len()) as u64;
             announced_bytes += entry_bytes;
             if announced_bytes >= STEP_BYTES {
@@ -105,24 +163,29 @@ impl Tree {
                 unfinished = Some(self.begin_table(target)?);
             }
             let table = unfinished.as_mut().expect("just begun");
-            table.writer().add(entry.key, entry.seqno, entry.kind, value)?;
+            table.writer().add_with(entry.key, entry.seqno, entry.kind, value, checksum)?;
         }
         if let Some(table) = unfinished.take() {
             written.0.push(self.finish_table(table)?);
         }
         if !written.0.is_empty() {
-            let synced = self.0.context.env.fs.sync_dir(table::TABLES_DIR, directory_site(target.origin));
-            // Entries that other jobs made may be lost with these, and their syncs would not tell.
-            synced.map_err(|error| {
-                let error = Error::io(error, "sync the directory", table::TABLES_DIR);
-                let manifest = self.0.context.manifest.as_ref().expect("tables are written to open stores");
-                manifest.poison_by(&error, "sync the directory of tables")
-            })?;
+            self.sync_tables(target.origin)?;
         }
         Ok(written)
     }
 
-    fn begin_table(&self, target: &Target) -> Result<Unfinished> {
+    /// Makes the entries of new tables in their directory durable.
+    pub(super) fn sync_tables(&self, origin: WriteOrigin) -> Result<()> {
+        let synced = self.0.context.env.fs.sync_dir(table::TABLES_DIR, directory_site(origin));
+        // Entries that other jobs made may be lost with these, and their syncs would not tell.
+        synced.map_err(|error| {
+            let error = Error::io(error, "sync the directory", table::TABLES_DIR);
+            let manifest = self.0.context.manifest.as_ref().expect("tables are written to open stores");
+            manifest.poison_by(&error, "sync the directory of tables")
+        })
+    }
+
+    pub(super) fn begin_table(&self, target: &Target) -> Result<Unfinished> {
         let context = &self.0.context;
         let id = context.file_ids.next_table(context.manifest()?)?;
         let hold =
@@ -148,7 +211,9 @@ impl Tree {
         let options = TableOptions {
             block_bytes: tree_options.block_bytes.at(target.level) as usize,
             compression: tree_options.compression.at(target.level),
-            filter: tree_options.filters.at(target.level).for_table(target.level, last_level),
+            filter: self.filter_for(&tree_options.filters, target.level, last_level),
+            partition_bytes: tree_options.partition_bytes.at(target.level) as usize,
+            entry_checksums: tree_options.entry_checksums,
         };
         let now = UnixUs(context.env.clock.unix_us());
         let seed = PropertySeed {
@@ -157,16 +222,27 @@ impl Tree {
             level: target.level,
             run_age: target.age.0,
             replay_point: target.replay_point,
+            comparator: tree_options.comparator.clone(),
+            merge_operator: tree_options.merge_operator.clone().unwrap_or_default(),
             ..PropertySeed::new(self.0.id, self.0.name.clone(), now)
         };
         let (uuid, database) = (new_uuid(&*context.env.entropy)?, context.tables.database);
-        TableWriter::create(fs, TableIdentity { id, uuid, database }, options, seed, target.origin)
+        let identity = TableIdentity { id, uuid, database };
+        let writer =
+            TableWriter::create(fs, identity, options, seed, target.origin)?.with_order(&self.0.order);
+        let writer = match &target.dictionary {
+            Some(used) => writer.with_dictionary(used.dictionary(), used.handle()),
+            None => writer,
+        };
+        Ok(match &state.code.extractor {
+            Some(extractor) => writer.with_prefixes(extractor),
+            None => writer,
+        })
     }
 
-    fn finish_table(&self, mut unfinished: Unfinished) -> Result<TableRef> {
-        let meta = unfinished.writer.take().expect("not finished yet").finish()?;
-        let hold = unfinished.hold.take().expect("held until finished");
-        Ok(TableRef::new(&self.0.context.tables, self.0.id, hold, Arc::new(meta)))
+    fn finish_table(&self, unfinished: Unfinished) -> Result<TableRef> {
+        let (meta, hold) = unfinished.finish()?;
+        Ok(TableRef::new(&self.0.context.tables, (self.0.id, &self.0.order), hold, Arc::new(meta)))
     }
 }
 
@@ -174,6 +250,7 @@ impl Tree {
 const fn directory_site(origin: WriteOrigin) -> SyncSite {
     match origin {
         WriteOrigin::FlushTable => SyncSite("flush.directory"),
+        WriteOrigin::IngestTable => SyncSite("ingest.directory"),
         _ => SyncSite("compaction.directory"),
     }
 }

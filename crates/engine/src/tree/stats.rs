@@ -21,12 +21,17 @@ pub struct TreeStats {
     pub flushes: u64,
     /// Bytes that flushes wrote.
     pub flushed_bytes: u64,
+    /// Bytes of bulk loads.
+    pub ingested_bytes: u64,
     /// Compactions, moves included.
     pub compactions: u64,
     /// Bytes that compactions read.
     pub compaction_read_bytes: u64,
     /// Bytes that compactions wrote.
     pub compaction_written_bytes: u64,
+    /// Tables that scans passed over because a prefix filter denied what they looked for; each end of a scan counts
+    /// its own.
+    pub prefix_skips: u64,
 }
 
 /// One level.
@@ -65,9 +70,11 @@ impl Tree {
             tombstones: state.levels.tables().map(|(.., table)| table.tombstones).sum(),
             flushes: counters.flushes.load(Ordering::Relaxed),
             flushed_bytes: counters.flushed_bytes.load(Ordering::Relaxed),
+            ingested_bytes: counters.ingested_bytes.load(Ordering::Relaxed),
             compactions: counters.compactions.load(Ordering::Relaxed),
             compaction_read_bytes: counters.compaction_read_bytes.load(Ordering::Relaxed),
             compaction_written_bytes: counters.compaction_written_bytes.load(Ordering::Relaxed),
+            prefix_skips: counters.prefix_skips.load(Ordering::Relaxed),
         }
     }
 

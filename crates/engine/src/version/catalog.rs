@@ -5,8 +5,10 @@ use super::{
     levels::{Added, Levels},
 };
 use crate::{
-    codec::Corruption,
+    codec::{Corruption, TlvReader},
     error::{Error, ErrorKind},
+    key::BYTE_ORDER_NAME,
+    order::{KeyOrder, ORDER_TAG},
     table::TableMeta,
     types::{Seqno, TreeId},
 };
@@ -27,7 +29,7 @@ pub struct CatalogTree {
     pub options: Vec<u8>,
     /// Position of its creation.
     pub created_at: Seqno,
-    /// Its tables.
+    /// Its tables. Of an order of keys that is not that of bytes nothing is known here: runs are then not sorted, and not checked.
     pub levels: Levels<Arc<TableMeta>>,
     /// Everything up to here is in tables.
     pub replay_point: Seqno,
@@ -47,6 +49,17 @@ impl CatalogTree {
             read_floor: Seqno::ZERO,
         }
     }
+
+    /// The order of its keys, if it is that of bytes: of its options no more is known here.
+    fn order(&self) -> Option<&'static KeyOrder> {
+        let mut fields = TlvReader::new(&self.options);
+        while let Ok(Some((tag, value))) = fields.next_field() {
+            if tag == ORDER_TAG {
+                return (value == BYTE_ORDER_NAME.as_bytes()).then_some(KeyOrder::bytes());
+            }
+        }
+        Some(KeyOrder::bytes())
+    }
 }
 
 /// Everything a manifest says.
@@ -60,7 +73,7 @@ pub struct Catalog {
     pub file_id_mark: u64,
     /// Tree ids at or above it were never used.
     pub tree_id_mark: u32,
-    /// Greatest position of a change of trees, dropped ones included.
+    /// Greatest position of a change of trees: one created, cleared or dropped.
     pub applied_upto: Seqno,
 }
 
@@ -69,6 +82,11 @@ const OWN_NOTES: &str = "isopach.";
 
 /// Field of a snapshot beside the changes: [`Catalog::applied_upto`] travels as a note of this name.
 const APPLIED_UPTO_NOTE: &str = "isopach.applied_upto";
+
+/// The change that says that everything about trees up to `at` is in the catalog.
+pub(crate) fn applied_upto(at: Seqno) -> Change {
+    Change::Note(Note::new(APPLIED_UPTO_NOTE, at.raw().to_le_bytes()))
+}
 
 /// Bytes or entries of all tables together stay below this, so that sums do not overflow.
 const MAX_TOTAL: u64 = 1 << 60;
@@ -136,7 +154,7 @@ impl Catalog {
     fn apply_tables(&mut self, change: &TablesChange) -> Result<(), Corruption> {
         let missing = Corruption("an edit changes tables of a tree that is not there");
         let tree = self.trees.get_mut(&change.tree).ok_or(missing)?;
-        tree.levels = tree.levels.apply(&change.removed, &change.added)?;
+        tree.levels = tree.levels.apply(tree.order(), &change.removed, &change.added)?;
         tree.replay_point = tree.replay_point.max(change.replay_point.unwrap_or(Seqno::ZERO));
         tree.read_floor = tree.read_floor.max(change.read_floor.unwrap_or(Seqno::ZERO));
         Ok(())
@@ -181,8 +199,7 @@ impl Catalog {
     pub fn snapshot(&self) -> Vec<Change> {
         let mut changes =
             Vec::from([Change::FileIdMark(self.file_id_mark), Change::TreeIdMark(self.tree_id_mark)]);
-        let applied = Vec::from(self.applied_upto.raw().to_le_bytes());
-        changes.push(Change::Note(Note::new(APPLIED_UPTO_NOTE, applied)));
+        changes.push(applied_upto(self.applied_upto));
         for (name, value) in &self.notes {
             changes.push(Change::Note(Note::new(name.clone(), value.clone())));
         }

@@ -20,7 +20,13 @@ const WATCH: Rank = Rank::new(59, "damage.watch");
 /// table is damaged. What a process lacks (handles, permission) says nothing of the table.
 fn is_damage(error: &Error) -> bool {
     match (error.kind(), error.io_error()) {
-        (ErrorKind::Corruption | ErrorKind::MixedStore | ErrorKind::UnsupportedFormat, _) => true,
+        (
+            ErrorKind::Corruption
+            | ErrorKind::MissingDictionary
+            | ErrorKind::MixedStore
+            | ErrorKind::UnsupportedFormat,
+            _,
+        ) => true,
         (_, Some(io)) => {
             matches!(io.kind(), IoErrorKind::NotFound | IoErrorKind::UnexpectedEnd | IoErrorKind::Other)
         }

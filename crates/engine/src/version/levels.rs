@@ -2,6 +2,7 @@
 
 use crate::{
     codec::Corruption,
+    order::KeyOrder,
     table::TableMeta,
     types::{Level, Seqno, TableId},
 };
@@ -20,7 +21,7 @@ impl RunAge {
     pub const SORTED: RunAge = RunAge(0);
 }
 
-/// Tables with disjoint key ranges, in key order. `T` is a table's meta or a handle that has one.
+/// Tables with disjoint key ranges, in key order where it is known. `T` is a table's meta or a handle that has one.
 #[derive(Clone, Debug)]
 pub struct Run<T> {
     /// Its age among the runs of its level.
@@ -31,9 +32,20 @@ pub struct Run<T> {
 
 impl<T: Borrow<TableMeta>> Run<T> {
     /// The table that may hold `key`: the first whose last key is not less.
-    pub fn table_for(&self, key: &[u8]) -> Option<&T> {
+    #[inline]
+    pub fn table_for(&self, order: &KeyOrder, key: &[u8]) -> Option<&T> {
+        if !order.is_bytewise() {
+            return self.table_in_order(order, key);
+        }
         let at = self.tables.partition_point(|table| table.borrow().last_key[..] < *key);
         self.tables.get(at).filter(|table| Borrow::<TableMeta>::borrow(*table).first_key[..] <= *key)
+    }
+
+    #[cold]
+    fn table_in_order(&self, order: &KeyOrder, key: &[u8]) -> Option<&T> {
+        let at = self.tables.partition_point(|table| order.is_less(&table.borrow().last_key, key));
+        let begins = |table: &&T| order.is_at_most(&Borrow::<TableMeta>::borrow(*table).first_key, key);
+        self.tables.get(at).filter(begins)
     }
 }
 
@@ -103,21 +115,39 @@ impl<T: Borrow<TableMeta> + Clone> Levels<T> {
         Levels { levels: levels.collect() }
     }
 
-    /// The levels after tables were removed and added. Pure.
+    /// The levels after tables were removed and added, of keys in this order. Pure.
+    ///
+    /// `None`: nobody here knows the order. Tables of a run then are as they came, and who knows it sorts and checks them
+    /// ([`Levels::sorted`]).
     ///
     /// # Errors
     ///
     /// A table to remove is missing, one to add is there already, a level does not exist, or tables of a run
     /// overlap. Of a manifest that is damage; of our own edit a bug.
-    pub fn apply(&self, removed: &[TableId], added: &[Added<T>]) -> Result<Levels<T>, Corruption> {
+    pub fn apply(
+        &self,
+        order: Option<&KeyOrder>,
+        removed: &[TableId],
+        added: &[Added<T>],
+    ) -> Result<Levels<T>, Corruption> {
         let mut next = self.clone();
         for &id in removed {
             next.remove(id)?;
         }
         for addition in added {
-            next.add(addition)?;
+            next.add(order, addition)?;
         }
         Ok(next)
+    }
+
+    /// The same tables, in their order.
+    ///
+    /// # Errors
+    ///
+    /// A table ends before it begins, or tables of a run overlap.
+    pub fn sorted(&self, order: &KeyOrder) -> Result<Levels<T>, Corruption> {
+        let added = self.tables().map(|(level, age, table)| Added { level, age, table: table.clone() });
+        Levels::default().apply(Some(order), &[], &added.collect::<Vec<_>>())
     }
 
     fn remove(&mut self, id: TableId) -> Result<(), Corruption> {
@@ -133,12 +163,13 @@ impl<T: Borrow<TableMeta> + Clone> Levels<T> {
         Err(Corruption("an edit removes a table that is not there"))
     }
 
-    fn add(&mut self, Added { level, age, table }: &Added<T>) -> Result<(), Corruption> {
+    fn add(&mut self, order: Option<&KeyOrder>, addition: &Added<T>) -> Result<(), Corruption> {
+        let Added { level, age, table } = addition;
         let meta: &TableMeta = table.borrow();
         if self.table(meta.id).is_some() {
             return Err(Corruption("an edit adds a table that is there already"));
         }
-        if meta.first_key > meta.last_key {
+        if order.is_some_and(|order| order.is_less(&meta.last_key, &meta.first_key)) {
             return Err(Corruption("a table ends before it begins"));
         }
         let runs = self
@@ -153,8 +184,13 @@ impl<T: Borrow<TableMeta> + Clone> Levels<T> {
             runs.insert(at, Run { age: *age, tables: vec![] });
         }
         let tables = &mut runs[at].tables;
-        let place = tables.partition_point(|other| other.borrow().last_key < meta.first_key);
-        if tables.get(place).is_some_and(|other| other.borrow().first_key <= meta.last_key) {
+        let Some(order) = order else {
+            tables.push(table.clone());
+            return Ok(());
+        };
+        let place = tables.partition_point(|other| order.is_less(&other.borrow().last_key, &meta.first_key));
+        let begins = |other: &T| order.is_at_most(&other.borrow().first_key, &meta.last_key);
+        if tables.get(place).is_some_and(begins) {
             return Err(Corruption("tables of one run overlap"));
         }
         tables.insert(place, table.clone());

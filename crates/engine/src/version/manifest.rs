@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     codec::{
-        Corruption, FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader, Step,
-        TlvReader, TlvWriter, encode_record, record_bytes, traces_of_records,
+        Corruption, FileHeader, FileKind, HEADER_BYTES, LogPosition, Record, RecordReader, Step, TlvReader,
+        TlvWriter, encode_record, header_error, record_bytes, traces_of_records,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -153,23 +153,6 @@ fn read_header(file: &dyn File, bytes: u64, name: &str, database: Uuid) -> Resul
         return Err(Error::new(ErrorKind::MixedStore, message).in_file(name));
     }
     Ok(header)
-}
-
-/// The error of a file whose header is refused.
-pub fn header_error(error: HeaderError, name: &str) -> Error {
-    match error {
-        HeaderError::Foreign => Error::corrupt(name, 0, "the file does not begin as a file of Isopach"),
-        HeaderError::Corrupt(why) => Error::corrupt(name, 0, why),
-        HeaderError::Version(found) => {
-            let expected = crate::codec::FORMAT_VERSION;
-            let message = format!("format version {found:#06x}; this program reads {expected:#06x} only");
-            Error::new(ErrorKind::UnsupportedFormat, message).in_file(name)
-        }
-        HeaderError::Protected => {
-            let message = "encrypted or protected by parity, which this program cannot read";
-            Error::new(ErrorKind::UnsupportedFeature, message).in_file(name)
-        }
-    }
 }
 
 fn encode_features() -> Vec<u8> {

@@ -5,7 +5,9 @@
 
 mod catalog;
 mod damage;
+mod dictionaries;
 mod edit;
+mod filter_ledger;
 mod ids;
 mod levels;
 mod life;
@@ -14,17 +16,17 @@ mod registry;
 mod run_cursor;
 mod table_file;
 
-pub(crate) use catalog::check_names;
 pub use catalog::{Catalog, CatalogTree};
+pub(crate) use catalog::{applied_upto, check_names};
 pub use damage::{DamageWatch, Watch};
+pub use dictionaries::{Dictionaries, DictionaryUse};
 pub use edit::{Change, Note, TablesChange, decode_edit, encode_edit};
+pub use filter_ledger::FilterLedger;
 pub use ids::{FileIds, new_uuid};
 pub use levels::{Added, LEVELS, Levels, Run, RunAge};
 pub use life::{Lease, Life};
 pub(crate) use manifest::MANIFEST_PREFIX;
-pub use manifest::{
-    Manifest, NewUuid, Replayed, header_error, manifest_name, manifest_number, replay, temporary_number,
-};
+pub use manifest::{Manifest, NewUuid, Replayed, manifest_name, manifest_number, replay, temporary_number};
 pub use registry::{DeletionPause, FileRegistry, Freed, Hold, Holder, LiveFile, RegistryStats};
-pub use run_cursor::RunCursor;
+pub use run_cursor::{CoveredPrefix, RunCursor};
 pub use table_file::{TableContext, TableRef};

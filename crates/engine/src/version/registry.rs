@@ -25,7 +25,7 @@ use alloc::{
 use core::fmt;
 use isopach_env::{
     Fs, IoErrorKind, IoResult, OpenMode,
-    sync::{Mutex, Rank, point},
+    sync::{Mutex, MutexGuard, Rank, point},
 };
 
 /// Above the locks of versions and logs, below those of the environment: holds are dropped under any of them.
@@ -101,12 +101,31 @@ impl FileRegistry {
     ///
     /// In debug builds, if a file of this name is listed and not obsolete: it would have two owners.
     pub fn register(&self, kind: FileKind, name: &str, bytes: u64, tree: Option<TreeId>) -> Hold {
-        let name: Arc<str> = Arc::from(name);
-        let mut state = self.0.state.lock();
+        let state = self.0.state.lock();
         debug_assert!(
-            state.files.values().all(|entry| entry.is_obsolete || entry.name != name),
+            state.files.values().all(|entry| entry.is_obsolete || *entry.name != *name),
             "{name} is registered once"
         );
+        self.list(state, kind, name, bytes, tree)
+    }
+
+    /// As [`FileRegistry::register`], of a file about to be made whose name may come again. `None` if a file of this
+    /// name is listed, one that is obsolete and not removed yet included: its removal would take the new one.
+    pub fn register_unless_listed(&self, kind: FileKind, name: &str, tree: Option<TreeId>) -> Option<Hold> {
+        let state = self.0.state.lock();
+        let is_listed = state.files.values().any(|entry| *entry.name == *name);
+        (!is_listed).then(|| self.list(state, kind, name, 0, tree))
+    }
+
+    fn list(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        kind: FileKind,
+        name: &str,
+        bytes: u64,
+        tree: Option<TreeId>,
+    ) -> Hold {
+        let name: Arc<str> = Arc::from(name);
         let id = state.next_id;
         state.next_id += 1;
         let entry = Entry {
@@ -119,6 +138,7 @@ impl FileRegistry {
             is_obsolete: false,
         };
         state.files.insert(id, entry);
+        drop(state);
         Hold { registry: self.clone(), id, name, by: None }
     }
 

@@ -2,23 +2,28 @@
 
 use super::{
     damage::{Damage, DamageWatch},
+    dictionaries::Dictionaries,
+    filter_ledger::FilterLedger,
     life::Life,
     registry::{FileRegistry, Hold},
 };
 use crate::{
     cache::OpenTables,
-    codec::FileKind,
+    codec::{FileDictionary, FileKind},
     error::{Error, Result},
+    order::KeyOrder,
+    range_tombstone::RangeTombstones,
     table::{self, DataCache, Table, TableMeta},
     types::{TreeId, Uuid},
 };
-use alloc::sync::Arc;
+use alloc::{boxed::Box, format, sync::Arc};
 use core::{
     borrow::Borrow,
     fmt,
     ops::{Bound, Deref},
 };
 use isopach_env::Fs;
+use once_cell::race::OnceBox;
 
 /// What all tables of a store share.
 pub struct TableContext {
@@ -32,10 +37,14 @@ pub struct TableContext {
     pub open: OpenTables<Table>,
     /// Who removes files.
     pub registry: FileRegistry,
+    /// What values of some tables are compressed against.
+    pub dictionaries: Arc<Dictionaries>,
     /// Whether the directory is in use.
     pub life: Arc<Life>,
     /// Who hears of damaged tables.
     pub damage: DamageWatch,
+    /// What the filters of all tables take.
+    pub filters: FilterLedger,
 }
 
 /// A table of a tree. Clones share it; the last one of an obsolete table gives the file to the deleter.
@@ -45,25 +54,44 @@ pub struct TableRef(Arc<TableFile>);
 /// See [`TableRef`].
 struct TableFile {
     tree: TreeId,
+    order: KeyOrder,
     meta: Arc<TableMeta>,
     hold: Hold,
+    /// Of the file of its dictionary.
+    _dictionary: Option<Hold>,
     context: Arc<TableContext>,
     damage: Damage,
+    /// Once they were read: reads of all keys ask them.
+    ranges: OnceBox<Arc<RangeTombstones>>,
 }
 
 impl TableRef {
-    /// Registers a table that the manifest names.
-    pub fn recovered(context: &Arc<TableContext>, tree: TreeId, meta: Arc<TableMeta>) -> TableRef {
+    /// Registers a table that the manifest names, of a tree whose keys are in this order.
+    pub fn recovered(
+        context: &Arc<TableContext>,
+        (tree, order): (TreeId, &KeyOrder),
+        meta: Arc<TableMeta>,
+    ) -> TableRef {
         let name = table::file_name(meta.id);
         let hold = context.registry.register(FileKind::Table, &name, meta.bytes, Some(tree));
-        TableRef::new(context, tree, hold, meta)
+        TableRef::new(context, (tree, order), hold, meta)
     }
 
     /// A finished table whose file is held.
-    pub fn new(context: &Arc<TableContext>, tree: TreeId, hold: Hold, meta: Arc<TableMeta>) -> TableRef {
+    pub fn new(
+        context: &Arc<TableContext>,
+        (tree, order): (TreeId, &KeyOrder),
+        hold: Hold,
+        meta: Arc<TableMeta>,
+    ) -> TableRef {
         hold.set_bytes(meta.bytes);
-        let (context, damage) = (Arc::clone(context), Damage::none());
-        TableRef(Arc::new(TableFile { tree, meta, hold, context, damage }))
+        let dictionary = meta.dictionary.map(|handle| context.dictionaries.name(meta.id, handle.id));
+        let (context, order, damage) = (Arc::clone(context), order.clone(), Damage::none());
+        let ranges = OnceBox::new();
+        let file = TableFile { tree, order, meta, hold, _dictionary: dictionary, context, damage, ranges };
+        let table = TableRef(Arc::new(file));
+        table.0.context.filters.enter(tree, &table);
+        table
     }
 
     /// The facts, shared.
@@ -74,6 +102,9 @@ impl TableRef {
     /// No version names it any more: it goes when nobody reads it.
     pub fn mark_obsolete(&self) {
         self.0.hold.mark_obsolete();
+        if let Some(handle) = self.0.meta.dictionary {
+            self.0.context.dictionaries.release(self.0.meta.id, handle.id);
+        }
     }
 
     /// The table, opened if it was not.
@@ -82,14 +113,53 @@ impl TableRef {
     ///
     /// `Io` and `Corruption`, standing for all keys of the table.
     pub fn open(&self) -> Result<Arc<Table>> {
-        let TableFile { meta, context, .. } = &*self.0;
-        let open = || Table::open(&context.fs, Arc::clone(meta), context.database, &context.blocks);
+        let TableFile { meta, order, context, .. } = &*self.0;
+        let open = || {
+            let dictionary = self.dictionary()?;
+            let (fs, cache, database) = (&context.fs, &context.blocks, context.database);
+            Table::open_with(fs, Arc::clone(meta), database, cache, dictionary, order)
+        };
         context.open.get_or_open(meta.id, open)
+    }
+
+    /// Whether its filter tells that it has no version of a key. A filter that cannot be read tells nothing.
+    pub fn denies(&self, key: &[u8]) -> bool {
+        let denied = self.open().and_then(|table| table.denies(key));
+        denied.unwrap_or(false)
+    }
+
+    /// Its range tombstones, if it has some.
+    ///
+    /// # Errors
+    ///
+    /// `Io` and `Corruption`, standing for all keys that there are: any may be covered.
+    #[inline]
+    pub fn range_tombstones(&self) -> Result<Option<&Arc<RangeTombstones>>> {
+        match self.0.ranges.get() {
+            Some(ranges) => Ok(Some(ranges)),
+            None if self.0.meta.ranges.is_none() => Ok(None),
+            None => self.read_ranges(),
+        }
+    }
+
+    #[cold]
+    fn read_ranges(&self) -> Result<Option<&Arc<RangeTombstones>>> {
+        let read = self.open().and_then(|table| table.range_tombstones());
+        let read = read.map_err(|error| self.blame(error).over_keys((Bound::Unbounded, Bound::Unbounded)))?;
+        Ok(read.map(|ranges| self.0.ranges.get_or_init(|| Box::new(ranges))))
+    }
+
+    /// What its values are compressed against. An error names the dictionary's file, and says which table needs it.
+    fn dictionary(&self) -> Result<FileDictionary> {
+        let Some(handle) = self.0.meta.dictionary else { return Ok(FileDictionary::None) };
+        let opened = self.0.context.dictionaries.open(handle);
+        let needed_by = || format!("; {} needs it", table::file_name(self.0.meta.id));
+        opened.map(FileDictionary::Reading).map_err(|error| error.adding(&needed_by()))
     }
 
     /// An error of reading the table: what of the table it stands for, and the table's damage if it is some.
     pub(crate) fn blame(&self, error: Error) -> Error {
-        let error = over_table(error, self).in_tree(self.0.tree);
+        let error = over_table(error, self, &self.0.order).in_tree(self.0.tree);
         if self.0.damage.note(&error) {
             self.0.context.damage.tell(&error);
         }
@@ -113,12 +183,13 @@ impl TableRef {
 }
 
 /// Narrows the keys that an error stands for to those of its table.
-fn over_table(error: Error, table: &TableMeta) -> Error {
+fn over_table(error: Error, table: &TableMeta, order: &KeyOrder) -> Error {
     let (low, high) = match error.keys() {
         Some((low, high)) => (low.clone(), high.clone()),
         None => (Bound::Unbounded, Bound::Unbounded),
     };
-    let is_inside = |key: &[u8]| table.first_key[..] <= *key && *key <= table.last_key[..];
+    let is_inside =
+        |key: &[u8]| order.is_at_most(&table.first_key, key) && order.is_at_most(key, &table.last_key);
     let low = match low {
         Bound::Included(key) if is_inside(&key) => Bound::Included(key),
         Bound::Excluded(key) if is_inside(&key) => Bound::Excluded(key),
@@ -135,6 +206,7 @@ fn over_table(error: Error, table: &TableMeta) -> Error {
 impl Drop for TableFile {
     fn drop(&mut self) {
         self.context.open.remove(self.meta.id);
+        self.context.filters.leave(self.meta.id);
     }
 }
 

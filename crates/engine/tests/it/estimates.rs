@@ -81,3 +81,18 @@ fn old_versions_and_deletes_count_until_they_are_dropped() {
 
     assert_eq!((tree.approximate_len(), tree.approximate_range(..).unwrap().rows), (50, 50));
 }
+
+/// Rows were taken to be of one size, so that a range of large ones seemed to hold many.
+#[test]
+fn large_rows_do_not_pass_for_many() {
+    let (_faults, _store, tree) = fresh();
+    for key in 0..200_u64 {
+        let value_bytes = if key < 100 { 10_000 } else { 10 };
+        put(&tree, &format!("{key:05}"), &"v".repeat(value_bytes), key + 2);
+    }
+    flush(&tree, 300);
+
+    let large = tree.approximate_range(.."00050").unwrap();
+    assert!((49..=51).contains(&large.rows), "{large:?}");
+    assert!(large.bytes > tree.tables()[0].bytes * 4 / 10, "{large:?}");
+}

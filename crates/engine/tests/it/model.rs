@@ -4,14 +4,17 @@
 use crate::{
     dice::{Dice, with_seeds},
     faults::Faults,
-    harness::{at, open, seqno, views},
+    harness::{at, seqno, views},
+    prefixes::{EVERY, open},
 };
 use isopach_engine::{
     codec::Compression,
     compaction::{BottomRewrite, Leveled, Plan, RangeProgress, Views, next_range_plan},
     env::MemFs,
     error::ErrorKind,
-    store::Store,
+    key::prefix_successor,
+    store::{Store, VerifyOptions},
+    table::VerifyDepth,
     tree::{FilterPolicy, Reader, Scan, Tree, TreeOptions, WriteBatch},
     types::{Level, TableId},
 };
@@ -50,6 +53,8 @@ impl Model {
         if dice.one_in(3) {
             options.filters = FilterPolicy::None.into();
         }
+        options.prefix_extractor = extractor(dice);
+        options.entry_checksums = dice.one_in(2);
         let faults = Faults::new(&MemFs::new());
         let store = open(&faults);
         let id = store.reserve_tree_id().unwrap();
@@ -174,6 +179,23 @@ impl Model {
         }
     }
 
+    fn change_options(&mut self, dice: &mut Dice) {
+        let mut options = (*self.tree.options()).clone();
+        options.prefix_extractor = extractor(dice);
+        options.entry_checksums = dice.one_in(2);
+        self.tree.set_options(options, &[]).unwrap();
+    }
+
+    /// Any range, or all keys with a prefix.
+    fn bounds(&self, dice: &mut Dice) -> Bounds {
+        if dice.one_in(2) {
+            return (self.bound(dice), self.bound(dice));
+        }
+        let prefix = self.key(dice);
+        let end = prefix_successor(&prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        (Bound::Included(prefix), end)
+    }
+
     fn bound(&self, dice: &mut Dice) -> Bound<Key> {
         match dice.below(3) {
             0 => Bound::Unbounded,
@@ -238,7 +260,7 @@ impl Model {
 
     fn check_reads(&mut self, dice: &mut Dice) {
         let view = self.good_view(dice);
-        let bounds = (self.bound(dice), self.bound(dice));
+        let bounds = self.bounds(dice);
         let expected = self.shown(view, &bounds);
         let found = |scan: Scan, is_back: bool| -> Vec<(Key, Vec<u8>)> {
             let pair = |item: isopach_engine::error::Result<isopach_engine::iter::Item>| {
@@ -287,7 +309,7 @@ impl Model {
     /// Begins a scan, or goes on with one for a few steps.
     fn check_scans(&mut self, dice: &mut Dice) {
         if self.scans.len() < 2 {
-            let bounds = (self.bound(dice), self.bound(dice));
+            let bounds = self.bounds(dice);
             let scan = self.tree.scan(bounds.clone(), at(self.last)).unwrap();
             self.scans.push((scan, self.last, bounds));
         }
@@ -322,6 +344,19 @@ impl Model {
     }
 }
 
+/// None, or one of several that are at odds with each other.
+fn extractor(dice: &mut Dice) -> Option<String> {
+    let names = [
+        "isopach.prefix.0",
+        "isopach.prefix.1",
+        "isopach.prefix.2",
+        "isopach.delimited.97",
+        "isopach.delimited.255",
+        EVERY,
+    ];
+    dice.pick(&names).filter(|_| !dice.one_in(4)).map(|name| (*name).to_owned())
+}
+
 fn is_inside(key: &Key, (low, high): &Bounds) -> bool {
     let above = match low {
         Bound::Unbounded => true,
@@ -348,6 +383,7 @@ fn a_tree_shows_what_a_map_of_all_versions_shows() {
                 10 => model.compact_leveled(),
                 11 => model.compact_range(dice),
                 12 => model.hold(dice),
+                13 if dice.one_in(3) => model.change_options(dice),
                 13 => model.check_scans(dice),
                 14 if dice.one_in(3) => model.reopen(dice),
                 _ => model.check_reads(dice),
@@ -355,7 +391,8 @@ fn a_tree_shows_what_a_map_of_all_versions_shows() {
         }
         model.check_reads(dice);
         model.check_files();
-        let report = model.store.verify(Default::default(), &mut |_, _| Ok(())).unwrap();
+        let full = VerifyOptions::new().depth(VerifyDepth::Full);
+        let report = model.store.verify(full, &mut |_, _| Ok(())).unwrap();
         assert!(report.found.is_empty(), "{:?}", report.found);
     });
 }

@@ -81,6 +81,7 @@ fn the_identity_is_written_last_and_everything_before_it_is_durable() {
             "Lock LOCK",
             "CreateDir tables",
             "CreateDir wal",
+            "CreateDir dictionaries",
             "Remove MANIFEST-000001.tmp",
             "Create MANIFEST-000001.tmp",
             "Write MANIFEST-000001.tmp",
@@ -136,7 +137,7 @@ fn nothing_is_left_of_creations_that_were_interrupted() {
     let store = open(&Faults::new(&files));
     store.files().run_deletions(u64::MAX);
 
-    assert_eq!(names(&files), ["IDENTITY", "LOCK", "MANIFEST-000003", "tables/", "wal/"]);
+    assert_eq!(names(&files), ["IDENTITY", "LOCK", "MANIFEST-000003", "dictionaries/", "tables/", "wal/"]);
 }
 
 /// The next manifest was in place, but its name not durable, when the process died; the next opening had begun one
@@ -660,9 +661,11 @@ fn a_full_check_goes_on_behind_a_damaged_index() {
     let files = a_whole_store();
     let tables = table_files(&files);
     let mut bytes = read(&files, &tables[0]);
-    let footer = bytes.len() - 96;
+    let footer = bytes.len() - table::FOOTER_BYTES;
     let index = u64::from_le_bytes(bytes[footer + 16..footer + 24].try_into().unwrap());
+    let mirror = u64::from_le_bytes(bytes[footer + 64..footer + 72].try_into().unwrap());
     bytes[index as usize + 45] ^= 1;
+    bytes[mirror as usize + 45] ^= 1;
     bytes[64 + 45] ^= 1; // The only data block.
     write(&files, &tables[0], &bytes);
     let mut bytes = read(&files, &tables[1]);

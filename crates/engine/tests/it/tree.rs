@@ -13,6 +13,7 @@ use isopach_engine::{
     error::ErrorKind,
     key::ValueKind,
     memtable::{SortedBatch, Sorter},
+    order::KeyOrder,
     store::Store,
     table::{FilterKind, FilterOptions},
     tree::{Tree, TreeOptions, WriteBatch, cancelled},
@@ -92,7 +93,7 @@ fn sorted(operations: &[&str]) -> Arc<SortedBatch> {
         at += text.len();
         &bytes[at - text.len()..at]
     };
-    let mut sorter = Sorter::new(&bytes);
+    let mut sorter = Sorter::new(&bytes, &KeyOrder::BYTES);
     for (position, text) in operations.iter().enumerate() {
         let (kind, key, value) = match text.split_once('=') {
             Some((key, value)) => (ValueKind::Put, take(key), take(value)),

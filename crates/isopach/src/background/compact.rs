@@ -46,6 +46,7 @@ pub(crate) fn note_shape(space: &Space) {
 pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
     let strategy = strategy(space);
     let known = space.tree.damaged_tables().len();
+    drop_unneeded(state, space)?;
     match step(state, space, |shape| strategy.pick(shape)) {
         Ok(Step::Nothing | Step::InTheWay) => Ok(()),
         Err(error) if error.kind() == ErrorKind::Poisoned || space.tree.damaged_tables().len() <= known => {
@@ -64,6 +65,7 @@ pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
 ///
 /// As [`compact`]; `Closed`.
 pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange) -> Result<()> {
+    drop_unneeded(state, space)?;
     let progress =
         space.tree.with_shape(|shape| RangeProgress::start(shape, BottomRewrite::All, RANGE_STEP_BYTES));
     loop {
@@ -74,10 +76,21 @@ pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange)
             // The other job ends before anything here can go on.
             Step::InTheWay => state.store.env().clock.sleep(std::time::Duration::from_millis(2)),
             Step::Nothing => {
+                drop_unneeded(state, space)?; // Of what other jobs wrote meanwhile.
                 state.jobs.compact(space.id);
                 return Ok(());
             }
         }
+    }
+}
+
+/// Drops tables that no view needs.
+fn drop_unneeded(state: &State, space: &Space) -> Result<()> {
+    match space.tree.drop_unneeded(&state.views_for_job(space)) {
+        Err(error) if error.kind() != EngineErrorKind::Busy => {
+            Err(Error::from(error).in_keyspace(&space.name))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -102,7 +115,7 @@ fn step(state: &State, space: &Space, pick: impl FnOnce(&TreeShape<'_>) -> Optio
     let clock = &state.store.env().clock;
     let start = clock.monotonic();
     let mut proceed = |_bytes| if state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) };
-    let outcome = compaction.run(&state.views.for_job(), &mut proceed);
+    let outcome = compaction.run(&state.views_for_job(space), &mut proceed);
     let took = clock.monotonic().saturating_sub(start);
     let (read, written, result) = match outcome {
         Ok(report) => (report.read_bytes, report.written_bytes, Ok(())),

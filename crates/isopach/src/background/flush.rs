@@ -6,6 +6,7 @@ use crate::{
     notes::{FIRST_SEGMENT, LOG_SYNCED},
     space::Space,
     state::State,
+    write::Order,
 };
 use isopach_engine::{types::Seqno, version::Note};
 
@@ -15,21 +16,13 @@ use isopach_engine::{types::Seqno, version::Note};
 ///
 /// The keyspace is as before, and the job is tried again; `Poisoned` after a failed sync.
 pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
-    let Some(barrier) = space.tree.sealed_upto() else {
+    if space.tree.sealed_upto().is_none() {
         return Ok(());
-    };
+    }
     state.listeners.tell(&Event::FlushBegin { keyspace: &space.name });
     let clock = &state.store.env().clock;
     let start = clock.monotonic();
-    let result = (|| {
-        // No edit makes an operation durable before the log is durable through it (INV-WAL-6).
-        state.commits.sync_once(barrier)?;
-        let synced = Note::new(LOG_SYNCED, state.commits.wal.synced_upto().to_raw().to_le_bytes());
-        let report = space.tree.flush(barrier, &state.views.for_job(), &[synced])?;
-        state.commits.free_memory(report.memtable_bytes);
-        Ok(report.bytes)
-    })();
-    let result = result.map_err(|error: crate::Error| error.in_keyspace(&space.name));
+    let result = write_sealed(state, space).map_err(|error| error.in_keyspace(&space.name));
     let (bytes, result) = match result {
         Ok(bytes) => (bytes, Ok(())),
         Err(error) => (0, Err(error)),
@@ -46,6 +39,36 @@ pub(crate) fn flush(state: &State, space: &Space) -> Result<()> {
     free_log(state)?;
     state.bound_log();
     Ok(())
+}
+
+/// Writes the sealed memtables of a keyspace as tables, and returns their size.
+fn write_sealed(state: &State, space: &Space) -> Result<u64> {
+    let Some(barrier) = space.tree.sealed_upto() else {
+        return Ok(0);
+    };
+    // No edit makes an operation durable before the log is durable through it (INV-WAL-6).
+    state.commits.sync_once(barrier)?;
+    let synced = Note::new(LOG_SYNCED, state.commits.wal.synced_upto().to_raw().to_le_bytes());
+    let mut notes = vec![synced];
+    if space.last_volatile() > space.tree.replay_point() {
+        notes.push(state.commits.note_of_ends()); // The log does not tell of them.
+    }
+    let report = space.tree.flush(barrier, &state.views_for_job(space), &notes)?;
+    state.commits.free_memory(report.memtable_bytes);
+    Ok(report.bytes)
+}
+
+/// As [`flush_now`], for who is alone in the order of commits, and holds the turn of changes of keyspaces: everybody waits,
+/// and the log is not freed.
+///
+/// # Errors
+///
+/// As [`flush`].
+pub(crate) fn flush_alone(state: &State, order: &Order<'_>, space: &Space) -> Result<()> {
+    space.tree.rotate(order.visible()).map_err(|error| state.locate(error))?;
+    let written = write_sealed(state, space).map(drop);
+    state.jobs.flush(space.id); // What else a flush does.
+    written.map_err(|error| state.locate(error.in_keyspace(&space.name)))
 }
 
 /// Seals the memtable of a keyspace at the newest commit and writes it, on the caller's thread.
@@ -82,14 +105,16 @@ pub(crate) fn flush_all(state: &State) -> Result<()> {
     })
 }
 
-/// Gives up the segments below the first operation that is in memory only.
+/// Gives up the segments below the first operation that is in memory only, or on its way there.
 pub(crate) fn free_log(state: &State) -> Result<()> {
     let wal = &state.commits.wal;
     let first_needed = || {
-        // The order matters: what is appended after this reading lies in that segment or behind it. Of a log
-        // that nothing was appended to since it was recovered all segments may go.
-        let last = wal.segment_of(Seqno::MAX);
-        state.spaces.first_unflushed().map_or(last, |seqno| wal.segment_of(seqno)).min(last)
+        // The order matters: what is not in sight yet may be in the log only, and what is in sight at this reading is
+        // in tables or unflushed at the next. Of a log that nothing was appended to since it was recovered all
+        // segments may go.
+        let in_sight = state.views.visible();
+        let upcoming = wal.segment_of(in_sight.checked_add(1).unwrap_or(Seqno::MAX));
+        state.spaces.first_unflushed().map_or(upcoming, |seqno| wal.segment_of(seqno)).min(upcoming)
     };
     if first_needed() <= wal.oldest() {
         return Ok(());
@@ -99,7 +124,9 @@ pub(crate) fn free_log(state: &State) -> Result<()> {
     let _turn = state.spaces.changes.lock();
     let first = first_needed();
     if first > wal.oldest() {
-        state.store.commit(&[Note::new(FIRST_SEGMENT, first.to_le_bytes())])?;
+        // What these segments say of the ends of commits is known on.
+        let notes = [Note::new(FIRST_SEGMENT, first.to_le_bytes()), state.commits.note_of_ends()];
+        state.store.commit(&notes)?;
         wal.free_below(first);
     }
     Ok(())

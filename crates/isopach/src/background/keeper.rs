@@ -15,18 +15,18 @@ const MAX_RETRY: Duration = Duration::from_secs(4);
 /// Syncs every so often if that was asked, notes syncs in an idle log, has failed jobs tried again, and sees
 /// whether there is space again when there was none.
 pub(super) fn keep(state: &State) {
-    let tick = state.options.sync_every.map_or(IDLE_NOTE, |every| every.min(IDLE_NOTE));
     while state.jobs.wait_wanted() {
         let mut since_sync = Instant::now();
         let (mut since_retry, mut retry) = (Instant::now(), RETRY);
         let mut synced = state.commits.wal.synced_upto();
         loop {
-            if !state.jobs.keeper_sleeps(tick) {
+            let sync_every = state.settings.sync_every(); // It may change.
+            if !state.jobs.keeper_sleeps(sync_every.map_or(IDLE_NOTE, |every| every.min(IDLE_NOTE))) {
                 return;
             }
             let is_unsynced = state.commits.durable() < state.views.visible();
-            let must_sync = state.options.sync_every.is_some() && is_unsynced;
-            if must_sync && state.options.sync_every.is_some_and(|every| since_sync.elapsed() >= every) {
+            let must_sync = sync_every.is_some() && is_unsynced;
+            if must_sync && sync_every.is_some_and(|every| since_sync.elapsed() >= every) {
                 since_sync = Instant::now();
                 if let Err(error) = state.commits.sync() {
                     state.tell_poison(&error);

@@ -8,7 +8,7 @@ mod flush;
 mod keeper;
 
 pub(crate) use compact::{compact_range, note_shape};
-pub(crate) use flush::{flush_all, flush_now};
+pub(crate) use flush::{flush_all, flush_alone, flush_now};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -44,13 +44,11 @@ impl Threads {
     /// The operating system gives no thread; those started end.
     pub(crate) fn start(state: &Arc<State>) -> Result<Threads> {
         let mut threads = Threads(Vec::new());
-        let result = (0..state.options.threads)
+        let workers = state.settings.all().threads;
+        let result = (0..workers)
             .map(|worker| (format!("isopach-worker-{worker}"), work as fn(&State)))
             .chain([("isopach-keeper".into(), keeper::keep as fn(&State))])
-            .chain(
-                has_preparer(state.options.threads)
-                    .then_some(("isopach-preparer".into(), prepare as fn(&State))),
-            )
+            .chain(has_preparer(workers).then_some(("isopach-preparer".into(), prepare as fn(&State))))
             .try_for_each(|(name, body)| threads.spawn(name, body, state));
         if let Err(error) = result {
             state.jobs.stop();
@@ -88,6 +86,7 @@ fn work(state: &State) {
 
 /// The preparer: what commits would else wait for.
 fn prepare(state: &State) {
+    let _ = state.commits.wal.prepare_first(); // What fails here the first commit does itself, or tells.
     work_through(state, || state.jobs.next_preparation());
 }
 

@@ -9,7 +9,11 @@ use crate::{
     recovery::{Opening, Progress, ProgressHook, open, open_read_only},
     verify::{VerifyOptions, VerifyReport, verify_closed},
 };
-use isopach_env::{Env, IoErrorKind, OsFs};
+use isopach_engine::{
+    compaction::CompactionFilterFactory, merge_operator::MergeOperator, order::Comparator,
+    prefix::PrefixExtractor, tree::KnownCode,
+};
+use isopach_env::{Clock, Env, IoErrorKind, OsFs};
 use std::{
     fmt,
     ops::ControlFlow,
@@ -27,9 +31,11 @@ use std::{
 pub struct Builder {
     path: PathBuf,
     env: Option<Env>,
+    clock: Option<Arc<dyn Clock>>,
     set: SetOptions,
     create_if_missing: bool,
     log_recovery: LogRecovery,
+    code: KnownCode,
     listeners: Vec<Arc<dyn EventListener>>,
     progress: Option<ProgressHook>,
 }
@@ -40,9 +46,11 @@ impl Builder {
         Builder {
             path: path.as_ref().into(),
             env: None,
+            clock: None,
             set: SetOptions::default(),
             create_if_missing: true,
             log_recovery: LogRecovery::default(),
+            code: KnownCode::default(),
             listeners: Vec::new(),
             progress: None,
         }
@@ -80,6 +88,14 @@ impl Builder {
         self
     }
 
+    /// Bytes that the filters of all tables may take together. Each new table then gets the bits that save most reads,
+    /// by its keys and by how often tables like it were asked for keys that they have not; those of before keep theirs
+    /// until they are compacted. `u64::MAX`, the default: as many as policies ask for.
+    pub fn filter_budget_bytes(mut self, bytes: u64) -> Builder {
+        self.set.filter_budget_bytes = Some(bytes);
+        self
+    }
+
     /// Tables open at a time. Default 512, least 16.
     pub fn max_open_files(mut self, files: usize) -> Builder {
         self.set.max_open_files = Some(files as u64);
@@ -108,12 +124,60 @@ impl Builder {
         self
     }
 
+    // ----- code that keyspaces name -----
+
+    /// Registers an order of keys under its name, for this opening; built-in ones are always known.
+    ///
+    /// A keyspace whose order is not registered is listed, and cannot be used: `MissingComparator`. If the log holds writes
+    /// of it that are not flushed, the opening fails with that, also for reading: without their order keys cannot be found.
+    pub fn comparator(mut self, comparator: impl Comparator) -> Builder {
+        self.code.comparators.add(Arc::new(comparator));
+        self
+    }
+
+    /// Registers a prefix extractor under its name, for this opening; built-in ones are always known.
+    ///
+    /// A keyspace whose extractor is not registered is listed, and cannot be used: `MissingPrefixExtractor`. If the log
+    /// holds writes of it that are not flushed, the opening fails with that. A database that is opened for reading
+    /// does without: it finds the same, and reads more.
+    pub fn prefix_extractor(mut self, extractor: impl PrefixExtractor) -> Builder {
+        self.code.prefix_extractors.add(Arc::new(extractor));
+        self
+    }
+
+    /// Registers a merge operator under its name, for this opening; built-in ones are always known.
+    ///
+    /// A keyspace whose operator is not registered is listed, and cannot be used: `MissingMergeOperator`. If the log
+    /// holds writes of it that are not flushed, the opening fails with that. A database that is opened for reading
+    /// reads all but what operands come to.
+    pub fn merge_operator(mut self, operator: impl MergeOperator) -> Builder {
+        self.code.merge_operators.add(Arc::new(operator));
+        self
+    }
+
+    /// Registers a compaction filter under its name, for this opening.
+    ///
+    /// A keyspace whose filter is not registered is listed, and cannot be used: `MissingCompactionFilter`. If the log
+    /// holds writes of it that are not flushed, the opening fails with that.
+    pub fn compaction_filter(mut self, factory: impl CompactionFilterFactory) -> Builder {
+        self.code.compaction_filters.add(Arc::new(factory));
+        self
+    }
+
     // ----- surroundings -----
 
     /// Other files, clock and randomness than the operating system's. The path is then only a name for
     /// messages.
     pub fn env(mut self, env: Env) -> Builder {
         self.env = Some(env);
+        self
+    }
+
+    /// Another clock than that of [`Builder::env`] or the operating system, perhaps a hybrid logical one: times of
+    /// commits and snapshots come from it. Where it steps back, also between two openings, they stay until it is
+    /// past them.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Builder {
+        self.clock = Some(clock);
         self
     }
 
@@ -155,8 +219,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` naming the option that is out of bounds. `Locked`; `NotFound`; `UnsupportedFormat`,
-    /// `Corruption` or `MixedDatabase` saying what was found where, with nothing written. `OutOfSpace`, `Io`.
+    /// `InvalidArgument` naming the option that is out of bounds, or the prefix extractor whose name is. `Locked`;
+    /// `NotFound`; `UnsupportedFormat`, `Corruption` or `MixedDatabase` saying what was found where, with nothing
+    /// written. `MissingPrefixExtractor`, see [`Builder::prefix_extractor`]. `OutOfSpace`, `Io`.
     pub fn open(self) -> Result<Db> {
         let opening = self.opening(Access::Write)?;
         let (state, recovery) = open(opening)?;
@@ -185,16 +250,18 @@ impl Builder {
     }
 
     fn opening(self, access: Access) -> Result<Opening> {
-        let env = match self.env {
+        let mut env = match self.env {
             Some(env) => env,
             None => os_env(&self.path, access == Access::Write && self.create_if_missing)?,
         };
+        env.clock = self.clock.unwrap_or(env.clock);
         Ok(Opening {
             path: self.path,
             env,
             set: self.set,
             create_if_missing: self.create_if_missing,
             log_recovery: self.log_recovery,
+            code: self.code,
             listeners: Listeners::new(self.listeners),
             progress: self.progress,
         })

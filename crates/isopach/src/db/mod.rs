@@ -14,6 +14,7 @@ use crate::{
     durable::call_and_future,
     error::{Error, ErrorKind, Result},
     health::{Health, Stats},
+    ingest::{Ingest, finish_all},
     keyspace::Keyspace,
     options::{DbOptions, KeyspaceOptions, WriteOptions},
     recovery::Recovery,
@@ -22,7 +23,7 @@ use crate::{
 };
 use isopach_engine::{
     store::{CheckpointInfo, CheckpointOptions},
-    types::{Seqno, TreeId, Uuid},
+    types::{Seqno, TreeId, UnixUs, Uuid},
     version::DeletionPause,
 };
 use isopach_env::{Env, Fs, MemFs, OsEntropy, OsFs, SystemClock};
@@ -104,7 +105,23 @@ impl Db {
 
     /// The options in force.
     pub fn options(&self) -> DbOptions {
-        self.0.state.options.clone()
+        self.0.state.settings.all()
+    }
+
+    /// Changes options of the running database, durably: they are in force, and stored, when this returns, or all are as
+    /// they were. Concurrent changes come one after the other; `change` must not call the database.
+    ///
+    /// Where memory or log are more than they may be now, keyspaces are flushed in the background; writers wait for
+    /// memory meanwhile. Segments of the log keep the size that they got from [`DbOptions::max_wal_bytes`] and
+    /// [`DbOptions::write_buffer_bytes`] when the database was opened. [`DbOptions::threads`] and
+    /// [`DbOptions::mapped_log`] cannot change.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` naming the option that is out of bounds or cannot change; `OutOfSpace`, `Poisoned`, `Closed`,
+    /// `Io`.
+    pub fn set_options(&self, change: impl FnOnce(&mut DbOptions)) -> Result<()> {
+        self.0.state.set_db_options(change)
     }
 
     /// What opening found.
@@ -119,7 +136,7 @@ impl Db {
     /// # Errors
     ///
     /// `InvalidArgument` for a name of 0 or more than 255 bytes, or with `/` or control characters;
-    /// `MissingComparator` if its order of keys is not known; those of [`Db::write`].
+    /// `MissingComparator` or `MissingPrefixExtractor` if what it names is not known; those of [`Db::write`].
     pub fn keyspace(&self, name: &str) -> Result<Keyspace> {
         self.keyspace_with(name, KeyspaceOptions::default())
     }
@@ -139,7 +156,7 @@ impl Db {
     ///
     /// # Errors
     ///
-    /// `MissingComparator`, `Closed`.
+    /// `MissingComparator`, `MissingPrefixExtractor`, `Closed`.
     pub fn get_keyspace(&self, name: &str) -> Result<Option<Keyspace>> {
         self.0.state.check_open()?;
         Ok(self.0.state.keyspace(name)?.map(|space| Keyspace::new(space, &self.0)))
@@ -191,11 +208,50 @@ impl Db {
         self.0.state.write(operations, &spaces, options)
     }
 
+    /// Finishes bulk loads of several keyspaces as one commit: all of them show at once, durable on return.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ingest::finish`]; `InvalidArgument` for a load of another database, or two of one keyspace.
+    pub fn finish_ingests(&self, loads: impl IntoIterator<Item = Ingest>) -> Result<Seqno> {
+        finish_all(&self.0, loads)
+    }
+
     // ----- snapshots -----
 
     /// Everything committed now.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::take(&self.0)
+    }
+
+    /// The state after the last commit at or before `at`, which may lie in the future; [`Snapshot::seqno`] says which.
+    /// Entries that expired since are not in it: its time is now.
+    ///
+    /// The ends of all commits of one operation, and of the last thousand batches, are known exactly. Of older batches
+    /// several may be known as one: a number in them leads to the commit before them all.
+    ///
+    /// [`KeyspaceOptions::keep_versions`] says what stays readable. Of a keyspace that does not keep the versions of
+    /// `at`, a flush or compaction that began before this call may still drop some: reading it is `SnapshotTooOld`
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// `SnapshotTooOld` below the read floor of any keyspace, where flush or compaction dropped versions, and before
+    /// all that is known of commits. `Closed`.
+    pub fn snapshot_at(&self, at: Seqno) -> Result<Snapshot> {
+        Ok(Snapshot::of(self.0.state.take_view_at(at)?, &self.0))
+    }
+
+    /// As [`Db::snapshot_at`], of a time of the database's clock: the state after a commit at or before `at`.
+    ///
+    /// It is the last one if no other followed within a millisecond and it is recent. Of longer ago times are known more
+    /// coarsely: within a few percent of their age.
+    ///
+    /// # Errors
+    ///
+    /// As [`Db::snapshot_at`].
+    pub fn snapshot_at_time(&self, at: UnixUs) -> Result<Snapshot> {
+        Ok(Snapshot::of(self.0.state.take_view_at_time(at)?, &self.0))
     }
 
     // ----- durability -----

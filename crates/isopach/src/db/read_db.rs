@@ -35,7 +35,7 @@ impl ReadDb {
     ///
     /// # Errors
     ///
-    /// `KeyspaceMissing`; `MissingComparator`.
+    /// `KeyspaceMissing`; `MissingComparator`. Never `MissingPrefixExtractor`: reading does without.
     pub fn keyspace(&self, name: &str) -> Result<KeyspaceAt> {
         let space = match self.0.spaces.by_name(name) {
             Some(space) => space,
@@ -48,7 +48,7 @@ impl ReadDb {
             }
         };
         let path = Arc::from(self.path());
-        Ok(KeyspaceAt::new(space, Some(self.0.visible), path, Arc::clone(&self.0) as _))
+        Ok(KeyspaceAt::new(space, Some(self.0.at), path, Arc::clone(&self.0) as _))
     }
 
     /// Names and ids.
@@ -63,7 +63,7 @@ impl ReadDb {
 
     /// Where it is in the order of commits.
     pub fn seqno(&self) -> Seqno {
-        self.0.visible
+        self.0.at.seqno
     }
 
     /// What opening found. A log end that was torn is passed over, not removed.
@@ -84,6 +84,7 @@ impl ReadDb {
                 indexes_and_filters: cache.table_bytes,
             },
             keyspaces,
+            filters: self.0.store.filter_memory(),
             wal_bytes: self.0.wal_bytes,
             wal_segments: self.0.wal_segments,
             open_snapshots: 0,

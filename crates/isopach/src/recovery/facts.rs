@@ -1,10 +1,11 @@
 //! What the manifest's notes say about the log and about numbers.
 
 use crate::{
+    ends::CommitEnds,
     error::Result,
     notes::{
-        CHECKPOINT, CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, TIMELINE, TIMELINE_FROM,
-        bad_note, first_segment,
+        CHECKPOINT, CLEAN_END, COMMIT_ENDS, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, TIMELINE,
+        TIMELINE_FROM, bad_note, first_segment,
     },
     wal::{History, LogFacts, Recovered},
 };
@@ -24,6 +25,8 @@ pub(super) struct Facts {
     /// The first segment of that timeline.
     timeline_from: Option<u32>,
     is_copy: bool,
+    /// `None`: nobody noted any.
+    ends: Option<CommitEnds>,
 }
 
 impl Facts {
@@ -59,7 +62,9 @@ impl Facts {
             Some(note) if note.len() == 8 => true,
             Some(_) => return Err(bad_note(CHECKPOINT)),
         };
-        Ok(Facts { first_segment, clean, reserved, log_synced, timeline, timeline_from, is_copy })
+        let ends = store.note(COMMIT_ENDS).map(|note| CommitEnds::decode(&note)).transpose();
+        let ends = ends.map_err(|_| bad_note(COMMIT_ENDS))?;
+        Ok(Facts { first_segment, clean, reserved, log_synced, timeline, timeline_from, is_copy, ends })
     }
 
     pub(super) fn log(&self) -> LogFacts {
@@ -100,7 +105,20 @@ impl Facts {
         stored.max(recovered.last_seqno)
     }
 
-    pub(super) fn last_time(&self) -> UnixUs {
-        self.clean.map_or(UnixUs(0), |clean| clean.last_time)
+    /// The greatest time that is known of.
+    pub(super) fn last_time(&self, recovered: &Recovered) -> UnixUs {
+        let clean = self.clean.map_or(UnixUs(0), |clean| clean.last_time);
+        let noted = self.ends.as_ref().map_or(UnixUs(0), CommitEnds::last_time);
+        clean.max(noted).max(recovered.ends.last_time())
+    }
+
+    /// What is known of the ends of commits, of which that at `visible` is the newest.
+    pub(super) fn ends(&self, recovered: &Recovered, visible: Seqno) -> CommitEnds {
+        let is_new = self.reserved == Seqno::ZERO && visible == Seqno::ZERO;
+        let without_note = || if is_new { CommitEnds::of_new() } else { CommitEnds::unknown() };
+        let mut ends = self.ends.clone().unwrap_or_else(without_note);
+        ends.extend(&recovered.ends);
+        ends.cut_behind(visible);
+        ends
     }
 }

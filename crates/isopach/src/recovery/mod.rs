@@ -19,21 +19,24 @@ use crate::{
     events::{Event, Listeners},
     jobs::Jobs,
     notes::{
-        CHECKPOINT, CLEAN_END, LOG_SYNCED, OPTIONS, RESERVED, TIMELINE, TIMELINE_FROM, keyspace_options,
+        CHECKPOINT, CLEAN_END, COMMIT_ENDS, LOG_SYNCED, OPTIONS, RESERVED, TIMELINE, TIMELINE_FROM,
+        keyspace_options,
     },
     options::{DbOptions, KeyspaceOptions, LogRecovery, SetOptions},
+    settings::Settings,
     space::{Space, Spaces},
     state::State,
+    time::Times,
     told::Told,
     views::LiveViews,
     wal::{Discarded, Reading, Recovered, WalOptions, recover},
-    write::{Commits, Start},
+    write::{Commits, Start, reserve_behind},
 };
 use facts::Facts;
 use isopach_engine::{
     store::{Store, StoreOptions},
-    tree::Tree,
-    types::Seqno,
+    tree::{KnownCode, Tree},
+    types::{Seqno, View},
     version::Note,
 };
 use isopach_env::{Env, sync::atomic::AtomicBool};
@@ -81,6 +84,7 @@ pub(crate) struct Opening {
     pub(crate) set: SetOptions,
     pub(crate) create_if_missing: bool,
     pub(crate) log_recovery: LogRecovery,
+    pub(crate) code: KnownCode,
     pub(crate) listeners: Listeners,
     pub(crate) progress: Option<ProgressHook>,
 }
@@ -90,7 +94,8 @@ pub(crate) struct ReadState {
     pub(crate) path: PathBuf,
     pub(crate) store: Store,
     pub(crate) spaces: Spaces,
-    pub(crate) visible: Seqno,
+    /// What was visible, and when it was opened.
+    pub(crate) at: View,
     pub(crate) wal_bytes: u64,
     pub(crate) wal_segments: u64,
     pub(crate) recovery: Recovery,
@@ -104,12 +109,14 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let mut watch = Watch::new(opening.progress.take());
     let mut store_options = StoreOptions::default();
     store_options.create_if_missing = opening.create_if_missing;
+    store_options.code = opening.code.clone();
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
 
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
     let set = opening.set.clone().over(stored.map_err(locate)?);
     let options = set.resolve()?;
     store.set_cache(options.cache_bytes, options.max_open_files);
+    store.set_filter_budget(options.filter_budget_bytes.unwrap_or(u64::MAX));
     store.set_spare_memory(options.write_buffer_bytes);
 
     let facts = Facts::read(&store).map_err(locate)?;
@@ -117,11 +124,16 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let last_used = facts.last_used(&recovered);
     check_numbers(&store, last_used).map_err(locate)?;
     store.check_table_numbers().map_err(|error| locate(error.into()))?;
-    // From here on the log has no clean end, and numbers go on above all that were ever given out.
+    let visible = last_visible(&store, &recovered);
+    let ends = facts.ends(&recovered, visible);
+    // From here on the log has no clean end, and numbers go on above all that were ever given out: the first of them
+    // are reserved, so that no commit waits for that.
+    let reserved = reserve_behind(last_used);
     let mut notes = vec![
         Note::new(CLEAN_END, Vec::new()),
-        Note::new(RESERVED, last_used.raw().to_le_bytes()),
+        Note::new(RESERVED, reserved.raw().to_le_bytes()),
         Note::new(OPTIONS, set.encode()),
+        Note::new(COMMIT_ENDS, ends.encode()),
     ];
     recovered.timeline = facts.timeline(&recovered);
     if facts.is_copy() {
@@ -143,11 +155,11 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         Writing { write_buffer_bytes: options.write_buffer_bytes, memtable_limit, wal: &mut starting };
     let replayed = Replay::new(&store, &recovered, &mut watch, Some(writing)).run();
     let wal = starting.finish().map_err(|error| locate(error.into()))?;
-    let trees = replayed.map_err(locate)?;
+    let trees = replayed.map_err(|error| locate(in_its_keyspace(&store, error)))?;
 
-    let views = Arc::new(LiveViews::new(last_visible(&store, &recovered)));
-    let last_time = recovered.last_time.max(facts.last_time());
-    let start = Start { last_used, last_time, memtable_limit };
+    let times = Times::new(Arc::clone(&store.env().clock), facts.last_time(&recovered));
+    let views = Arc::new(LiveViews::new(visible, times));
+    let start = Start { last_used, reserved, ends, memtable_limit };
     let commits = Commits::new(store.clone(), wal, Arc::clone(&views), start);
     let state = State {
         path: path.clone(),
@@ -159,7 +171,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         is_closed: AtomicBool::new(false),
         told: Told::default(),
         durable_calls: DurableCalls::new(),
-        options,
+        settings: Settings::new(options),
         store,
     };
     finish(state, trees, &recovered, facts.is_clean())
@@ -178,6 +190,14 @@ fn check_numbers(store: &Store, last_used: Seqno) -> Result<()> {
         return Err(Error::new(ErrorKind::Corruption, message));
     }
     Ok(())
+}
+
+/// Names the keyspace of an error that names its tree only.
+fn in_its_keyspace(store: &Store, error: Error) -> Error {
+    match store.trees().into_iter().find(|tree| Some(tree.id) == error.tree()) {
+        Some(tree) => error.in_keyspace(&tree.name),
+        None => error,
+    }
 }
 
 /// A number for the history that begins here: the copy and its source go on apart, and two openings of one
@@ -238,7 +258,7 @@ fn finish(
     state.jobs.delete();
     let has_many_segments = recovered.segments().count() > MANY_SEGMENTS;
     for space in state.spaces.all() {
-        let is_large = space.tree.active_bytes() >= state.options.write_buffer_bytes;
+        let is_large = space.tree.active_bytes() >= state.settings.write_buffer_bytes();
         if has_many_segments || is_large {
             let order = state.commits.order();
             state.rotate(&order, &space);
@@ -258,10 +278,12 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     let mut watch = Watch::new(opening.progress.take());
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
+    store_options.code = opening.code.clone();
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
     let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;
     store.set_cache(options.cache_bytes, options.max_open_files);
+    store.set_filter_budget(options.filter_budget_bytes.unwrap_or(u64::MAX));
     let facts = Facts::read(&store).map_err(locate)?;
     let recovered = find_end(&store, &facts, opening.log_recovery, &mut watch).map_err(locate)?;
 
@@ -272,10 +294,10 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     for tree in trees {
         spaces.insert(space_of(&store, tree).map_err(locate)?);
     }
-    let visible = last_visible(&store, &recovered);
+    let now = Times::new(Arc::clone(&store.env().clock), facts.last_time(&recovered)).now();
     Ok(ReadState {
         path: path.clone(),
-        visible,
+        at: View::new(last_visible(&store, &recovered), now),
         wal_bytes: recovered.bytes,
         wal_segments: recovered.segments().count() as u64,
         recovery: recovery_of(&recovered, facts.is_clean(), 0),
@@ -321,5 +343,5 @@ fn space_of(store: &Store, tree: Tree) -> Result<Arc<Space>> {
     let note = store.note(&keyspace_options(tree.id())).unwrap_or_default();
     let options = KeyspaceOptions::from_stored(&tree.options(), &note)
         .map_err(|error| error.in_keyspace(tree.name()))?;
-    Ok(Space::new(tree, options.durability))
+    Ok(Space::new(tree, &options))
 }

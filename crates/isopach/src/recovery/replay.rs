@@ -16,6 +16,7 @@ use crate::{
 use isopach_engine::{
     compaction::Views,
     error::{Error as EngineError, ErrorKind as EngineErrorKind, Result as EngineResult},
+    key::ValueKind,
     memtable::Operation,
     store::Store,
     tree::Tree,
@@ -187,13 +188,19 @@ impl<'a> Replay<'a> {
             {
                 None
             }
-            redone => redone?,
+            redone => redone.map_err(|error| match &change {
+                KeyspaceChange::Create { name, .. } => Error::from(error).in_keyspace(name),
+                KeyspaceChange::Drop { .. }
+                | KeyspaceChange::Clear { .. }
+                | KeyspaceChange::Ingest { .. } => error.into(),
+            })?,
         };
         let usable = Arc::make_mut(&mut self.trees.usable);
         match (change, tree) {
             (KeyspaceChange::Create { id, .. }, Some(tree)) => drop(usable.insert(id, Target::new(tree))),
             (KeyspaceChange::Drop { id }, _) => drop(usable.remove(&id)),
-            (KeyspaceChange::Create { .. }, None) => {}
+            (KeyspaceChange::Create { .. }, None)
+            | (KeyspaceChange::Clear { .. } | KeyspaceChange::Ingest { .. }, _) => {}
         }
         Ok(())
     }
@@ -288,7 +295,16 @@ impl Trees {
     ) -> EngineResult<u64> {
         if let Some(Target { tree, held_upto }) = self.usable.get(&id) {
             let held = operations.partition_point(|operation| operation.seqno <= *held_upto);
-            return Ok(tree.apply_operations(&operations[held..])?.bytes);
+            let lacking = &operations[held..];
+            let is_reversed = |it: &&Operation<'_>| {
+                it.kind == ValueKind::DeleteRange
+                    && !it.value.is_empty()
+                    && !tree.order().is_less(it.key, it.value)
+            };
+            if lacking.iter().find(is_reversed).is_some() {
+                return Err(corrupt(record, "a range ends before it begins"));
+            }
+            return Ok(tree.apply_operations(lacking)?.bytes);
         }
         match self.store.tree_by_id(id) {
             // Of a tree that was dropped later, in an edit that is there already.

@@ -173,7 +173,7 @@ impl Wal {
         }
         if let Err(error) = self.sync_opening(&blank, is_prepared, appender.hides_garbage) {
             blank.hold.remove();
-            return Err(self.state.lock().poison(&error));
+            return Err(error);
         }
 
         appender.hides_garbage = false;
@@ -235,11 +235,36 @@ impl Wal {
             return Ok(());
         }
         let recycled = spare.map_or(Ok(None), |spare| self.recycle(spare))?;
-        let mut blank = match recycled {
+        let blank = match recycled {
             Some(blank) => blank,
             None => self.create_blank(|| self.appender.lock().take_number())?,
         };
-        match self.prepare_blank(&blank, wants_map) {
+        let prepared = self.prepare_blank(&blank, wants_map);
+        self.have_ahead(blank, prepared)
+    }
+
+    /// Has the file of the first segment ready: created, its entry durable, without space. So the first commit does not
+    /// wait for a sync of the directory, and a database that nobody writes to takes no space.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::prepare`].
+    pub(crate) fn prepare_first(&self) -> Result<()> {
+        {
+            let appender = self.appender.lock();
+            self.check_open(&appender)?;
+            if appender.place.is_some() || appender.blank.is_some() {
+                return Ok(());
+            }
+        }
+        let blank = self.create_blank(|| self.appender.lock().take_number())?;
+        let named = self.write_header(&blank).and_then(|()| self.sync_name());
+        self.have_ahead(blank, named.map(|()| Prepared { reserved_bytes: 0, map: None }))
+    }
+
+    /// Keeps a file for the next segment, unless that began meanwhile.
+    fn have_ahead(&self, mut blank: Blank, prepared: Result<Prepared>) -> Result<()> {
+        match prepared {
             Ok(prepared) => blank.prepared = Some(prepared),
             Err(error) => {
                 blank.hold.remove();
@@ -263,9 +288,7 @@ impl Wal {
             Some(recycled) => recycled.reserved_bytes,
             None => self.reserve_blank(blank)?,
         };
-        if let Err(error) = self.sync_opening(blank, false, false) {
-            return Err(self.state.lock().poison(&error));
-        }
+        self.sync_name()?;
         let map = if wants_map { Map::new(&*blank.file, reserved_bytes) } else { None };
         if let Some(map) = &map {
             map.memory.populate(map.bytes);
@@ -277,9 +300,19 @@ impl Wal {
     fn reserve_blank(&self, blank: &Blank) -> Result<u64> {
         let reserved_bytes = allocate(&*blank.file, blank.number, self.options.segment_bytes)?;
         blank.hold.set_bytes(reserved_bytes);
-        let written = blank.file.write_at(0, &encode_blank(blank.uuid, self.database));
-        written.map_err(|error| Error::io(error, "prepare a log segment", segment_name(blank.number)))?;
+        self.write_header(blank)?;
         Ok(reserved_bytes)
+    }
+
+    fn write_header(&self, blank: &Blank) -> Result<()> {
+        let written = blank.file.write_at(0, &encode_blank(blank.uuid, self.database));
+        written.map_err(|error| Error::io(error, "prepare a log segment", segment_name(blank.number)))
+    }
+
+    /// Makes the names of new files durable.
+    fn sync_name(&self) -> Result<()> {
+        let synced = self.env.fs.sync_dir(WAL_DIR, SYNC_NAME);
+        synced.map_err(|error| self.state.lock().poison(&Error::io(error, "sync", WAL_DIR)))
     }
 
     /// The file that is ready for the next segment, unless its pages were brought in for a map that is not
@@ -340,12 +373,12 @@ impl Wal {
 
     fn sync_opening(&self, blank: &Blank, is_named: bool, hides_garbage: bool) -> Result<()> {
         if !is_named {
-            let synced = self.env.fs.sync_dir(WAL_DIR, SYNC_NAME);
-            synced.map_err(|error| Error::io(error, "sync", WAL_DIR))?;
+            self.sync_name()?;
         }
         if hides_garbage {
             let synced = blank.file.sync(SyncMode::Durable, SYNC_HIDING);
-            synced.map_err(|error| Error::io(error, "sync", segment_name(blank.number)))?;
+            let located = synced.map_err(|error| Error::io(error, "sync", segment_name(blank.number)));
+            located.map_err(|error| self.state.lock().poison(&error))?;
         }
         Ok(())
     }

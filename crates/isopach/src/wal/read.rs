@@ -6,9 +6,10 @@ use super::{
     record::{Entry, Meaning, RecordKind},
     segment::DATA_AT,
 };
+use crate::ends::CommitEnds;
 use isopach_engine::{
     codec::{Corruption, LogPosition, RECORD_ALIGN, RecordReader, Salt, Step},
-    types::{Seqno, UnixUs},
+    types::Seqno,
 };
 use isopach_env::{File, IoResult};
 use std::{ops::Range, sync::Arc};
@@ -41,8 +42,8 @@ pub(super) struct Content {
     pub(super) durable: LogPosition,
     /// First and last operation.
     pub(super) seqnos: Option<(Seqno, Seqno)>,
-    /// Greatest commit time.
-    pub(super) last_time: UnixUs,
+    /// Where its commits end, and when. Nothing is known of those before.
+    pub(super) ends: CommitEnds,
     /// Records of the caller.
     pub(super) records: u64,
     /// Their length, headers and padding included.
@@ -80,7 +81,7 @@ impl Unread {
             stopped: None,
             durable: LogPosition::START,
             seqnos: None,
-            last_time: UnixUs(0),
+            ends: CommitEnds::unknown(),
             records: 0,
             bytes: 0,
             pieces: Vec::new(),
@@ -140,7 +141,7 @@ impl Content {
     fn note(&mut self, entry: Entry, at: Range<u64>, payload_bytes: u64) {
         let first = self.seqnos.map_or(entry.first_seqno, |(first, _)| first);
         self.seqnos = Some((first, entry.last_seqno));
-        self.last_time = self.last_time.max(entry.time);
+        self.ends.note(entry.last_seqno, entry.time);
         self.records += 1;
         self.bytes += at.end - at.start;
 

@@ -14,12 +14,12 @@ use super::{
     record::Start,
     segment::{DATA_AT, Found, Life, Opening, START_AT, list, list_foreign, segment_name, used_bytes},
 };
-use crate::{options::LogRecovery, together::in_parts};
+use crate::{ends::CommitEnds, options::LogRecovery, together::in_parts};
 use isopach_engine::{
     codec::{LogPosition, RECORD_HEADER_BYTES, RecordReader, Salt, Step, traces_of_records},
     error::{Error, ErrorKind, Result},
     store::{Unnamed, UnnamedFile},
-    types::{Seqno, UnixUs, Uuid},
+    types::{Seqno, Uuid},
 };
 use isopach_env::{Fs, IoError, Spawn};
 use std::{collections::BTreeMap, sync::Arc};
@@ -72,8 +72,8 @@ pub(crate) struct Recovered {
     pub bytes: u64,
     /// Number of the last operation, [`Seqno::ZERO`] if there is none.
     pub last_seqno: Seqno,
-    /// Greatest commit time.
-    pub last_time: UnixUs,
+    /// Where its commits end, and when.
+    pub ends: CommitEnds,
     /// No segment of this or a greater number was ever used.
     pub next_number: u32,
     /// Which history of the database the last segment belongs to.
@@ -202,7 +202,7 @@ pub(crate) fn recover(
         records: survey.records,
         bytes: survey.bytes,
         last_seqno: survey.last_seqno,
-        last_time: survey.last_time,
+        ends: survey.ends,
         next_number: greatest.checked_add(1).ok_or_else(numbers_used_up)?,
         timeline: survey.timeline,
         leftovers: numbers.iter().copied().filter(|number| !on_log(number)).collect(),
@@ -253,7 +253,7 @@ struct Survey<'a> {
     records: u64,
     bytes: u64,
     last_seqno: Seqno,
-    last_time: UnixUs,
+    ends: CommitEnds,
     timeline: u64,
 }
 
@@ -282,7 +282,7 @@ impl<'a> Survey<'a> {
             records: 0,
             bytes: 0,
             last_seqno: Seqno::ZERO,
-            last_time: UnixUs(0),
+            ends: CommitEnds::unknown(),
             timeline: 0,
         }
     }
@@ -347,7 +347,7 @@ impl<'a> Survey<'a> {
         self.records += content.records;
         self.bytes += content.bytes;
         self.last_seqno = seqnos.map_or(self.last_seqno, |(_, last)| last);
-        self.last_time = self.last_time.max(content.last_time);
+        self.ends.extend(&content.ends);
         self.end = LogPosition { file: number, offset: limit };
         self.segments.push(RecoveredSegment { number, salt, limit, file_bytes, seqnos, pieces });
     }

@@ -20,7 +20,13 @@ impl Commits {
 
     /// What [`Commits::memtable_bytes`] should stay within.
     pub(crate) fn memtable_limit(&self) -> u64 {
-        self.memtable_limit
+        self.memtable_limit.load(Ordering::Relaxed)
+    }
+
+    /// Changes it. Who waits for memory looks again.
+    pub(crate) fn set_memtable_limit(&self, bytes: u64) {
+        self.memtable_limit.store(bytes, Ordering::Relaxed);
+        self.wake_writers();
     }
 
     /// Memtables of recovery count too.
@@ -59,7 +65,7 @@ impl Commits {
             }
             self.throttle.wait(&*self.clock, bytes, bytes_per_s);
         }
-        if self.memtable_bytes() < self.memtable_limit {
+        if self.memtable_bytes() < self.memtable_limit() {
             return Ok(());
         }
         if no_slowdown {
@@ -67,7 +73,7 @@ impl Commits {
         }
         let since = self.clock.monotonic();
         let mut wait = self.memory_wait.lock();
-        while self.memtable_bytes() >= self.memtable_limit {
+        while self.memtable_bytes() >= self.memtable_limit() {
             if let Some(error) = gives_up() {
                 return Err(error);
             }
@@ -88,7 +94,7 @@ impl Commits {
             l0_runs: most(|space| &space.l0_runs),
             compaction_bytes: most(|space| &space.debt_bytes),
             memtable_bytes: self.memtable_bytes(),
-            memtable_limit: self.memtable_limit,
+            memtable_limit: self.memtable_limit(),
             log_excess: self.log_excess.load(Ordering::Relaxed),
         }
     }

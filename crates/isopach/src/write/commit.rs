@@ -13,6 +13,7 @@ use super::{
     order::{Entered, Ordered},
 };
 use crate::{
+    ends::CommitEnds,
     error::{Error, ErrorKind, Result},
     options::Durability,
     space::Space,
@@ -23,13 +24,14 @@ use crate::{
 use isopach_engine::{
     memtable::{Operation, SortedBatch},
     store::Store,
-    types::{Seqno, UnixUs},
+    types::Seqno,
 };
 use isopach_env::{
     Clock,
     sync::{
         Condvar, Mutex, Rank,
         atomic::{AtomicBool, AtomicU64, Ordering},
+        point,
     },
 };
 use std::sync::Arc;
@@ -75,6 +77,10 @@ pub(crate) enum Change {
     Create,
     /// A keyspace is dropped: writes that come later in the order are refused.
     Drop(Arc<Space>),
+    /// A keyspace is cleared, by who commits: see [`Order::commit_with`](super::Order::commit_with).
+    Clear,
+    /// Tables of bulk loads are shown, by who commits.
+    Ingest,
 }
 
 /// A write that is done.
@@ -107,7 +113,8 @@ pub(crate) struct Commits {
     durable: AtomicU64,
     /// Bytes of all memtables.
     pub(super) memtable_bytes: AtomicU64,
-    pub(super) memtable_limit: u64,
+    /// What `memtable_bytes` should stay within. Changes now and then, and is read by itself.
+    pub(super) memtable_limit: AtomicU64,
     pub(super) memory_wait: Mutex<()>,
     pub(super) memory_freed: Condvar,
     /// Why the last group failed, if that was for want of space.
@@ -122,7 +129,10 @@ pub(crate) struct Commits {
 pub(crate) struct Start {
     /// The last number that may have been given out before.
     pub(crate) last_used: Seqno,
-    pub(crate) last_time: UnixUs,
+    /// What may be given out: the edit that says so is durable.
+    pub(crate) reserved: Seqno,
+    /// Where commits end so far.
+    pub(crate) ends: CommitEnds,
     pub(crate) memtable_limit: u64,
 }
 
@@ -136,7 +146,7 @@ impl Commits {
             views,
             throttle: Throttle::default(),
             store,
-            ordered: Mutex::new(ORDERED, Ordered::new(start.last_used, start.last_time)),
+            ordered: Mutex::new(ORDERED, Ordered::new(start.last_used, start.reserved, start.ends)),
             may_enter: Condvar::new(),
             in_flight: InFlight::new(),
             reserving: Turn::new(RESERVING),
@@ -144,7 +154,7 @@ impl Commits {
             writing: Turn::new(WRITING),
             group_ended: AtomicU64::new(0),
             memtable_bytes: AtomicU64::new(0),
-            memtable_limit: start.memtable_limit,
+            memtable_limit: AtomicU64::new(start.memtable_limit),
             memory_wait: Mutex::new(MEMORY, ()),
             memory_freed: Condvar::new(),
             out_of_space: Mutex::new(SPACE, None),
@@ -172,16 +182,44 @@ impl Commits {
 
     /// All of [`Commits::commit`] but the sync. `is_alone`: the caller is alone in the order of commits.
     pub(super) fn commit_as(&self, request: &Request<'_>, is_alone: bool) -> Result<Committed> {
+        let apply = |first, last| Ok(self.apply(request, first, last));
+        let (seqno, memtable_bytes) = self.commit_with(request, is_alone, apply)?;
+        Ok(Committed { seqno, memtable_bytes })
+    }
+
+    /// Gives a request its place in the order, has it in the log, has `effect` do what it says, given its first and last
+    /// number, and then shows it. If `effect` fails the commit is void, with its record in the log.
+    #[inline]
+    pub(super) fn commit_with<T>(
+        &self,
+        request: &Request<'_>,
+        is_alone: bool,
+        effect: impl FnOnce(Seqno, Seqno) -> Result<T>,
+    ) -> Result<(Seqno, T)> {
         let Entered { ticket, first, last, waits_for_group } = self.enter(request, is_alone)?;
         let mut flight = Flight { commits: self, ticket, applied: None };
         if waits_for_group {
             self.write_group(last)?;
         }
-        let memtable_bytes = self.apply(request, first, last);
+        point("commit.before_apply");
+        let done = effect(first, last)?;
         flight.applied = Some(last);
         drop(flight);
         self.in_flight.waiters.wait_until(|| self.views.visible() >= last);
-        Ok(Committed { seqno: last, memtable_bytes })
+        Ok((last, done))
+    }
+
+    /// What is visible, once that is not below `least`: what somebody is about to publish.
+    #[inline]
+    pub(crate) fn visible_from(&self, least: Seqno) -> Seqno {
+        let visible = self.views.visible();
+        if visible >= least { visible } else { self.wait_until_visible(least) }
+    }
+
+    #[cold]
+    fn wait_until_visible(&self, least: Seqno) -> Seqno {
+        self.in_flight.waiters.wait_until(|| self.views.visible() >= least);
+        self.views.visible()
     }
 
     /// Returns when the group is written in which the record with this last operation waits.
@@ -211,7 +249,7 @@ impl Commits {
             request.spaces.iter().for_each(|space| space.note_volatile(last));
         }
         match &request.change {
-            Change::Create => 0,
+            Change::Create | Change::Clear | Change::Ingest => 0,
             Change::Drop(space) => {
                 space.mark_dropped();
                 0

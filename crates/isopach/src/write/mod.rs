@@ -13,7 +13,7 @@ mod admission;
 
 pub(crate) use commit::{Change, Commits, Committed, Request, Start};
 pub(crate) use group::Body;
-pub(crate) use operations::{Operations, decode_operations, sort_by_space};
-pub(crate) use order::Order;
+pub(crate) use operations::{Lives, Operations, decode_operations, sort_by_space};
+pub(crate) use order::{Order, reserve_behind};
 pub use throttle::StallReason;
 pub(crate) use throttle::{Throttle, rate};

@@ -2,11 +2,14 @@
 //!
 //! | field        | encoding                            |
 //! |--------------|-------------------------------------|
-//! | kind         | u8, a value kind: 1 put, 2 delete   |
+//! | kind         | u8, a value kind: 1 put, 2 delete, 3 weak delete, 4 operand, 6 put that expires, 8 range delete |
 //! | keyspace     | varint, its tree id                 |
 //! | key length   | varint                              |
-//! | value length | varint, puts only                   |
+//! | value length | varint, not of kinds 2 and 3        |
 //! | key, value   | bytes                               |
+//!
+//! The value of a put that expires begins with the time of that; while a batch is built, with the time it lives. That of
+//! a range delete is the end of the range, and its key the beginning.
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -15,12 +18,15 @@ use crate::{
 };
 use isopach_engine::{
     codec::{Corruption, Reader},
-    key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ValueKind},
+    expiry::EXPIRY_BYTES,
+    key::{KeyRange, MAX_KEY_BYTES, MAX_VALUE_BYTES, ValueKind},
     memtable::{Operation, SortedBatch, Sorter},
-    types::{Seqno, TreeId},
+    order::KeyOrder,
+    range_tombstone::range_of_delete,
+    types::{Seqno, TreeId, UnixUs},
 };
 use isopach_env::sync::thread_local;
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, mem, ops::Bound, sync::Arc, time::Duration};
 
 /// Most bytes of an encoded batch: with the prefix of its record 2^32 - 1.
 pub(crate) const MAX_BATCH_BYTES: usize = u32::MAX as usize - ENTRY_PREFIX_BYTES;
@@ -30,7 +36,35 @@ pub(crate) const MAX_BATCH_BYTES: usize = u32::MAX as usize - ENTRY_PREFIX_BYTES
 pub(crate) struct Operations {
     bytes: Vec<u8>,
     count: u32,
+    /// Puts that expire.
+    expiring: Vec<Expiring>,
+    /// Whether a range is deleted.
+    has_ranges: bool,
     mistake: Option<Error>,
+}
+
+/// A put that expires.
+#[derive(Clone, Copy, Debug)]
+struct Expiring {
+    /// Where its value begins, with the microseconds that it lives.
+    at: usize,
+    lives: Lives,
+}
+
+/// Who says how long a put lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lives {
+    /// The put itself.
+    Own(Duration),
+    /// Its keyspace, unless the write says otherwise.
+    Default(Duration),
+}
+
+impl Lives {
+    fn microseconds(self) -> u64 {
+        let (Lives::Own(time) | Lives::Default(time)) = self;
+        u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 thread_local! {
@@ -50,16 +84,65 @@ impl Operations {
         MEMORY.with(|memory| memory.set(bytes));
     }
 
-    pub(crate) fn put(&mut self, tree: TreeId, key: &[u8], value: &[u8]) {
-        self.push(ValueKind::Put, tree, key, Some(value));
+    /// Puts a value, for good or for a time.
+    pub(crate) fn put(&mut self, tree: TreeId, key: &[u8], value: &[u8], lives: Option<Lives>) {
+        let Some(lives) = lives else { return self.push(ValueKind::Put, tree, key, &[], Some(value)) };
+        let time = lives.microseconds().to_le_bytes();
+        self.push(ValueKind::PutUntil, tree, key, &time, Some(value));
+        let at = self.bytes.len().saturating_sub(time.len() + value.len());
+        self.expiring.push(Expiring { at, lives });
     }
 
     pub(crate) fn delete(&mut self, tree: TreeId, key: &[u8]) {
-        self.push(ValueKind::Delete, tree, key, None);
+        self.push(ValueKind::Delete, tree, key, &[], None);
     }
 
-    fn push(&mut self, kind: ValueKind, tree: TreeId, key: &[u8], value: Option<&[u8]>) {
-        let value_bytes = value.map_or(0, <[u8]>::len);
+    pub(crate) fn delete_weak(&mut self, tree: TreeId, key: &[u8]) {
+        self.push(ValueKind::DeleteWeak, tree, key, &[], None);
+    }
+
+    pub(crate) fn merge(&mut self, tree: TreeId, key: &[u8], operand: &[u8]) {
+        self.push(ValueKind::Merge, tree, key, &[], Some(operand));
+    }
+
+    /// Deletes a range in the order of its tree; one without keys is no operation, and one whose end lies before its beginning a
+    /// mistake. Where the order has no key behind the last one, that is deleted by itself.
+    pub(crate) fn delete_range(&mut self, tree: TreeId, order: &KeyOrder, range: &impl KeyRange) {
+        let (low, high) = range.bounds();
+        match (low, high) {
+            (Bound::Included(start), Bound::Included(last)) if !order.is_bytewise() => {
+                // Of one key there is no range, also of the empty one, which ends none.
+                if start != last {
+                    self.delete_half_open(tree, order, low, Bound::Excluded(last));
+                }
+                self.delete(tree, last);
+            }
+            _ => self.delete_half_open(tree, order, low, high),
+        }
+    }
+
+    fn delete_half_open(&mut self, tree: TreeId, order: &KeyOrder, low: Bound<&[u8]>, high: Bound<&[u8]>) {
+        match range_of_delete(order, low, high) {
+            Ok(Some((start, end))) => {
+                self.has_ranges = true;
+                self.push(ValueKind::DeleteRange, tree, &start, &[], Some(&end));
+            }
+            Ok(None) => {}
+            Err(error) => self.refuse(error.into()),
+        }
+    }
+
+    /// Adds an operation as it lies in a log.
+    pub(crate) fn add(&mut self, tree: TreeId, operation: &Operation<'_>) {
+        let has_value = !matches!(operation.kind, ValueKind::Delete | ValueKind::DeleteWeak);
+        self.has_ranges |= operation.kind == ValueKind::DeleteRange;
+        self.push(operation.kind, tree, operation.key, &[], has_value.then_some(operation.value));
+    }
+
+    /// `head` comes before `value`, as a part of it.
+    #[inline]
+    fn push(&mut self, kind: ValueKind, tree: TreeId, key: &[u8], head: &[u8], value: Option<&[u8]>) {
+        let value_bytes = head.len() + value.map_or(0, <[u8]>::len);
         if let Err(mistake) = check_bounds(key.len(), value_bytes, self.bytes.len(), MAX_BATCH_BYTES) {
             self.refuse(mistake);
         }
@@ -74,8 +157,56 @@ impl Operations {
             put_varint(&mut self.bytes, value_bytes as u64);
         }
         self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(head);
         self.bytes.extend_from_slice(value.unwrap_or_default());
         self.count += 1;
+    }
+
+    /// Has every put live so long that does not say otherwise itself.
+    pub(crate) fn live(&mut self, time: Duration) {
+        let before = mem::take(self);
+        let body = &before.bytes[..];
+        let own_at = |value: &[u8]| {
+            let at = value.as_ptr() as usize - body.as_ptr() as usize;
+            before.expiring.iter().find(|put| put.at == at && matches!(put.lives, Lives::Own(_)))
+        };
+        let lives = Lives::Own(time);
+        let decoded = decode_operations(body, Seqno::ZERO, before.count, |tree, operation| {
+            let Operation { kind, key, value, .. } = operation;
+            match kind {
+                ValueKind::Put => self.put(tree, key, value, Some(lives)),
+                ValueKind::PutUntil => {
+                    let lives = own_at(value).map_or(lives, |put| put.lives);
+                    self.put(tree, key, &value[EXPIRY_BYTES..], Some(lives));
+                }
+                _ => self.add(tree, &operation),
+            }
+        });
+        decoded.expect("our own encoding");
+        self.mistake = before.mistake.or(self.mistake.take());
+    }
+
+    /// Whether a range is deleted.
+    pub(crate) fn has_ranges(&self) -> bool {
+        self.has_ranges
+    }
+
+    /// The ranges that are deleted: of which keyspace, from which key, up to which, without this one; `None`: without end.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (TreeId, &[u8], Option<&[u8]>)> {
+        let mut ranges = Vec::new();
+        let decoded = decode_operations(&self.bytes, Seqno::ZERO, self.count, |tree, operation| {
+            if operation.kind == ValueKind::DeleteRange {
+                let end = (!operation.value.is_empty()).then_some(operation.value);
+                ranges.push((tree, operation.key, end));
+            }
+        });
+        decoded.expect("our own encoding");
+        ranges.into_iter()
+    }
+
+    /// Whether any put expires.
+    pub(crate) fn may_expire(&self) -> bool {
+        !self.expiring.is_empty()
     }
 
     /// Remembers the first mistake.
@@ -94,19 +225,26 @@ impl Operations {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.count = 0;
+        self.expiring.clear();
+        self.has_ranges = false;
         self.mistake = None;
     }
 
-    /// The encoding and its number of operations.
+    /// The encoding, written at this time, and its number of operations.
     ///
     /// # Errors
     ///
     /// The first mistake.
-    pub(crate) fn finish(self) -> Result<(Vec<u8>, u32)> {
-        match self.mistake {
-            None => Ok((self.bytes, self.count)),
-            Some(mistake) => Err(mistake),
+    pub(crate) fn finish(mut self, now: UnixUs) -> Result<(Vec<u8>, u32)> {
+        if let Some(mistake) = self.mistake {
+            return Err(mistake);
         }
+        for Expiring { at, lives } in self.expiring {
+            // Time ends late enough.
+            let expires_at = now.0.saturating_add(lives.microseconds());
+            self.bytes[at..at + EXPIRY_BYTES].copy_from_slice(&expires_at.to_le_bytes());
+        }
+        Ok((self.bytes, self.count))
     }
 }
 
@@ -153,9 +291,13 @@ pub(crate) fn decode_operations<'a>(
             u32::try_from(take_varint(&mut fields)?).map_err(|_| Corruption("a tree id exceeds 32 bits"))?;
         let key_bytes = take_varint(&mut fields)?;
         let value_bytes = match kind {
-            ValueKind::Put => take_varint(&mut fields)?,
-            ValueKind::Delete => 0,
-            _ => return Err(Corruption("an operation of a later version")),
+            ValueKind::Put | ValueKind::PutUntil | ValueKind::Merge | ValueKind::DeleteRange => {
+                take_varint(&mut fields)?
+            }
+            ValueKind::Delete | ValueKind::DeleteWeak => 0,
+            ValueKind::BlobPointer | ValueKind::Cells => {
+                return Err(Corruption("an operation of a later version"));
+            }
         };
         if key_bytes > MAX_KEY_BYTES as u64 {
             return Err(Corruption("a key exceeds its bound"));
@@ -166,9 +308,23 @@ pub(crate) fn decode_operations<'a>(
             fields.bytes(bytes)
         };
         let (key, value) = (take(key_bytes)?, take(value_bytes)?);
+        check_value(kind, value)?;
         each(TreeId(tree), Operation { seqno, kind, key, value });
     }
     fields.finish()
+}
+
+/// Whether an operation of this kind can have this value; whether a range ends behind its beginning its tree knows.
+fn check_value(kind: ValueKind, value: &[u8]) -> std::result::Result<(), Corruption> {
+    match kind {
+        ValueKind::PutUntil if value.len() < EXPIRY_BYTES => {
+            Err(Corruption("a put that expires does not say when"))
+        }
+        ValueKind::DeleteRange if value.len() > MAX_KEY_BYTES + 1 => {
+            Err(Corruption("the end of a range exceeds its bound"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Decodes `body` of a batch on these keyspaces: each operation with the index of its keyspace.
@@ -191,7 +347,8 @@ pub(super) fn decode_by_space<'a>(
 
 /// Sorts a batch on these keyspaces where it lies: the part of each.
 pub(crate) fn sort_by_space(body: &Arc<Vec<u8>>, count: u32, spaces: &[Arc<Space>]) -> Vec<Arc<SortedBatch>> {
-    let mut parts: Vec<Sorter<'_>> = spaces.iter().map(|_| Sorter::new(body)).collect();
+    let mut parts: Vec<Sorter<'_>> =
+        spaces.iter().map(|space| Sorter::new(body, space.tree.order())).collect();
     // Numbers from zero are positions.
     let decoded = decode_by_space(body, Seqno::ZERO, count, spaces, |space, operation| {
         let Operation { seqno, kind, key, value } = operation;
@@ -225,6 +382,7 @@ fn take_varint(fields: &mut Reader<'_>) -> std::result::Result<u64, Corruption> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use isopach_engine::order::ReverseByteOrder;
 
     /// The worked example of `docs/format.md` §6: change both or neither.
     const GOLDEN: [u8; 11] = [1, 7, 1, 2, b'k', b'v', b'w', 2, 0x80, 0x01, 0];
@@ -239,10 +397,10 @@ mod tests {
     #[test]
     fn a_batch_encodes_as_documented() {
         let mut operations = Operations::default();
-        operations.put(TreeId(7), b"k", b"vw");
+        operations.put(TreeId(7), b"k", b"vw", None);
         operations.delete(TreeId(128), b"");
 
-        let (bytes, count) = operations.finish().unwrap();
+        let (bytes, count) = operations.finish(UnixUs(0)).unwrap();
 
         assert_eq!((&bytes[..], count), (&GOLDEN[..], 2));
         let found = decode(&bytes, 2).unwrap();
@@ -261,6 +419,66 @@ mod tests {
         assert!(decode(&GOLDEN, 1).is_err(), "bytes follow");
         assert!(decode(&[9, 0, 0], 1).is_err(), "unknown kind");
         assert!(decode(&[1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0], 1).is_err(), "endless number");
+    }
+
+    #[test]
+    fn a_put_expires_so_long_after_the_write_as_the_nearest_says() {
+        let (own, keyspace) = (Duration::from_micros(5), Duration::from_micros(9));
+        let mut operations = Operations::default();
+        operations.put(TreeId(1), b"own", b"1", Some(Lives::Own(own)));
+        operations.put(TreeId(1), b"keyspace's", b"2", Some(Lives::Default(keyspace)));
+        operations.put(TreeId(2), b"none", b"3", None);
+        operations.merge(TreeId(1), b"operand", b"4");
+        let expiries = |operations: Operations| -> Vec<Option<u64>> {
+            let (bytes, count) = operations.finish(UnixUs(100)).unwrap();
+            let found = decode(&bytes, count).unwrap();
+            let time = |value: &[u8]| u64::from_le_bytes(value[..8].try_into().unwrap());
+            let expires =
+                |it: &(TreeId, Operation<'_>)| (it.1.kind == ValueKind::PutUntil).then(|| time(it.1.value));
+            found.iter().map(expires).collect()
+        };
+
+        assert_eq!(expiries(operations.clone()), [Some(105), Some(109), None, None]);
+        operations.live(Duration::from_micros(7));
+        assert_eq!(expiries(operations), [Some(105), Some(107), Some(107), None]);
+    }
+
+    #[test]
+    fn a_range_delete_is_its_ends_and_a_reversed_one_is_refused() {
+        let mut operations = Operations::default();
+        let order = &KeyOrder::BYTES;
+        operations.delete_range(TreeId(1), order, &("b".."d"));
+        operations.delete_range(TreeId(1), order, &("b".."b"));
+        operations.delete_range(TreeId(1), order, &..);
+        assert!(operations.has_ranges());
+
+        let (bytes, count) = operations.clone().finish(UnixUs(0)).unwrap();
+        let found = decode(&bytes, count).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            (found[0].1.kind, found[0].1.key, found[0].1.value),
+            (ValueKind::DeleteRange, &b"b"[..], &b"d"[..])
+        );
+        assert_eq!((found[1].1.key, found[1].1.value), (&b""[..], &b""[..]));
+
+        operations.delete_range(TreeId(1), order, &("d".."b"));
+        assert_eq!(operations.finish(UnixUs(0)).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    }
+
+    #[test]
+    fn under_another_order_a_range_up_to_a_key_is_a_range_and_that_key() {
+        let order = &KeyOrder::of(Arc::new(ReverseByteOrder));
+        let mut operations = Operations::default();
+        operations.delete_range(TreeId(1), order, &("d"..="b"));
+        operations.delete_range(TreeId(1), order, &("c"..="c"));
+
+        let (bytes, count) = operations.finish(UnixUs(0)).unwrap();
+
+        let found = decode(&bytes, count).unwrap();
+        let found: Vec<_> = found.iter().map(|(_, it)| (it.kind, it.key, it.value)).collect();
+        let delete = |key| (ValueKind::Delete, key, &b""[..]);
+        let expected = [(ValueKind::DeleteRange, &b"d"[..], &b"b"[..]), delete(&b"b"[..]), delete(&b"c"[..])];
+        assert_eq!(found, expected);
     }
 
     #[test]

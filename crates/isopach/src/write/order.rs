@@ -6,8 +6,9 @@ use super::{
     group::Groups,
 };
 use crate::{
+    ends::CommitEnds,
     error::{Error, ErrorKind, Result},
-    notes::RESERVED,
+    notes::{COMMIT_ENDS, RESERVED},
     options::Durability,
     wal::{AppendRecord, RecordKind},
 };
@@ -20,13 +21,18 @@ use isopach_env::sync::{MutexGuard, atomic::Ordering};
 /// Numbers reserved at once: they are lost at an unclean end.
 const SEQNO_BLOCK: u64 = 1 << 22;
 
+/// How far numbers are reserved when `upto` is to be given out.
+pub(crate) fn reserve_behind(upto: Seqno) -> Seqno {
+    upto.checked_add(SEQNO_BLOCK).unwrap_or(Seqno::MAX)
+}
+
 /// What the order of commits is kept in. Never locked for the length of an I/O.
 pub(super) struct Ordered {
     next: Seqno,
     /// Numbers up to here may be given out: the edit that says so is durable.
     reserved: Seqno,
-    /// Greatest commit time so far; times never go back.
-    last_time: UnixUs,
+    /// Where commits end, and when.
+    ends: CommitEnds,
     /// The database is closing: no number is given out any more.
     has_ended: bool,
     /// Somebody is alone in the order of commits.
@@ -42,11 +48,11 @@ pub(super) struct Ordered {
 }
 
 impl Ordered {
-    pub(super) fn new(last_used: Seqno, last_time: UnixUs) -> Ordered {
+    pub(super) fn new(last_used: Seqno, reserved: Seqno, ends: CommitEnds) -> Ordered {
         Ordered {
             next: last_used.checked_add(1).unwrap_or(Seqno::MAX),
-            reserved: last_used,
-            last_time,
+            reserved,
+            ends,
             has_ended: false,
             is_alone: false,
             entrants: 0,
@@ -82,9 +88,11 @@ impl Commits {
                 return Err(Error::new(ErrorKind::Closed, "the database is closed"));
             }
             self.check_store()?;
-            if let Some(gone) = request.spaces.iter().find(|space| space.is_dropped()) {
-                return Err(gone.dropped_error());
-            }
+            request.spaces.iter().try_for_each(|space| match request.change {
+                // Both end a clearing that failed half-way.
+                Change::Clear | Change::Drop(_) => space.check_alive(),
+                _ => space.check_writable(),
+            })?;
             let last = ordered.last_of(request.count)?;
             if last > ordered.reserved {
                 drop(ordered);
@@ -122,16 +130,17 @@ impl Commits {
         if last.raw() + SEQNO_BLOCK / 2 > ordered.reserved.raw() {
             self.wants_numbers.store(true, Ordering::Relaxed);
         }
-        ordered.last_time = ordered.last_time.max(UnixUs(self.clock.unix_us()));
+        let time = self.views.now(); // Under the lock: times follow the order of commits.
+        ordered.ends.note(last, time);
         let mut waits_for_group = false;
         if request.durability == Durability::Volatile {
             self.check()?; // Others hear of it from the log.
         } else {
             let kind = match request.change {
                 Change::Batch | Change::Large(_) => RecordKind::Batch,
-                Change::Create | Change::Drop(_) => RecordKind::Keyspace,
+                Change::Create | Change::Drop(_) | Change::Clear | Change::Ingest => RecordKind::Keyspace,
             };
-            let (count, time, body) = (request.count, ordered.last_time, request.body.bytes());
+            let (count, body) = (request.count, request.body.bytes());
             let record = AppendRecord { kind, first_seqno: first, count, time, body };
             // Behind a record that waits this one waits, too.
             waits_for_group = !ordered.groups.is_idle() || !self.wal.store(&record)?;
@@ -180,13 +189,24 @@ impl Commits {
         let Ok(_turn) = self.reserving.take_unless(is_done) else {
             return Ok(());
         };
-        let reserved = upto.checked_add(SEQNO_BLOCK).unwrap_or(Seqno::MAX);
+        let reserved = reserve_behind(upto);
         let note = Note::new(RESERVED, reserved.raw().to_le_bytes());
         let stored = self.store.commit(&[note]).map_err(Error::from);
         self.note_space(stored.as_ref().err());
         stored?;
         self.ordered.lock().reserved = reserved;
         Ok(())
+    }
+
+    /// Looks at where commits end: those that are numbered, also if they do not show yet.
+    pub(crate) fn with_ends<T>(&self, look: impl FnOnce(&CommitEnds) -> T) -> T {
+        look(&self.ordered.lock().ends)
+    }
+
+    /// Where commits end, for an edit behind which the log may not tell it any more.
+    pub(crate) fn note_of_ends(&self) -> Note {
+        let ends = self.with_ends(CommitEnds::clone); // It is encoded outside of the lock.
+        Note::new(COMMIT_ENDS, ends.encode())
     }
 
     // ----- alone -----
@@ -227,19 +247,31 @@ impl Order<'_> {
         Ok(self.commits.commit_as(request, true)?.seqno)
     }
 
+    /// As [`Order::commit`], and does what the record announces before the commit shows: `effect`, given its number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Commits::commit`]; what `effect` says: the commit is void, with its record in the log.
+    pub(crate) fn commit_with<T>(
+        &self,
+        request: &Request<'_>,
+        effect: impl FnOnce(Seqno) -> Result<T>,
+    ) -> Result<(Seqno, T)> {
+        self.commits.commit_with(request, true, |_, last| effect(last))
+    }
+
     /// The newest commit: everything up to it is applied.
     pub(crate) fn visible(&self) -> Seqno {
         self.commits.views.visible()
     }
 
-    /// The last number given out, and the time of its commit.
+    /// The last number given out, and the greatest time.
     pub(crate) fn numbered(&self) -> (Seqno, UnixUs) {
-        let ordered = self.commits.ordered.lock();
-        (ordered.next.before(), ordered.last_time)
+        (self.commits.ordered.lock().next.before(), self.commits.views.greatest_time())
     }
 
     /// Ends the numbering: who comes later gets `Closed`, also with writes that no log would refuse. Returns
-    /// the last number given out, and the time of its commit.
+    /// the last number given out, and the greatest time.
     pub(crate) fn end(&self) -> (Seqno, UnixUs) {
         self.commits.ordered.lock().has_ended = true;
         self.numbered()

@@ -1,6 +1,6 @@
 //! The process dies at every step that changes a file: everything written until then is kept.
 
-mod late_edit;
+mod late;
 mod small_workloads;
 
 use isopach::{

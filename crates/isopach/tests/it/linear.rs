@@ -69,6 +69,7 @@ impl Caller<'_> {
                     self.recorder.write(self.thread, key, Some(value), nothing).unwrap();
                 }
                 0..4 => self.insert(key, value),
+                4 if self.rng.one_in(20) => self.clear(key),
                 4 => drop(self.recorder.write(self.thread, key, None, || self.ks.remove(key)).unwrap()),
                 5 if is_wrong && planted == Planted::StaleReads => {
                     let old = self.db.snapshot();
@@ -83,6 +84,18 @@ impl Caller<'_> {
                 }
             }
         }
+    }
+
+    /// All keys lose their values; told of one.
+    fn clear(&mut self, key: &[u8]) {
+        let others = KEYS.into_iter().filter(|other| *other != key);
+        let mut clear: Box<dyn FnOnce() -> isopach::Result<()> + '_> = Box::new(|| self.ks.clear().map(drop));
+        for other in others {
+            let inner = clear;
+            let (recorder, thread) = (self.recorder, self.thread);
+            clear = Box::new(move || recorder.write(thread, other, None, inner).map(drop));
+        }
+        self.recorder.write(self.thread, key, None, clear).unwrap();
     }
 
     fn insert(&mut self, key: &[u8], value: u64) {
@@ -127,7 +140,7 @@ fn record(seed: u64, planted: Planted) -> Recorder {
 fn calls_on_single_keys_are_linearizable() {
     for seed in seeds(10) {
         let calls = record(seed, Planted::Nothing).check().unwrap_or_else(|disorder| panic!("{disorder}"));
-        assert_eq!(calls as u64, CALLS * THREADS as u64);
+        assert!(calls as u64 >= CALLS * THREADS as u64);
     }
 }
 

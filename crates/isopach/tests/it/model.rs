@@ -6,12 +6,14 @@ mod scans;
 
 mod driver;
 
-use driver::Driver;
+use driver::{Counts, Driver};
 use isopach::{
-    Compression, Durability, FilterPolicy, PerLevel,
+    Compression, Durability, FilterPolicy, KeepVersions, PerLevel, ReverseByteOrder,
+    engine::order::KeyOrder,
     env::{Env, MemFs, OsFs},
 };
-use option_set::OptionSet;
+use option_set::{ByLength, FIRST_BYTES, OptionSet};
+use std::sync::Arc;
 use testkit::db::env_of;
 use testkit::{Rng, TempDir, seeds};
 
@@ -21,11 +23,32 @@ fn option_sets() -> Vec<OptionSet> {
     vec![
         base(),
         OptionSet { threads: 1, filters: FilterPolicy::None, ..base() },
-        OptionSet { threads: 4, cache_bytes: 0, compression: Compression::None, ..base() },
-        OptionSet { write_buffer_bytes: 128 << 10, block_bytes: 64 << 10, ..base() },
-        OptionSet { durability: Durability::Sync, filters: FilterPolicy::BitsPerKey(2.0), ..base() },
+        OptionSet {
+            threads: 4,
+            cache_bytes: 0,
+            compression: Compression::None,
+            prefix_extractor: Some("isopach.delimited.47"),
+            ..base()
+        },
+        OptionSet { threads: 3, keep_versions: KeepVersions::All, ..base() },
+        OptionSet { write_buffer_bytes: 128 << 10, block_bytes: 64 << 10, entry_checksums: true, ..base() },
+        OptionSet {
+            durability: Durability::Sync,
+            filters: FilterPolicy::BitsPerKey(2.0),
+            prefix_extractor: Some(FIRST_BYTES),
+            ..base()
+        },
         OptionSet { table_bytes: 1 << 20, max_open_files: 16, compression: Compression::Lz4, ..base() },
     ]
+}
+
+/// Runs that did less say little.
+fn assert_enough(counts: &Counts, runs: u64) {
+    println!("{runs} runs: {counts:?}");
+    assert!(counts.operations >= 1500 * runs, "{counts:?}");
+    assert!(counts.range_deletes >= 5 * runs, "{counts:?}");
+    assert!(counts.old_reads >= runs, "{counts:?}");
+    assert!(counts.crashes >= runs, "{counts:?}");
 }
 
 fn run(seed: u64, operations: usize, options: OptionSet, env: Env) {
@@ -46,22 +69,48 @@ impl Drop for ToldIfFailed {
 
 #[test]
 fn random_operations_are_answered_as_by_the_oracle() {
+    let (mut counts, mut runs) = (Counts::default(), 0);
     for seed in seeds(6) {
         let sets = option_sets();
         let options = sets[(seed % sets.len() as u64) as usize].clone();
-        run(seed, 1500, options, env_of(MemFs::new()));
+        let _told = ToldIfFailed(seed, format!("{options:?}"));
+        counts += Driver::crashing(Rng::new(seed), options).run(1500);
+        runs += 1;
     }
+    assert_enough(&counts, runs);
 }
 
 #[test]
 fn random_operations_on_much_data_are_answered_as_by_the_oracle() {
+    let (mut counts, mut runs) = (Counts::default(), 0);
     for seed in seeds(3) {
         let sets = option_sets();
         let options =
             OptionSet { table_bytes: 64 << 10, ..sets[(seed % sets.len() as u64) as usize].clone() };
         let _told = ToldIfFailed(seed, format!("{options:?}"));
-        Driver::new(Rng::new(seed), options, env_of(MemFs::new())).wide().run(1500);
+        counts += Driver::crashing(Rng::new(seed), options).wide().run(1500);
+        runs += 1;
     }
+    assert_enough(&counts, runs);
+}
+
+/// Each order, with few keys and with many.
+#[test]
+fn random_operations_in_other_orders_of_keys_are_answered_as_by_the_oracle() {
+    let (mut counts, mut runs) = (Counts::default(), 0);
+    for seed in seeds(6) {
+        for order in [KeyOrder::of(Arc::new(ReverseByteOrder)), KeyOrder::of(Arc::new(ByLength))] {
+            let sets = option_sets();
+            let set = sets[(seed % sets.len() as u64) as usize].clone();
+            let options = OptionSet { order, prefix_extractor: None, table_bytes: 64 << 10, ..set };
+            let _told = ToldIfFailed(seed, format!("{options:?}"));
+            let driver = Driver::crashing(Rng::new(seed), options);
+            let driver = if seed % 2 == 0 { driver } else { driver.wide() };
+            counts += driver.run(1500);
+            runs += 1;
+        }
+    }
+    assert_enough(&counts, runs);
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! Options: who wins, what is stored, what is refused.
 
+use crate::expiry::AsTold;
 use isopach::{
-    Builder, Compression, Db, DbOptions, Durability, ErrorKind, FilterPolicy, KeyspaceOptions, PerLevel,
-    env::MemFs,
+    Builder, Compression, Db, DbOptions, Durability, ErrorKind, FilterPolicy, KeepVersions, KeyspaceOptions,
+    PerLevel, env::MemFs,
 };
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 use testkit::db::{Quiet, SOON, env_of, small, synced, wait_until};
 
 fn plain(files: &MemFs) -> Builder {
-    Db::builder("db").env(env_of(files.clone())).listener(Quiet)
+    Db::builder("db").env(env_of(files.clone())).compaction_filter(AsTold).listener(Quiet)
 }
 
 #[test]
@@ -23,6 +24,7 @@ fn options_of_a_keyspace_are_those_of_its_creation() {
             FilterPolicy::ByDepth(6.0),
         ]))
         .compression(Compression::None)
+        .entry_checksums(true)
         .durability(Durability::Sync);
     let db = small(files.clone()).open().unwrap();
     let ks = db.keyspace_with("k", options.clone()).unwrap();
@@ -58,6 +60,7 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
         .max_wal_bytes(2 << 20)
         .threads(3)
         .max_open_files(40)
+        .filter_budget_bytes(5 << 10)
         .durability(Durability::Sync)
         .sync_every(Duration::from_secs(7))
         .mapped_log(false)
@@ -68,6 +71,7 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
     assert_eq!((set.max_wal_bytes, set.threads, set.max_open_files), (2 << 20, 3, 40));
     assert_eq!((set.durability, set.sync_every), (Durability::Sync, Some(Duration::from_secs(7))));
     assert!(!set.mapped_log);
+    assert_eq!(set.filter_budget_bytes, Some(5 << 10));
     db.close().unwrap();
 
     let db = plain(&files).open().unwrap();
@@ -77,10 +81,215 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
     assert_eq!(db.options().threads, 1, "what the builder sets wins");
     assert_eq!(db.options().write_buffer_bytes, 64 << 10);
     drop(db);
+    drop(plain(&files).filter_budget_bytes(u64::MAX).open().unwrap());
+    assert_eq!(plain(&files).open().unwrap().options().filter_budget_bytes, None, "no budget is stored, too");
     let db = plain(&files).sync_every(Duration::ZERO).open().unwrap();
     assert_eq!((db.options().threads, db.options().sync_every), (1, None), "and is stored in turn");
     drop(db);
     assert_eq!(plain(&files).open().unwrap().options().sync_every, None, "zero is stored too");
+}
+
+/// An option by its name, and what sets it to something that is not the default.
+type Named<Options> = (&'static str, fn(&mut Options));
+
+/// Every option of a database.
+const OF_DATABASES: [Named<DbOptions>; 10] = [
+    ("cache_bytes", |options| options.cache_bytes = 1 << 20),
+    ("memory_budget", |options| options.memory_budget = 100 << 20),
+    ("write_buffer_bytes", |options| options.write_buffer_bytes = 64 << 10),
+    ("max_wal_bytes", |options| options.max_wal_bytes = 2 << 20),
+    ("threads", |options| options.threads += 1),
+    ("max_open_files", |options| options.max_open_files = 40),
+    ("filter_budget_bytes", |options| options.filter_budget_bytes = Some(5 << 10)),
+    ("durability", |options| options.durability = Durability::Sync),
+    ("sync_every", |options| options.sync_every = Some(Duration::from_secs(7))),
+    ("mapped_log", |options| options.mapped_log = false),
+];
+
+/// Those that need another opening.
+const FIXED: [&str; 2] = ["threads", "mapped_log"];
+
+/// Every option of a keyspace.
+const OF_KEYSPACES: [Named<KeyspaceOptions>; 13] = [
+    ("compression", |options| options.compression = Compression::None.into()),
+    ("block_bytes", |options| options.block_bytes = (8 << 10).into()),
+    ("filters", |options| options.filters = FilterPolicy::BitsPerKey(6.0).into()),
+    ("partition_bytes", |options| options.partition_bytes = (8 << 10).into()),
+    ("table_bytes", |options| options.table_bytes = 1 << 20),
+    ("prefix_extractor", |options| options.prefix_extractor = Some("isopach.prefix.2".into())),
+    ("merge_operator", |options| options.merge_operator = Some("isopach.max".into())),
+    ("compaction_filter", |options| options.compaction_filter = Some("app.as_told".into())),
+    ("entry_checksums", |options| options.entry_checksums = true),
+    ("dictionary_bytes", |options| options.dictionary_bytes = 4 << 10),
+    ("keep_versions", |options| options.keep_versions = KeepVersions::For(Duration::from_secs(9))),
+    ("ttl", |options| options.ttl = Some(Duration::from_secs(11))),
+    ("durability", |options| options.durability = Some(Durability::Volatile)),
+];
+
+/// Names of the fields of a struct, from its `Debug`.
+fn fields_of(value: &impl std::fmt::Debug) -> Vec<String> {
+    let shown = format!("{value:#?}");
+    let of_struct = |line: &&str| line.starts_with("    ") && !line.starts_with("     ");
+    let names = shown.lines().filter(of_struct).filter_map(|line| line.trim().split_once(": "));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
+#[test]
+fn every_option_of_a_database_changes_while_it_is_open_or_says_that_it_cannot_and_is_stored() {
+    let names: Vec<&str> = OF_DATABASES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(fields_of(&DbOptions::default()), names, "every option is here");
+    for (name, change) in OF_DATABASES {
+        let files = MemFs::new();
+        let db = plain(&files).open().unwrap();
+        let before = db.options();
+        let mut wanted = before.clone();
+        change(&mut wanted);
+        assert_ne!(wanted, before, "{name}");
+
+        let result = db.set_options(change);
+
+        if FIXED.contains(&name) {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+            assert!(error.to_string().contains(name), "{error} names {name}");
+            assert_eq!(db.options(), before);
+            continue;
+        }
+        result.unwrap();
+        assert_eq!(db.options(), wanted, "{name}");
+        db.keyspace("k").unwrap().insert("key", "value").unwrap();
+        let crashed = files.deep_clone();
+        db.close().unwrap();
+        for files in [files, crashed] {
+            assert_eq!(plain(&files).open().unwrap().options(), wanted, "{name} is stored");
+        }
+    }
+}
+
+#[test]
+fn every_option_of_a_keyspace_changes_while_it_is_in_use_and_is_stored() {
+    let names: Vec<&str> = OF_KEYSPACES.iter().map(|(name, _)| *name).collect();
+    let mut there = fields_of(&KeyspaceOptions::default());
+    there.retain(|name| name != "comparator"); // It never changes.
+    assert_eq!(there, names, "every option is here");
+    for (name, change) in OF_KEYSPACES {
+        let files = MemFs::new();
+        let db = plain(&files).open().unwrap();
+        let keyspace = db.keyspace("k").unwrap();
+        let mut wanted = keyspace.options();
+        change(&mut wanted);
+        assert_ne!(wanted, keyspace.options(), "{name}");
+
+        keyspace.set_options(change).unwrap();
+
+        assert_eq!(keyspace.options(), wanted, "{name}");
+        let crashed = files.deep_clone();
+        drop(keyspace);
+        db.close().unwrap();
+        for files in [files, crashed] {
+            let db = plain(&files).open().unwrap();
+            assert_eq!(db.keyspace("k").unwrap().options(), wanted, "{name} is stored");
+        }
+        let db = plain(&MemFs::new()).open().unwrap();
+        assert_eq!(db.keyspace_with("k", wanted.clone()).unwrap().options(), wanted, "{name} of a new one");
+    }
+}
+
+/// An option is more than a name that is stored: something else than its own module looks at it.
+#[test]
+fn every_option_is_read_by_something() {
+    fn add_code(place: &Path, code: &mut String) {
+        for entry in fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                add_code(&entry, code);
+            } else if !["options.rs", "builder.rs", "settings.rs", "space.rs", "fuzz.rs"]
+                .iter()
+                .any(|own| entry.ends_with(own))
+            {
+                *code += &fs::read_to_string(entry).unwrap_or_default();
+            }
+        }
+    }
+    let mut code = String::new();
+    for sources in ["src", "../engine/src"] {
+        add_code(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &mut code);
+    }
+    let names = OF_DATABASES.iter().map(|(name, _)| name).chain(OF_KEYSPACES.iter().map(|(name, _)| name));
+    for name in names {
+        assert!(code.contains(&format!(".{name}")), "nobody reads {name}");
+    }
+}
+
+#[test]
+fn an_option_that_is_out_of_bounds_changes_nothing_of_an_open_database() {
+    let files = MemFs::new();
+    let db = plain(&files).open().unwrap();
+    let before = db.options();
+    for (name, change) in [
+        ("write_buffer_bytes", (|options| options.write_buffer_bytes = 1) as fn(&mut DbOptions)),
+        ("max_wal_bytes", |options| options.max_wal_bytes = 1),
+        ("max_open_files", |options| options.max_open_files = 1),
+        ("memory_budget", |options| options.memory_budget = options.cache_bytes),
+    ] {
+        let both = |options: &mut DbOptions| {
+            options.durability = Durability::Sync;
+            change(options);
+        };
+        let error = db.set_options(both).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+        assert!(error.to_string().contains(name), "{error} names {name}");
+        assert_eq!(db.options(), before);
+    }
+    db.close().unwrap();
+    assert_eq!(plain(&files).open().unwrap().options(), before);
+}
+
+#[test]
+fn options_of_a_database_that_are_changed_at_once_are_all_changed() {
+    let files = MemFs::new();
+    let db = plain(&files).open().unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    db.set_options(|options| options.max_wal_bytes += 1).unwrap();
+                }
+            });
+        }
+    });
+    let expected = DbOptions::default().max_wal_bytes + 100;
+    assert_eq!(db.options().max_wal_bytes, expected);
+    db.close().unwrap();
+    assert_eq!(plain(&files).open().unwrap().options().max_wal_bytes, expected);
+}
+
+#[test]
+fn options_of_a_database_that_are_changed_are_in_force_at_once() {
+    let db = plain(&MemFs::new()).open().unwrap();
+    let keyspace = db.keyspace("k").unwrap();
+    db.set_options(|options| options.durability = Durability::Sync).unwrap();
+    assert_eq!(keyspace.insert("key", "value").unwrap(), db.durable_seqno());
+
+    db.set_options(|options| {
+        options.durability = Durability::Buffered;
+        options.sync_every = Some(Duration::from_millis(1));
+    })
+    .unwrap();
+    let seqno = keyspace.insert("key", "value").unwrap();
+    wait_until("it is synced by itself", || db.durable_seqno() >= seqno);
+
+    db.set_options(|options| options.write_buffer_bytes = 16 << 10).unwrap();
+    (0..30_u8).for_each(|n| _ = keyspace.insert([n], [n; 1000]).unwrap());
+    wait_until("a small memtable is flushed", || keyspace.stats().tree.flushes > 0);
+    let flushes = keyspace.stats().tree.flushes;
+
+    db.set_options(|options| options.write_buffer_bytes = 64 << 20).unwrap();
+    (0..200_u8).for_each(|n| _ = keyspace.insert([n], [n; 2000]).unwrap());
+    assert!(keyspace.stats().tree.memtable_bytes > 300 << 10);
+    db.set_options(|options| (options.cache_bytes, options.memory_budget) = (64 << 10, 256 << 10)).unwrap();
+    wait_until("what is too much is flushed", || keyspace.stats().tree.flushes > flushes);
+    wait_until("memtables fit", || db.stats().memory.memtables < 192 << 10);
+    keyspace.insert("key", "value").unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::{
     subject::Subject,
 };
 use crate::Rng;
+use isopach::engine::table::FOOTER_BYTES;
 use std::{fmt, ops::Range};
 
 /// One thing that happened to a subject's files.
@@ -225,7 +226,7 @@ fn of_bytes<'a>(name: &'a str, bytes: &'a [u8]) -> Vec<Family<'a>> {
                     1 => vec![0; 4096],
                     2 => rng.bytes(37),
                     3 => rng.bytes(4096),
-                    4 => tail(96),
+                    4 => tail(FOOTER_BYTES),
                     _ => tail(4096),
                 };
                 Edit::Append { file: name.to_owned(), bytes: more }
@@ -268,7 +269,7 @@ fn of_parts(subject: &Subject) -> Vec<Family<'_>> {
         }));
     }
     let mut families: Vec<Family<'_>> = Vec::new();
-    for class in [FileClass::Identity, FileClass::Manifest, FileClass::Log, FileClass::Table] {
+    for class in FileClass::READ {
         let mut pairs = Vec::new();
         for (index, a) in parts.iter().enumerate().filter(|(_, part)| FileClass::of(&part.file) == class) {
             let alike = parts[index + 1..].iter().filter(|b| b.what == a.what);
@@ -305,7 +306,7 @@ fn of_directories(subject: &Subject) -> Vec<Family<'_>> {
     let mut families: Vec<Family<'_>> = Vec::new();
     for (of, image) in &subject.strangers {
         let of: &'static str = of;
-        for class in [FileClass::Identity, FileClass::Manifest, FileClass::Log, FileClass::Table] {
+        for class in FileClass::READ {
             let added: Vec<(&str, &[u8])> = image
                 .files()
                 .filter(|(name, _)| FileClass::of(name) == class && subject.image.get(name).is_none())

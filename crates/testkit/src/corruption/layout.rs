@@ -1,12 +1,14 @@
 //! Where the parts of each file lie, read with a parser of its own. Layout: `docs/format.md`.
 
-use isopach::engine::codec::{HEADER_BYTES, LogPosition, RECORD_HEADER_BYTES, record_bytes};
+use isopach::engine::{
+    codec::{HEADER_BYTES, LogPosition, RECORD_HEADER_BYTES, record_bytes},
+    table::FOOTER_BYTES,
+};
 use std::ops::Range;
 
 /// Bytes of a block frame's header, and of an entry of its directory.
 const BLOCK_HEADER_BYTES: usize = 24;
 const SECTION_ENTRY_BYTES: usize = 17;
-const FOOTER_BYTES: usize = 96;
 
 /// What a file is, by its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -21,9 +23,15 @@ pub enum FileClass {
     Log,
     /// A table.
     Table,
+    /// A compression dictionary.
+    Dictionary,
 }
 
 impl FileClass {
+    /// Every class of files that are read.
+    pub const READ: [FileClass; 5] =
+        [FileClass::Identity, FileClass::Manifest, FileClass::Log, FileClass::Table, FileClass::Dictionary];
+
     /// Of a file of an image.
     pub fn of(name: &str) -> FileClass {
         match name {
@@ -31,6 +39,7 @@ impl FileClass {
             "IDENTITY" => FileClass::Identity,
             _ if name.starts_with("wal/") => FileClass::Log,
             _ if name.starts_with("tables/") => FileClass::Table,
+            _ if name.starts_with("dictionaries/") => FileClass::Dictionary,
             _ => FileClass::Manifest,
         }
     }
@@ -43,6 +52,7 @@ impl FileClass {
             FileClass::Manifest => "manifest",
             FileClass::Log => "log",
             FileClass::Table => "table",
+            FileClass::Dictionary => "dictionary",
         }
     }
 }
@@ -63,7 +73,7 @@ pub fn sections(name: &str, bytes: &[u8]) -> Vec<Section> {
     }
     let mut sections = vec![Section { what: "header", range: 0..HEADER_BYTES }];
     match FileClass::of(name) {
-        FileClass::Lock | FileClass::Identity => {}
+        FileClass::Lock | FileClass::Identity | FileClass::Dictionary => {}
         FileClass::Table => sections.extend(blocks(bytes)),
         FileClass::Manifest | FileClass::Log => {
             sections.extend(records(bytes).into_iter().map(|record| record.section()));
@@ -81,6 +91,7 @@ fn blocks(bytes: &[u8]) -> Vec<Section> {
             1 => "data block",
             2 => "index block",
             3 => "filter block",
+            6 => "statistics block",
             _ => "properties block",
         };
         let mut stored = [0; 8];

@@ -6,20 +6,23 @@ use super::{
     layout::{Record, records},
 };
 use crate::{Contents, Op, Oracle, Rng, SpaceId, db::SOON};
+use isopach::merge::Append;
 use isopach::{
-    Builder, Compression, Db, FilterPolicy, KeyspaceOptions, VerifyDepth, VerifyOptions,
+    Builder, Compression, Db, DelimitedPrefix, FilterPolicy, KeyspaceOptions, VerifyDepth, VerifyOptions,
     engine::{
         codec::LogPosition,
         store::{Store, StoreOptions},
     },
     env::{Env, Fs, MemFs, SeededEntropy, SubDir, SystemClock},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 /// Its tables are compressed and have filters.
 const PACKED: &str = "packed";
 /// Its tables are neither.
 const PLAIN: &str = "plain";
+/// Its tables are compressed against a dictionary, where there are any.
+const TRAINED: &str = "trained";
 /// Nothing was ever written to it.
 const EMPTY: &str = "empty";
 /// Dropped again.
@@ -184,8 +187,10 @@ impl Life {
         let mut life = Life { db, oracle: Oracle::new(), ends: vec![0], spaces: BTreeMap::new(), rng };
         let options = crate::db::tiny_tables();
         let packed = options.clone().compression(Compression::Lz4).filters(FilterPolicy::BitsPerKey(10.0));
-        life.create(PACKED, packed);
-        life.create(PLAIN, options.compression(Compression::None).filters(FilterPolicy::None));
+        life.create(PACKED, packed.prefix_extractor(&DelimitedPrefix::new(b'/')));
+        let plain = options.compression(Compression::None).filters(FilterPolicy::None);
+        life.create(PLAIN, plain.merge_operator(&Append::with_separator(b',')));
+        life.create(TRAINED, crate::db::trained_tables());
         life.create(GONE, KeyspaceOptions::new());
         life.create(EMPTY, KeyspaceOptions::new());
         life
@@ -195,7 +200,7 @@ impl Life {
         let db = builder(fs.clone(), seed).open().expect("a copy opens");
         let oracle = Oracle::clone(&from.oracle);
         let found = |name| (name, oracle.find(name).expect("it is there"));
-        let spaces = [PACKED, PLAIN, EMPTY].map(found).into();
+        let spaces = [PACKED, PLAIN, TRAINED, EMPTY].map(found).into();
         Life { db, oracle, ends: from.ends.to_vec(), spaces, rng: Rng::new(seed) }
     }
 
@@ -217,9 +222,17 @@ impl Life {
             let value = self.rng.bytes(150);
             self.put(PLAIN, n, value);
         }
+        for n in 0..KEYS {
+            self.put(TRAINED, n, b"to be merged with what comes".to_vec());
+        }
+        self.settle();
+        for n in 0..KEYS {
+            let value = crate::db::similar_value(&mut self.rng);
+            self.put(TRAINED, n, value);
+        }
         self.put(GONE, 1, b"gone".to_vec());
         self.settle();
-        for name in [PACKED, PLAIN] {
+        for name in [PACKED, PLAIN, TRAINED] {
             let keyspace = self.db.keyspace(name).expect("it is there");
             keyspace.compact_range(..).expect("memory takes it");
         }
@@ -237,6 +250,10 @@ impl Life {
             self.remove(PACKED, n);
             self.remove(PLAIN, n);
         }
+        self.remove_range(PLAIN, 20, 24);
+        self.remove_range(PLAIN, 22, 26);
+        self.merge(PLAIN, 22);
+        self.merge(PLAIN, 30);
         self.settle();
         self.db.drop_keyspace(GONE).expect("memory takes it");
         let space = self.spaces.remove(GONE).expect("it was created");
@@ -287,6 +304,15 @@ impl Life {
         self.write(vec![Op::Remove(self.spaces[space], key(n))]);
     }
 
+    fn remove_range(&mut self, space: &str, from: usize, to: usize) {
+        let range = (Bound::Included(key(from)), Bound::Excluded(key(to)));
+        self.write(vec![Op::RemoveRange(self.spaces[space], range)]);
+    }
+
+    fn merge(&mut self, space: &str, n: usize) {
+        self.write(vec![Op::Merge(self.spaces[space], key(n), b"operand".into())]);
+    }
+
     /// Writes and removes in both keyspaces at once.
     fn batch(&mut self, n: usize) {
         let (packed, plain) = (self.spaces[PACKED], self.spaces[PLAIN]);
@@ -305,7 +331,9 @@ impl Life {
             match op {
                 Op::Put(space, key, value) => batch.insert(&self.keyspace(*space), key, value),
                 Op::Remove(space, key) => batch.remove(&self.keyspace(*space), key),
-                Op::Create(_) | Op::Drop(_) => unreachable!("keyspaces come and go by themselves"),
+                Op::RemoveRange(space, range) => batch.remove_range(&self.keyspace(*space), range.clone()),
+                Op::Merge(space, key, operand) => batch.merge(&self.keyspace(*space), key, operand),
+                Op::Create(_) | Op::Clear(_) | Op::Drop(_) => unreachable!("keyspaces change by themselves"),
             };
         }
         self.db.write(batch).expect("memory takes it");

@@ -9,7 +9,7 @@ use crate::{
     db::{SOON, contents, files_in, read_file, small},
 };
 use isopach::{
-    Db, ErrorKind, VerifyOptions,
+    Db, ErrorKind, VerifyDepth, VerifyOptions,
     engine::codec::{FileHeader, HeaderError},
     env::{CrashFs, Fs, SubDir},
 };
@@ -181,6 +181,7 @@ pub fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, promised: Promised) 
     db.wait_idle(SOON).unwrap();
     check_tables(fs, &db);
     check_names(fs, &db);
+    check_dictionaries(fs, &db);
     let report = db.verify(VerifyOptions::new()).unwrap();
     assert!(report.found.is_empty(), "after opening: {:?}", report.found);
     assert_eq!(ledger.check(written_to(&db), survived), survived, "background work changes no answer");
@@ -213,8 +214,20 @@ fn check_tables(fs: &impl Fs, db: &Db) {
     let tables = keyspaces.iter().flat_map(|keyspace| &keyspace.tree.levels);
     let known: u64 = tables.map(|(_, stats)| stats.tables).sum();
     let mut there = files_in(fs, "tables");
-    there.retain(|name| !has_damaged_header(fs, name));
+    there.retain(|name| !has_damaged_header(fs, &format!("tables/{name}")));
     assert_eq!(there.len() as u64, known, "orphans among {there:?}: {}", db.stats());
+}
+
+/// Every dictionary is one that a table has, or cannot be told to be one of this database.
+fn check_dictionaries(fs: &impl Fs, db: &Db) {
+    let there = files_in(fs, "dictionaries").into_iter().map(|name| format!("dictionaries/{name}"));
+    let there: Vec<String> = there.filter(|name| !has_damaged_header(fs, name)).collect();
+    if there.is_empty() {
+        return;
+    }
+    let report = db.verify(VerifyOptions::new().depth(VerifyDepth::Full)).unwrap();
+    let unnamed: Vec<_> = report.unnamed.iter().filter(|it| there.contains(&it.file)).collect();
+    assert!(report.found.is_empty() && unnamed.is_empty(), "{:?}, {unnamed:?}", report.found);
 }
 
 /// Of every other kind there is what is needed and nothing else.
@@ -223,16 +236,21 @@ fn check_names(fs: &impl Fs, db: &Db) {
     let manifests = root.iter().filter(|name| name.starts_with("MANIFEST-")).count();
     assert_eq!(manifests, 1, "manifests in {root:?}");
     root.retain(|name| !name.starts_with("MANIFEST-"));
-    assert_eq!(root, ["IDENTITY", "LOCK", "tables", "wal"]);
-    let (segments, live) = (files_in(fs, "wal"), db.stats().wal_segments);
-    // One may be prepared, and one on its way out.
-    assert!(segments.len() as u64 <= live + 2, "{live} segments are live, and there are {segments:?}");
+    assert_eq!(root, ["IDENTITY", "LOCK", "dictionaries", "tables", "wal"]);
+    let segments = || (files_in(fs, "wal"), db.stats().wal_segments);
+    // One may be prepared, and one be kept for the next.
+    let is_tidy = |(segments, live): &(Vec<String>, u64)| segments.len() as u64 <= live + 2;
+    if !is_tidy(&segments()) {
+        db.wait_idle(SOON).unwrap(); // What an opening that was interrupted left is on its way out.
+    }
+    let (segments, live) = segments();
+    assert!(is_tidy(&(segments.clone(), live)), "{live} segments are live, and there are {segments:?}");
 }
 
-/// Whether a power loss left something stale in place of the header of a table, before it was durable: files
+/// Whether a power loss left something stale in place of the header of a table or dictionary, before it was durable: files
 /// are removed only if they are surely the database's own, so this one stays.
 fn has_damaged_header(fs: &impl Fs, name: &str) -> bool {
-    let bytes = read_file(fs, &format!("tables/{name}"));
+    let bytes = read_file(fs, name);
     let header = bytes.first_chunk().filter(|header| header.iter().any(|&byte| byte != 0));
     header.is_some_and(|header| FileHeader::decode(header) == Err(HeaderError::Foreign))
 }

@@ -150,7 +150,7 @@ impl<F: Fs + Clone> Run<F> {
     }
 
     fn write(&mut self, act: Act) {
-        let change = matches!(act, Act::Create | Act::Drop);
+        let change = matches!(act, Act::Create | Act::Clear | Act::Drop);
         let changing = change.then(|| self.under_way.begin(Activity::KeyspaceChange));
         let rng = self.rng.fork();
         Writer::new(self.db(), &self.ledger, rng).perform(act);

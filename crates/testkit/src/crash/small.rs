@@ -12,15 +12,17 @@ use crate::Rng;
 use isopach::env::CrashFs;
 
 /// What small workloads are made of.
-pub const ALPHABET: [Act; 11] = [
+pub const ALPHABET: [Act; 13] = [
     Act::Put,
     Act::PutSync,
     Act::Batch,
-    Act::Remove,
+    Act::RemoveRange,
     Act::Fill,
     Act::Flush,
     Act::Compact,
+    Act::Load,
     Act::Create,
+    Act::Clear,
     Act::Drop,
     Act::Checkpoint,
     Act::Reopen,

@@ -3,13 +3,17 @@
 use super::ledger::{Ledger, VOLATILE};
 use crate::{
     Op, Rng, SpaceId,
-    db::{SOON, tiny_tables},
+    db::{SOON, merging_tables, similar_value, trained_tables},
+    inputs::Bounds,
 };
 use isopach::{Db, Durability, Keyspace, Seqno, WriteOptions};
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, ops::Bound, str::FromStr};
 
 /// Names of keyspaces that commits go to.
 const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// The keyspace of similar values.
+const TRAINED: &str = "trained";
 
 /// Bytes that fill the write buffer of a small database.
 const FILL_BYTES: usize = 18 << 10;
@@ -26,6 +30,12 @@ pub enum Act {
     PutVolatile,
     /// A delete.
     Remove,
+    /// A weak delete, of a key that was put once.
+    RemoveWeak,
+    /// The delete of a range.
+    RemoveRange,
+    /// A merge operand.
+    Merge,
     /// A batch over keyspaces.
     Batch,
     /// The same, durable.
@@ -38,8 +48,15 @@ pub enum Act {
     Flush,
     /// A keyspace is merged into its last level.
     Compact,
+    /// Similar values are written to a keyspace of their own and merged, so that a dictionary is trained where there are
+    /// any; or used again; or is needed no more.
+    Train,
+    /// Keys in order go straight into tables of one or two keyspaces.
+    Load,
     /// A keyspace is made.
     Create,
+    /// A keyspace loses all that it has.
+    Clear,
     /// A keyspace goes.
     Drop,
     /// A write while a snapshot is held.
@@ -56,18 +73,24 @@ pub enum Act {
 
 impl Act {
     /// Every act.
-    pub const ALL: [Act; 17] = [
+    pub const ALL: [Act; 23] = [
         Act::Put,
         Act::PutSync,
         Act::PutVolatile,
         Act::Remove,
+        Act::RemoveWeak,
+        Act::RemoveRange,
+        Act::Merge,
         Act::Batch,
         Act::BatchSync,
         Act::Sync,
         Act::Fill,
         Act::Flush,
         Act::Compact,
+        Act::Train,
+        Act::Load,
         Act::Create,
+        Act::Clear,
         Act::Drop,
         Act::Snapshot,
         Act::Wait,
@@ -83,13 +106,19 @@ impl Act {
             Act::PutSync => "put-sync",
             Act::PutVolatile => "put-volatile",
             Act::Remove => "remove",
+            Act::RemoveWeak => "remove-weak",
+            Act::RemoveRange => "remove-range",
+            Act::Merge => "merge",
             Act::Batch => "batch",
             Act::BatchSync => "batch-sync",
             Act::Sync => "sync",
             Act::Fill => "fill",
             Act::Flush => "flush",
             Act::Compact => "compact",
+            Act::Train => "train",
+            Act::Load => "load",
             Act::Create => "create",
+            Act::Clear => "clear",
             Act::Drop => "drop",
             Act::Snapshot => "snapshot",
             Act::Wait => "wait",
@@ -102,16 +131,21 @@ impl Act {
     /// One of them, as often as a program would do it, more or less.
     pub fn random(rng: &mut Rng) -> Act {
         match rng.below(100) {
-            0..38 => Act::Put,
+            0..26 => Act::Put,
+            26..28 => Act::RemoveWeak,
+            28..31 => Act::RemoveRange,
+            31..38 => Act::Merge,
             38..45 => Act::PutSync,
             45..64 => Act::Batch,
             64..68 => Act::BatchSync,
             68..74 => Act::Remove,
             74..80 => Act::PutVolatile,
             80..85 => Act::Sync,
-            85..88 => Act::Flush,
+            85..87 => Act::Flush,
+            87..88 => Act::Load,
             88..90 => Act::Compact,
-            90..92 => Act::Drop,
+            90..91 => Act::Clear,
+            91..92 => Act::Drop,
             92..94 => Act::Create,
             94..95 => Act::Wait,
             95..96 => Act::Fill,
@@ -176,13 +210,19 @@ impl<'d> Writer<'d> {
             Act::PutSync => self.put(Durability::Sync),
             Act::PutVolatile => self.put_volatile(),
             Act::Remove => self.remove(),
+            Act::RemoveWeak => self.remove_weak(),
+            Act::RemoveRange => self.remove_range(),
+            Act::Merge => self.merge(),
             Act::Batch => self.batch(Durability::Buffered),
             Act::BatchSync => self.batch(Durability::Sync),
             Act::Sync => self.sync(),
             Act::Fill => self.fill_buffer(),
             Act::Flush => self.db.flush().unwrap(),
             Act::Compact => self.compact(),
+            Act::Train => self.train(),
+            Act::Load => self.load(),
             Act::Create => self.create_keyspace(),
+            Act::Clear => self.clear_keyspace(),
             Act::Drop => self.drop_keyspace(),
             Act::Snapshot => {
                 let snapshot = self.db.snapshot();
@@ -203,7 +243,8 @@ impl<'d> Writer<'d> {
         let found = self.ledger.with_oracle(|oracle| oracle.find(name));
         let space = found.unwrap_or_else(|| {
             self.ledger.begin(vec![Op::Create(name.into())]);
-            self.db.keyspace_with(name, tiny_tables()).unwrap();
+            let options = if name == TRAINED { trained_tables() } else { merging_tables() };
+            self.db.keyspace_with(name, options).unwrap();
             self.acknowledged(self.db.seqno(), Durability::Sync);
             self.ledger.with_oracle(|oracle| oracle.find(name)).expect("just made")
         });
@@ -276,6 +317,44 @@ impl<'d> Writer<'d> {
         self.acknowledged(seqno, Durability::Buffered);
     }
 
+    fn remove_weak(&mut self) {
+        let (space, keyspace) = self.any();
+        let key = self.key();
+        if !self.ledger.with_oracle(|oracle| oracle.may_remove_weakly(space, &key)) {
+            return;
+        }
+        self.ledger.begin(vec![Op::Remove(space, key.clone())]);
+        let seqno = keyspace.remove_weak(key).unwrap();
+        self.acknowledged(seqno, Durability::Buffered);
+    }
+
+    fn remove_range(&mut self) {
+        let (space, keyspace) = self.any();
+        let range = self.range();
+        self.ledger.begin(vec![Op::RemoveRange(space, range.clone())]);
+        let seqno = keyspace.remove_range(range).unwrap();
+        self.acknowledged(seqno, Durability::Buffered);
+    }
+
+    /// Some keys in a row, or now and then all from one on.
+    fn range(&mut self) -> Bounds {
+        let key = self.key();
+        let end = format!("key{:03}", self.rng.below(200)).into_bytes();
+        match self.rng.below(8) {
+            0 => (Bound::Excluded(key), Bound::Unbounded),
+            _ if key < end => (Bound::Included(key), Bound::Excluded(end)),
+            _ => (Bound::Included(end), Bound::Included(key)),
+        }
+    }
+
+    fn merge(&mut self) {
+        let (space, keyspace) = self.any();
+        let (key, operand) = (self.key(), self.value());
+        self.ledger.begin(vec![Op::Merge(space, key.clone(), operand.clone())]);
+        let seqno = keyspace.merge(key, operand).unwrap();
+        self.acknowledged(seqno, Durability::Buffered);
+    }
+
     fn batch(&mut self, durability: Durability) {
         let mut batch = self.db.batch();
         let mut ops = Vec::new();
@@ -288,6 +367,13 @@ impl<'d> Writer<'d> {
             if self.rng.one_in(5) {
                 batch.remove(&keyspace, &key);
                 ops.push(Op::Remove(space, key));
+            } else if self.rng.one_in(8) {
+                let range = self.range();
+                batch.remove_range(&keyspace, range.clone());
+                ops.push(Op::RemoveRange(space, range));
+            } else if self.rng.one_in(4) {
+                batch.merge(&keyspace, &key, b"+");
+                ops.push(Op::Merge(space, key, b"+".into()));
             } else {
                 // Now and then it is a memtable of its own.
                 let value = if self.rng.one_in(20) { self.value_of(17 << 10) } else { self.value() };
@@ -317,6 +403,61 @@ impl<'d> Writer<'d> {
     fn compact(&mut self) {
         let (_, keyspace) = self.any();
         keyspace.compact_range(..).unwrap();
+    }
+
+    fn train(&mut self) {
+        let (space, keyspace) = self.keyspace(TRAINED);
+        if keyspace.count(..).unwrap() > 0 && self.rng.one_in(3) {
+            self.ledger.begin(vec![Op::Drop(space)]);
+            assert!(self.db.drop_keyspace(TRAINED).unwrap());
+            self.acknowledged(self.db.seqno(), Durability::Sync);
+            return;
+        }
+        // Of two runs, so that the compaction merges them: a table that only moves stays as it is.
+        for _ in 0..2 {
+            let mut batch = self.db.batch();
+            let mut ops = Vec::new();
+            for _ in 0..150 {
+                let (key, value) = (self.key(), similar_value(&mut self.rng));
+                batch.insert(&keyspace, &key, &value);
+                ops.push(Op::Put(space, key, value));
+            }
+            self.ledger.begin(ops);
+            let seqno = self.db.write(batch).unwrap();
+            self.acknowledged(seqno, Durability::Buffered);
+            self.db.flush().unwrap();
+        }
+        keyspace.compact_range(..).unwrap();
+    }
+
+    fn load(&mut self) {
+        let (mut loads, mut ops) = (Vec::new(), Vec::new());
+        for name in &NAMES[..1 + self.rng.below(2)] {
+            let (space, keyspace) = self.keyspace(name);
+            let mut load = keyspace.ingest().unwrap();
+            let keys: BTreeSet<_> = (0..1 + self.rng.below(6)).map(|_| self.key()).collect();
+            for key in keys {
+                if self.rng.one_in(5) {
+                    load.remove(&key).unwrap();
+                    ops.push(Op::Remove(space, key));
+                } else {
+                    let value = self.value();
+                    load.insert(&key, &value).unwrap();
+                    ops.push(Op::Put(space, key, value));
+                }
+            }
+            loads.push(load);
+        }
+        self.ledger.begin(ops);
+        let seqno = self.db.finish_ingests(loads).unwrap();
+        self.acknowledged(seqno, Durability::Sync);
+    }
+
+    fn clear_keyspace(&mut self) {
+        let (space, keyspace) = self.any();
+        self.ledger.begin(vec![Op::Clear(space)]);
+        let seqno = keyspace.clear().unwrap();
+        self.acknowledged(seqno, Durability::Sync);
     }
 
     fn drop_keyspace(&mut self) {

@@ -19,6 +19,8 @@ pub enum Change {
     Create(String),
     /// A keyspace goes.
     Drop(String),
+    /// A keyspace loses all that it has.
+    Clear(String),
 }
 
 #[derive(Clone, Debug)]
@@ -183,6 +185,11 @@ fn apply(state: &Contents, changes: &[Change]) -> Contents {
             }
             Change::Create(name) => drop(state.entry(name.clone()).or_default()),
             Change::Drop(name) => drop(state.remove(name)),
+            Change::Clear(name) => {
+                if let Some(entries) = state.get_mut(name) {
+                    entries.clear();
+                }
+            }
         }
     }
     state

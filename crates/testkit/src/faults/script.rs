@@ -172,6 +172,11 @@ impl Run {
         self.step("read", Run::read_everything);
         self.step("compact", |run| run.compact("a"));
         self.step("drop keyspace", |run| run.drop_keyspace("b"));
+        self.step("clear", |run| run.clear("c"));
+        self.step("put", |run| run.put("c", 7, 100, Buffered));
+        self.step("load", Run::load);
+        self.step("clear", |run| run.clear("a"));
+        self.step("load", Run::load);
         self.step("sync", Run::sync);
         self.step("checkpoint", Run::checkpoint);
         self.step("snapshot", Run::release);
@@ -304,8 +309,9 @@ impl Run {
     ) {
         let Some(db) = &self.db else { return };
         let was_poisoned = is_poisoned(db);
-        let is_of_keyspaces =
-            changes.iter().any(|change| matches!(change, Change::Create(_) | Change::Drop(_)));
+        let is_of_keyspaces = changes
+            .iter()
+            .any(|change| matches!(change, Change::Create(_) | Change::Clear(_) | Change::Drop(_)));
         match act(db) {
             Ok(()) if was_poisoned => self.broken.push(format!("{step}: acknowledged though poisoned")),
             Ok(()) if durability == Durability::Volatile => {}
@@ -344,6 +350,12 @@ impl Run {
         self.commit("remove", vec![change], Durability::Buffered, |_| keyspace.remove(key(n)).map(drop));
     }
 
+    fn clear(&mut self, name: &'static str) {
+        let Some(keyspace) = self.keyspace(name) else { return };
+        let changes = vec![Change::Clear(name.into())];
+        self.commit("clear", changes, Durability::Sync, |_| keyspace.clear().map(drop));
+    }
+
     fn batch(&mut self, durability: Durability) {
         let (Some(a), Some(b)) = (self.keyspace("a"), self.keyspace("b")) else { return };
         let changes = vec![
@@ -357,6 +369,24 @@ impl Run {
             db.write_with(batch, WriteOptions::new().durability(durability)).map(drop)
         };
         self.commit("batch", changes, durability, act);
+    }
+
+    /// A bulk load of two keyspaces, one of which has something in its range.
+    fn load(&mut self) {
+        let (Some(a), Some(c)) = (self.keyspace("a"), self.keyspace("c")) else { return };
+        let changes = vec![
+            Change::Remove("a".into(), key(3)),
+            Change::Put("a".into(), key(11), b"load".to_vec()),
+            Change::Put("c".into(), key(7), b"load".to_vec()),
+        ];
+        let act = |db: &Db| {
+            let (mut of_a, mut of_c) = (a.ingest()?, c.ingest_unsorted()?);
+            of_a.remove(key(3))?;
+            of_a.insert(key(11), "load")?;
+            of_c.insert(key(7), "load")?;
+            db.finish_ingests([of_a, of_c]).map(drop)
+        };
+        self.commit("load", changes, Durability::Sync, act);
     }
 
     fn fill(&mut self, from: u32, to: u32) {

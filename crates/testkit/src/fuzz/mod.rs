@@ -13,6 +13,7 @@ mod operations;
 mod repair;
 mod seeds;
 mod tables;
+mod typed;
 
 pub use drive::{Budget, Driven, drive};
 pub use repair::file as repair_file;
@@ -63,6 +64,9 @@ const COPIES: Memory = Memory { per_byte: 16, constant: 64 << 10, counted: Count
 const FILES: Memory = Memory { per_byte: 16, constant: 1 << 20, counted: Counted::Thread };
 /// Where sections are decompressed: LZ4 makes at most 255 bytes out of one, and a copy of them is compared.
 const UNPACKED: Memory = Memory { per_byte: 16 + 3 * 255, constant: 1 << 20, counted: Counted::Thread };
+/// Of values that serde knows: a byte may stand for an empty string, and is compared with what it is encoded
+/// as.
+const SEQUENCES: Memory = Memory { per_byte: 160, constant: 64 << 10, counted: Counted::Thread };
 /// Of whole databases: beside the blocks that are decompressed, their memtables and caches within the
 /// options.
 const DATABASES: Memory = Memory { per_byte: 16 + 3 * 255, constant: 16 << 20, counted: Counted::Process };
@@ -87,9 +91,12 @@ targets! {
     table_footer: tables::table_footer, footers, COPIES;
     table_index: table::index, indexes, COPIES;
     table_filter: table::filter, filters, COPIES;
+    table_ranges: table::range_tombstones, range_tombstones, COPIES;
+    table_statistics: table::statistics, statistics, COPIES;
     table_properties: table::properties, properties, COPIES;
     table_data_block: table::data_block, data_blocks, COPIES;
     table_file: tables::table_file, tables, UNPACKED;
+    dictionary_file: tables::dictionary_file, dictionaries, FILES;
     edit: tables::edit, edits, COPIES;
     manifest: tables::manifest, manifests, FILES;
     log_record: db::log_record, log_records, COPIES;
@@ -101,6 +108,7 @@ targets! {
     open_image: image::open_image, images, DATABASES;
     mutated_database: image::mutated_database, database_changes, DATABASES;
     operations: operations::operations, operations, DATABASES;
+    typed: typed::typed, typed, SEQUENCES;
 }
 
 /// Runs a target by its name: what programs of libFuzzer do.

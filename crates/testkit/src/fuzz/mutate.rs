@@ -2,6 +2,7 @@
 //! and offsets that lead back to themselves. The same choices make the same changes.
 
 use crate::Rng;
+use isopach::engine::table::FOOTER_BYTES;
 
 /// Longest input that is made.
 const MAX_BYTES: usize = 1 << 17;
@@ -48,8 +49,8 @@ fn change(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
 /// headers and footers are.
 fn place(rng: &mut Rng, len: usize) -> usize {
     let at = match rng.below(4) {
-        0 => rng.below(len.min(96)),
-        1 => len - 1 - rng.below(len.min(96)),
+        0 => rng.below(len.min(FOOTER_BYTES)),
+        1 => len - 1 - rng.below(len.min(FOOTER_BYTES)),
         _ => rng.below(len),
     };
     if rng.one_in(2) { at & !7 } else { at }

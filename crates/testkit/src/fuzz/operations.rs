@@ -8,7 +8,7 @@
 use crate::{
     Entries, Op, Oracle, SpaceId,
     crash::{Ledger, Promised, check_image},
-    db::{contents, entries, small, tiny_tables},
+    db::{contents, entries, merging_tables, small},
     inputs::Bounds,
 };
 use isopach::env::{CrashFs, MemFs, SubDir};
@@ -75,6 +75,18 @@ impl Choices<'_> {
         (bound(), bound())
     }
 
+    /// As [`Choices::bounds`], of ranges that end behind their beginning, and hold a key that may be there.
+    fn range(&mut self) -> Bounds {
+        let (a, b) = (self.key(), self.key());
+        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        match self.below(4) {
+            0 => (Bound::Unbounded, Bound::Included(high)),
+            1 => (Bound::Included(low), Bound::Unbounded),
+            2 => (Bound::Excluded(low), Bound::Included([&high[..], b"x"].concat())),
+            _ => (Bound::Included(low), Bound::Included(high)),
+        }
+    }
+
     fn durability(&mut self) -> Durability {
         match self.below(8) {
             0 => Durability::Sync,
@@ -107,10 +119,13 @@ impl<'a> Run<'a> {
 
     fn step(&mut self) {
         match self.choices.byte() % 64 {
-            0..20 => self.put(),
+            0..12 => self.put(),
+            12..15 => self.remove_range(),
+            15..20 => self.merge(),
             20..26 => self.remove(),
             26..32 => self.batch(),
-            32..38 => self.get(),
+            32..37 => self.get(),
+            37 => self.clear(),
             38..45 => self.scan(),
             45..48 => self.prefix(),
             48..51 => self.snapshots.push((self.db().snapshot(), self.last())),
@@ -141,7 +156,7 @@ impl<'a> Run<'a> {
         let found = self.ledger.with_oracle(|oracle| oracle.find(name));
         let space = found.unwrap_or_else(|| {
             self.ledger.begin(vec![Op::Create(name.into())]);
-            self.db().keyspace_with(name, tiny_tables()).expect("nothing fails");
+            self.db().keyspace_with(name, merging_tables()).expect("nothing fails");
             self.ledger.acknowledge(self.db().seqno().raw(), true);
             self.ledger.with_oracle(|oracle| oracle.find(name)).expect("just made")
         });
@@ -173,8 +188,33 @@ impl<'a> Run<'a> {
     fn remove(&mut self) {
         let (space, keyspace) = self.space();
         let (key, durability) = (self.choices.key(), self.choices.durability());
-        self.commit(vec![Op::Remove(space, key.clone())], durability, |_, options| {
-            keyspace.remove_with(key, options).expect("nothing fails")
+        let is_weak = self.choices.below(2) == 0
+            && self.ledger.with_oracle(|oracle| oracle.may_remove_weakly(space, &key));
+        self.commit(vec![Op::Remove(space, key.clone())], durability, |db, options| {
+            if !is_weak {
+                return keyspace.remove_with(key, options).expect("nothing fails");
+            }
+            let mut batch = db.batch();
+            batch.remove_weak(&keyspace, key);
+            db.write_with(batch, options).expect("nothing fails")
+        });
+    }
+
+    fn remove_range(&mut self) {
+        let (space, keyspace) = self.space();
+        let (low, high) = self.choices.range();
+        self.commit(
+            vec![Op::RemoveRange(space, (low.clone(), high.clone()))],
+            Durability::Buffered,
+            |_, _| keyspace.remove_range((low, high)).expect("nothing fails"),
+        );
+    }
+
+    fn merge(&mut self) {
+        let (space, keyspace) = self.space();
+        let (key, operand) = (self.choices.key(), self.choices.byte().to_string().into_bytes());
+        self.commit(vec![Op::Merge(space, key.clone(), operand.clone())], Durability::Buffered, |_, _| {
+            keyspace.merge(key, operand).expect("nothing fails")
         });
     }
 
@@ -184,9 +224,17 @@ impl<'a> Run<'a> {
         for _ in 0..1 + self.choices.below(8) {
             let (space, keyspace) = self.space();
             let key = self.choices.key();
-            if self.choices.below(4) == 0 {
+            let kind = self.choices.below(8);
+            if kind < 2 {
                 batch.remove(&keyspace, &key);
                 ops.push(Op::Remove(space, key));
+            } else if kind == 2 {
+                let range = self.choices.range();
+                batch.remove_range(&keyspace, range.clone());
+                ops.push(Op::RemoveRange(space, range));
+            } else if kind == 3 {
+                batch.merge(&keyspace, &key, b"+");
+                ops.push(Op::Merge(space, key, b"+".into()));
             } else {
                 let value = self.choices.value();
                 batch.insert(&keyspace, &key, &value);
@@ -209,6 +257,13 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn clear(&mut self) {
+        let (space, keyspace) = self.space();
+        self.ledger.begin(vec![Op::Clear(space)]);
+        let seqno = keyspace.clear().expect("nothing fails");
+        self.ledger.acknowledge(seqno.raw(), true);
+    }
+
     fn sync(&mut self) {
         self.db().sync().expect("nothing fails");
         self.ledger.all_is_durable();
@@ -228,12 +283,16 @@ impl<'a> Run<'a> {
             let key = self.choices.key();
             self.ledger.with_oracle(|oracle| {
                 let found = keyspace.get(&key).expect("nothing is damaged");
-                assert_eq!(found.as_deref(), oracle.get(space, &key, oracle.last()), "key {key:?}");
+                assert_eq!(
+                    found.as_deref(),
+                    oracle.get(space, &key, oracle.last()).as_deref(),
+                    "key {key:?}"
+                );
                 for (snapshot, at) in self.snapshots.iter().filter(|(_, at)| created(oracle, space) <= *at) {
                     let found = keyspace.at(snapshot).get(&key).expect("nothing is damaged");
                     assert_eq!(
                         found.as_deref(),
-                        oracle.get(space, &key, *at),
+                        oracle.get(space, &key, *at).as_deref(),
                         "key {key:?} behind commit {at}"
                     );
                 }

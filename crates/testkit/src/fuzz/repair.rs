@@ -4,24 +4,44 @@
 //! Follows lengths and counts as far as they lead through the bytes, and leaves everything but checksums as
 //! it is: a hostile length stays one, in a header that passes its check.
 
-use isopach::engine::codec::{Checksum, HEADER_BYTES, RECORD_HEADER_BYTES, Salt, digest, record_bytes};
-use isopach::engine::types::Uuid;
+use isopach::engine::codec::{
+    Checksum, Dictionary, HEADER_BYTES, RECORD_HEADER_BYTES, Salt, digest, record_bytes,
+};
+use isopach::engine::{dictionary, table::FOOTER_BYTES, types::Uuid};
 
 const BLOCK_HEADER_BYTES: usize = 24;
 const SECTION_BYTES: usize = 17;
-const FOOTER_BYTES: usize = 96;
 
 /// Of any file of a database: what it holds follows from its header.
 pub fn file(bytes: &mut [u8]) {
     const MANIFEST: u8 = 2;
     const LOG: u8 = 3;
     const TABLE: u8 = 4;
+    const DICTIONARY: u8 = 6;
+    if bytes.get(4) == Some(&DICTIONARY) {
+        dictionary_id(bytes);
+    }
     file_header(bytes);
     let Some(salt) = salt_of(bytes) else { return };
     match bytes[4] {
         MANIFEST | LOG => records(bytes, salt, HEADER_BYTES),
         TABLE => table(bytes, salt),
+        DICTIONARY => {
+            frame(&mut bytes[HEADER_BYTES..], salt, HEADER_BYTES as u64);
+        }
         _ => {}
+    }
+}
+
+/// The id in the header of a dictionary's file, if it has two sections (section 8): that of its content.
+fn dictionary_id(file: &mut [u8]) {
+    let directory_at = HEADER_BYTES + BLOCK_HEADER_BYTES;
+    let Some(length) = file.get(directory_at..).and_then(<[u8]>::first_chunk) else { return };
+    let facts_bytes = u32::from_le_bytes(*length) as usize;
+    let content_at = (directory_at + 2 * SECTION_BYTES).saturating_add(facts_bytes);
+    if let Some(content) = file.get(content_at..) {
+        let uuid = dictionary::uuid_of(Dictionary::id_of(content));
+        file[8..24].copy_from_slice(&uuid.0);
     }
 }
 

@@ -6,19 +6,21 @@ use super::{
 };
 use crate::{
     Rng,
-    db::{all_bytes, read_file, small, tiny_tables, volatile},
+    db::{all_bytes, read_file, similar_value, small, tiny_tables, volatile},
 };
 use isopach::{
-    Compression, Db, Durability, FilterPolicy, KeyspaceOptions, WriteOptions,
+    Compression, Db, Durability, FilterPolicy, FixedPrefix, KeyspaceOptions, WriteOptions,
     engine::{
         codec::{
-            BLOCK_HEADER_BYTES, BlockKind, FileCodec, FileHeader, FileKind, LogPosition, Record,
+            BLOCK_HEADER_BYTES, BlockKind, Dictionary, FileCodec, FileHeader, FileKind, LogPosition, Record,
             RecordReader, SECTION_ENTRY_BYTES, Salt, Section, Step, TlvWriter, encode_block, encode_record,
+            train,
         },
+        dictionary,
         key::ValueKind,
         table::{
-            FilterKind, FilterOptions, KeyHash, PropertySeed, Table, TableIdentity, TableOptions,
-            TableWriter, file_name, filter::FilterBuilder, number_of,
+            FOOTER_BYTES, FilterKind, FilterOptions, KeyHash, PropertySeed, Table, TableIdentity,
+            TableOptions, TableWriter, file_name, filter::FilterBuilder, number_of,
         },
         tree::TreeOptions,
         types::{Seqno, TableId, TreeId, UnixUs, Uuid},
@@ -55,7 +57,10 @@ fn files_of(amount: u32, is_closed: bool) -> Files {
 }
 
 fn fill(db: &Db, amount: u32) {
-    let compressed = tiny_tables().compression(Compression::Lz4);
+    let compressed = tiny_tables()
+        .compression(Compression::Lz4)
+        .prefix_extractor(&FixedPrefix::new(5))
+        .entry_checksums(true);
     let plain = KeyspaceOptions::new().filters(FilterPolicy::None).durability(Durability::Sync);
     for (name, options) in [("a", compressed), ("bb", plain)].into_iter().take(amount.min(2) as usize) {
         let keyspace = db.keyspace_with(name, options).expect("nothing fails");
@@ -101,7 +106,7 @@ fn table_of_one_key() -> Vec<u8> {
     fs.create_dir("tables").expect("an empty place");
     let fs: Arc<dyn Fs> = Arc::new(fs);
     let identity = TableIdentity { id: TableId(1), uuid: FILE, database: Uuid([9; 16]) };
-    let options = TableOptions { block_bytes: 4096, ..TableOptions::default() };
+    let options = TableOptions { block_bytes: 4096, partition_bytes: 1024, ..TableOptions::default() };
     let seed = PropertySeed::new(TreeId(3), "tree", UnixUs(1));
     let writer = TableWriter::create(&fs, identity, options, seed, WriteOrigin::FlushTable);
     let mut writer = writer.expect("memory takes all");
@@ -112,6 +117,28 @@ fn table_of_one_key() -> Vec<u8> {
     }
     writer.finish().expect("memory takes all");
     read_file(&*fs, &file_name(TableId(1)))
+}
+
+/// A sound file around what is no dictionary, and a trained one where there are any.
+pub(super) fn dictionaries() -> Vec<Vec<u8>> {
+    let content = b"no dictionary of Zstandard";
+    let file = dictionary::uuid_of(Dictionary::id_of(content));
+    let header = FileHeader { kind: FileKind::Dictionary, file, database: Uuid([9; 16]) };
+    let mut facts = TlvWriter::new();
+    facts.u64(1, 250);
+    let facts = facts.finish();
+    let mut bytes = header.encode().to_vec();
+    let sections = [&facts[..], content].map(|raw| Section { raw, compression: Compression::None });
+    encode_block(&mut bytes, BlockKind::Dictionary, &header.codec(), 64, &sections);
+
+    let mut rng = Rng::new(1);
+    let samples: Vec<Vec<u8>> = (0..200).map(|_| similar_value(&mut rng)).collect();
+    let lengths: Vec<usize> = samples.iter().map(Vec::len).collect();
+    let trained = train(&samples.concat(), &lengths, 1 << 10).map(|content| {
+        let trained = Dictionary::new(content, 250).expect("it was trained");
+        dictionary::encode_file(&trained, Uuid([9; 16]))
+    });
+    [bytes].into_iter().chain(trained).collect()
 }
 
 pub(super) fn manifests() -> Vec<Vec<u8>> {
@@ -128,7 +155,8 @@ pub(super) fn segments() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn headers() -> Vec<Vec<u8>> {
-    let kinds = [FileKind::Identity, FileKind::Manifest, FileKind::Log, FileKind::Table];
+    let kinds =
+        [FileKind::Identity, FileKind::Manifest, FileKind::Log, FileKind::Table, FileKind::Dictionary];
     kinds.map(|kind| FileHeader { kind, file: FILE, database: Uuid([9; 16]) }.encode().to_vec()).into()
 }
 
@@ -222,7 +250,9 @@ pub(super) fn edits() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn notes() -> Vec<Vec<u8>> {
-    vec![vec![], vec![1, 0, 0, 0], vec![7; 8], vec![7; 24]]
+    let mut ends = TlvWriter::new();
+    ends.u64(1, 0).u64(2, 9).u64(3, 5000).bytes(4, &[0, 0, 9, 0x88, 0x27]).bytes(5, &[2, 3]);
+    vec![vec![], vec![1, 0, 0, 0], vec![7; 8], vec![7; 24], ends.finish()]
 }
 
 pub(super) fn options() -> Vec<Vec<u8>> {
@@ -249,7 +279,7 @@ pub(super) fn table_metas() -> Vec<Vec<u8>> {
 pub(super) fn footers() -> Vec<Vec<u8>> {
     tables()
         .into_iter()
-        .map(|table| [&table[table.len() - 96..], &vec![0; table.len() / 8][..]].concat())
+        .map(|table| [&table[table.len() - FOOTER_BYTES..], &vec![0; table.len() / 8][..]].concat())
         .collect()
 }
 
@@ -291,6 +321,23 @@ pub(super) fn filters() -> Vec<Vec<u8>> {
     filters
 }
 
+/// Two range tombstones, the second without end.
+pub(super) fn range_tombstones() -> Vec<Vec<u8>> {
+    let mut bytes = 2_u32.to_le_bytes().to_vec();
+    for (seqno, start, end) in [(9_u64, &b"a"[..], &b"c"[..]), (5, b"bb", b"")] {
+        bytes.extend_from_slice(&seqno.to_le_bytes());
+        bytes.extend_from_slice(&(start.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(&(end.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(start);
+        bytes.extend_from_slice(end);
+    }
+    vec![bytes]
+}
+
+pub(super) fn statistics() -> Vec<Vec<u8>> {
+    contents(BlockKind::Statistics).concat()
+}
+
 pub(super) fn properties() -> Vec<Vec<u8>> {
     contents(BlockKind::Properties).concat()
 }
@@ -322,4 +369,8 @@ pub(super) fn operations() -> Vec<Vec<u8>> {
 /// Changes of sound databases, by chance.
 pub(super) fn database_changes() -> Vec<Vec<u8>> {
     (0..64).map(|seed| Rng::new(seed).bytes(1 + 13 * (1 + seed as usize % 4))).collect()
+}
+
+pub(super) fn typed() -> Vec<Vec<u8>> {
+    super::typed::seeds()
 }

@@ -60,12 +60,16 @@ enum Harm {
 }
 
 /// Every order.
-pub const EDGES: [Edge; 26] = [
+pub const EDGES: [Edge; 30] = [
     order("table-edit", "table.finish", |step| writes(step, "MANIFEST"), &[Upkeep]),
     order("flushed-name-edit", "flush.directory", |step| writes(step, "MANIFEST"), &[Upkeep]),
     order("merged-name-edit", "compaction.directory", |step| writes(step, "MANIFEST"), &[Upkeep]),
+    order("loaded-name-edit", "ingest.directory", |step| writes(step, "MANIFEST"), &[Loading]),
+    order("dictionary-edit", "dictionary.finish", |step| writes(step, "MANIFEST"), &[Training]),
+    order("dictionary-name-edit", "dictionary.directory", |step| writes(step, "MANIFEST"), &[Training]),
     order("log-edit", "wal.segment", |step| writes(step, "MANIFEST"), &[Upkeep, Mixed]),
     order("edit-table-removal", "manifest.edit", |step| removes(step, "tables/"), &[Upkeep, Mixed]),
+    order("edit-dictionary-removal", "manifest.edit", |step| removes(step, "dictionaries/"), &[Training]),
     order("edit-segment-removal", "manifest.edit", |step| removes(step, "wal/"), &[Upkeep, Mixed]),
     order("edit-table-number", "manifest.edit", |step| creates(step, "tables/"), &[Upkeep, Mixed]),
     order("edit-log-goes-on", "manifest.edit", |step| creates(step, "wal/"), &[Upkeep, Mixed]),
@@ -105,6 +109,13 @@ pub const EDGES: [Edge; 26] = [
         ..order("emptying-partial", "checkpoint.emptied", |step| removes(step, "PARTIAL"), &[FailedCopy])
     },
 ];
+
+impl Edge {
+    /// Whether this build does any of the work.
+    pub fn is_reached(&self) -> bool {
+        self.scenarios.iter().any(|scenario| scenario.is_possible())
+    }
+}
 
 const fn order(
     name: &'static str,

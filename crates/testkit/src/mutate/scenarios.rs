@@ -5,7 +5,10 @@ use crate::{
     crash::{Act, Crash, Explored, Ledger, Pace, Plan, Run, Violation, explore},
     db::SOON,
 };
-use isopach::env::{Call, CrashFs, Errno, Fault, FaultFs, Rule, SyncSite};
+use isopach::{
+    Compression,
+    env::{Call, CrashFs, Errno, Fault, FaultFs, Rule, SyncSite},
+};
 use std::sync::Arc;
 
 /// What is done while a sync has no effect.
@@ -17,6 +20,10 @@ pub enum Scenario {
     Mixed,
     /// Batches over keyspaces of which one is flushed, compactions, and keyspaces that come and go.
     Upkeep,
+    /// Bulk loads.
+    Loading,
+    /// Dictionaries are trained, used and removed; only where there are any.
+    Training,
     /// The log of a process that died is recovered.
     Recovery,
     /// Copies are made.
@@ -38,16 +45,23 @@ pub(super) struct Stage {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 8] = [
+    pub const ALL: [Scenario; 10] = [
         Scenario::Creation,
         Scenario::Mixed,
         Scenario::Upkeep,
+        Scenario::Loading,
+        Scenario::Training,
         Scenario::Recovery,
         Scenario::Checkpoints,
         Scenario::FailedAppend,
         Scenario::FailedLastSync,
         Scenario::FailedCopy,
     ];
+
+    /// Whether this build can do it.
+    pub fn is_possible(self) -> bool {
+        self != Scenario::Training || Compression::Zstd { level: 3 }.is_available()
+    }
 
     /// Runs it, with the syncs of one site muted, and looks at what power losses leave.
     ///
@@ -57,7 +71,7 @@ impl Scenario {
     pub fn explore(self, muted: Option<SyncSite>, seed: u64) -> Result<Explored, Violation> {
         let mut stage = self.begin(muted, seed);
         let images = match self {
-            Scenario::Mixed | Scenario::Upkeep => 3,
+            Scenario::Mixed | Scenario::Upkeep | Scenario::Training => 3,
             _ => 8, // Of few steps.
         };
         let plan = Plan { second_crash_one_in: 16, ..Plan::new(seed, Crash::Power { images }) };
@@ -99,6 +113,11 @@ impl Scenario {
                 run.perform(&round.repeat(3));
                 run.perform(&[Act::Reopen, Act::Batch, Act::Reopen, Act::Put]);
             }
+            Scenario::Loading => {
+                run.perform(&[Act::Load, Act::Batch, Act::Load, Act::Load]);
+                run.perform(&[Act::Compact, Act::Load, Act::Put, Act::Reopen, Act::Load]);
+            }
+            Scenario::Training => run.perform(&[Act::Train; 8]),
             Scenario::Recovery => run.perform(&[Act::Put, Act::PutSync, Act::Fill, Act::Fill, Act::PutSync]),
             Scenario::Checkpoints => {
                 run.perform(&[Act::Fill, Act::PutVolatile, Act::Flush, Act::Batch, Act::Checkpoint]);

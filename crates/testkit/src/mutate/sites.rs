@@ -19,7 +19,7 @@ pub struct Site {
 }
 
 /// Every place that syncs.
-pub const SITES: [Site; 25] = [
+pub const SITES: [Site; 28] = [
     site("checkpoint.begin", "an interrupted copy says that it is one", &[Checkpoints]),
     site("checkpoint.clone", "blocks of cloned tables", &[Checkpoints]),
     site("checkpoint.copy", "copied log segments and tables", &[Checkpoints]),
@@ -34,7 +34,10 @@ pub const SITES: [Site; 25] = [
     site("create.identity", "the content of the birth certificate", &[Creation]),
     site("create.identity_name", "the birth of a database", &[Creation]),
     site("create.parent", "the directory of a database", &[Creation]),
+    site("dictionary.directory", "names of dictionaries", &[Training]),
+    site("dictionary.finish", "dictionaries", &[Training]),
     site("flush.directory", "names of flushed tables", &[Upkeep, Mixed]),
+    site("ingest.directory", "names of loaded tables", &[Loading]),
     site("manifest.edit", "edits", &[Upkeep, Mixed]),
     site("manifest.name", "the name of a new manifest", &[Mixed, Upkeep]),
     site("manifest.snapshot", "what a new manifest begins with", &[Mixed, Upkeep]),
@@ -46,6 +49,13 @@ pub const SITES: [Site; 25] = [
     site("wal.name", "new log segments", &[Mixed, Upkeep]),
     site("wal.segment", "records of the log", &[Mixed, Upkeep]),
 ];
+
+impl Site {
+    /// Whether this build does any of the work.
+    pub fn is_reached(&self) -> bool {
+        self.scenarios.iter().any(|scenario| scenario.is_possible())
+    }
+}
 
 const fn site(name: &'static str, missed: &'static str, scenarios: &'static [Scenario]) -> Site {
     Site { name, missed, scenarios }

@@ -31,9 +31,12 @@ tests! {
     table_footer: 100_000;
     table_index: 100_000;
     table_filter: 100_000;
+    table_ranges: 100_000;
+    table_statistics: 100_000;
     table_properties: 100_000;
     table_data_block: 50_000;
     table_file: 10_000;
+    dictionary_file: 20_000;
     edit: 100_000;
     manifest: 20_000;
     log_record: 200_000;
@@ -45,6 +48,7 @@ tests! {
     open_image: 600;
     mutated_database: 1_500;
     operations: 250;
+    typed: 200_000;
 }
 
 fn drive(name: &str, cases: u64) {

@@ -34,7 +34,8 @@ fn every_order_is_documented_and_every_documented_order_is_reversed() {
 #[test]
 fn nobody_can_do_without_any_sync() {
     for seed in seeds(1) {
-        let unnoticed = SITES.iter().filter(|site| mute(site, seed).is_none());
+        let reached = SITES.iter().filter(|site| site.is_reached());
+        let unnoticed = reached.filter(|site| mute(site, seed).is_none());
         let unnoticed: Vec<_> = unnoticed.map(|site| site.name).collect();
         assert!(unnoticed.is_empty(), "nobody misses the syncs of {unnoticed:?}");
     }
@@ -43,7 +44,8 @@ fn nobody_can_do_without_any_sync() {
 #[test]
 fn no_order_can_be_reversed() {
     for seed in seeds(1) {
-        let unnoticed = EDGES.iter().filter(|edge| reverse(edge, seed).is_none());
+        let reached = EDGES.iter().filter(|edge| edge.is_reached());
+        let unnoticed = reached.filter(|edge| reverse(edge, seed).is_none());
         let unnoticed: Vec<_> = unnoticed.map(|edge| edge.name).collect();
         assert!(unnoticed.is_empty(), "nobody notices that these are reversed: {unnoticed:?}");
     }

@@ -67,7 +67,8 @@ fn chosen(
         }
         None => {
             let low = from.map_or(Bound::Unbounded, Bound::Included);
-            Ok(blocks.entries((low, to.map_or(Bound::Unbounded, Bound::Excluded))))
+            let entries = blocks.entries((low, to.map_or(Bound::Unbounded, Bound::Excluded)));
+            entries.map_err(|error| failure("find the entries between these keys", &error))
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) fn layout(path: &Path, console: &mut Console<'_>) -> Result<(), Failu
         ("raw", Right),
         ("codec", Left),
         ("entries", Right),
+        ("deletes", Right),
+        ("seqnos", Left),
         ("first key", Left),
         ("separator", Left),
     ]);
@@ -58,6 +60,12 @@ pub(super) fn layout(path: &Path, console: &mut Console<'_>) -> Result<(), Failu
             if found.is_empty() {
                 writeln!(console.out(), "{regions} take all of {} bytes", table.bytes())?;
             }
+            if table.order().is_none() {
+                writeln!(
+                    console.out(),
+                    "the order of keys is not known here: whether keys are in it was not checked"
+                )?;
+            }
             for it in &found {
                 writeln!(console.out(), "damaged at byte {}: {}", it.offset, it.message)?;
             }
@@ -68,6 +76,7 @@ pub(super) fn layout(path: &Path, console: &mut Console<'_>) -> Result<(), Failu
                 "file": table.name(),
                 "bytes": table.bytes(),
                 "regions": layout.regions().len(),
+                "comparator_known": table.order().is_some(),
                 "findings": findings.collect::<Vec<_>>(),
             });
             console.object("sst.layout.sum", fields)?;
@@ -83,12 +92,15 @@ pub(super) fn layout(path: &Path, console: &mut Console<'_>) -> Result<(), Failu
     }
 }
 
-fn row(region: &Region, content: &Result<Content, Error>) -> [String; 9] {
+fn row(region: &Region, content: &Result<Content, Error>) -> [String; 11] {
     let name = match region.kind {
-        RegionKind::Data(block) => format!("data {block}"),
+        RegionKind::Data(at) | RegionKind::IndexPart(at) | RegionKind::Filter(at) => {
+            format!("{} {at}", word(region.kind))
+        }
         kind => word(kind).to_owned(),
     };
-    let [mut stored, mut raw, mut codec, mut entries, mut first, mut separator] = [""; 6].map(String::from);
+    let [mut stored, mut raw, mut codec, mut entries, mut deletes, mut seqnos, mut first, mut separator] =
+        [""; 8].map(String::from);
     match content {
         Err(_) => codec = "damaged".to_owned(),
         Ok(content) => {
@@ -98,20 +110,25 @@ fn row(region: &Region, content: &Result<Content, Error>) -> [String; 9] {
                 codec = lower_case(&frame.compression);
             }
             if let Some(block) = &content.block {
-                entries = block.entries.to_string();
+                let counted = block.statistics;
+                entries = counted.entries.to_string();
+                deletes = counted.tombstones.to_string();
+                seqnos = format!("{}..{}", counted.first_seqno, counted.last_seqno);
                 first = brief(&block.first_key);
                 separator = block.separator.as_ref().map(|(key, _)| brief(key)).unwrap_or_default();
             }
         }
     }
     let (offset, bytes) = (region.offset.to_string(), region.bytes.to_string());
-    [name, offset, bytes, stored, raw, codec, entries, first, separator]
+    [name, offset, bytes, stored, raw, codec, entries, deletes, seqnos, first, separator]
 }
 
 fn object(region: &Region, content: &Result<Content, Error>) -> Value {
     let mut fields = json!({ "region": word(region.kind), "offset": region.offset, "bytes": region.bytes });
-    if let RegionKind::Data(block) = region.kind {
-        fields["block"] = block.into();
+    match region.kind {
+        RegionKind::Data(at) => fields["block"] = at.into(),
+        RegionKind::IndexPart(at) | RegionKind::Filter(at) => fields["partition"] = at.into(),
+        _ => {}
     }
     let content = match content {
         Ok(content) => content,
@@ -127,7 +144,11 @@ fn object(region: &Region, content: &Result<Content, Error>) -> Value {
         fields["codec"] = lower_case(&frame.compression).into();
     }
     if let Some(block) = &content.block {
-        fields["entries"] = block.entries.into();
+        let counted = block.statistics;
+        fields["entries"] = counted.entries.into();
+        fields["tombstones"] = counted.tombstones.into();
+        fields["first_seqno"] = counted.first_seqno.raw().into();
+        fields["last_seqno"] = counted.last_seqno.raw().into();
         fields["first_key"] = text::json(&block.first_key);
         fields["last_key"] = text::json(&block.last_key);
         if let Some((key, seqno)) = &block.separator {
@@ -141,7 +162,14 @@ fn word(kind: RegionKind) -> &'static str {
     match kind {
         RegionKind::Header => "header",
         RegionKind::Data(_) => "data",
-        RegionKind::Filter => "filter",
+        RegionKind::IndexPart(_) => "index-part",
+        RegionKind::IndexMirror => "index-mirror",
+        RegionKind::PropertiesMirror => "properties-mirror",
+        RegionKind::RangeTombstones => "range-tombstones",
+        RegionKind::Statistics => "statistics",
+        RegionKind::Filter(_) => "filter",
+        RegionKind::FilterDirectory => "filter-directory",
+        RegionKind::PrefixFilter => "prefix-filter",
         RegionKind::Index => "index",
         RegionKind::Properties => "properties",
         RegionKind::Footer => "footer",

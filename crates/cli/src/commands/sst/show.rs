@@ -1,6 +1,6 @@
 //! `sst show`: what a table holds and how it was written.
 
-use super::{brief, failure, kind_word, open};
+use super::{brief, failure, filter_line, filter_object, kind_word, open};
 use crate::{
     database::{self, lower_case},
     exit::Failure,
@@ -9,9 +9,13 @@ use crate::{
 };
 use isopach::engine::{
     codec::{FORMAT_VERSION, HEADER_BYTES},
+    dictionary::base_name,
     error::Result,
     key::ValueKind,
-    table::{FilterOptions, Properties, RegionKind, inspect::LoneTable},
+    table::{
+        FilterOptions, Properties, RegionKind,
+        inspect::{LoneTable, TableFilter},
+    },
     tree::TreeOptions,
 };
 use serde_json::{Map, Value, json};
@@ -38,49 +42,46 @@ struct Facts<'a> {
     table: &'a LoneTable,
     properties: Properties,
     digest: u64,
-    filter: Option<FilterFacts>,
+    filter: Option<TableFilter>,
+    prefix_filter: Option<TableFilter>,
     /// Of the parts of the file.
     sizes: Sizes,
     /// Options of the tree that it was written for; `None` if this program does not know them.
     options: Option<TreeOptions>,
 }
 
-struct FilterFacts {
-    kind: String,
-    bytes: u64,
-    keys: u64,
-    bits_per_key: f64,
-}
-
 #[derive(Default)]
 struct Sizes {
     data: u64,
     filter: u64,
+    prefix_filter: u64,
     index: u64,
+    ranges: u64,
+    statistics: u64,
     properties: u64,
 }
 
 impl Facts<'_> {
     fn of(table: &LoneTable) -> Result<Facts<'_>> {
         let properties = table.properties()?;
-        let filter = table.filter()?.map(|filter| FilterFacts {
-            kind: lower_case(&filter.kind()),
-            bytes: filter.bytes,
-            keys: filter.keys,
-            bits_per_key: filter.bits_per_key(),
-        });
+        let (filter, prefix_filter) = (table.filter()?, table.prefix_filter()?);
         let mut sizes = Sizes::default();
         for region in table.layout()?.regions() {
             match region.kind {
                 RegionKind::Data(_) => sizes.data += region.bytes,
-                RegionKind::Filter => sizes.filter += region.bytes,
-                RegionKind::Index => sizes.index += region.bytes,
-                RegionKind::Properties => sizes.properties += region.bytes,
+                RegionKind::Filter(_) | RegionKind::FilterDirectory => sizes.filter += region.bytes,
+                RegionKind::Index | RegionKind::IndexPart(_) | RegionKind::IndexMirror => {
+                    sizes.index += region.bytes;
+                }
+                RegionKind::Properties | RegionKind::PropertiesMirror => sizes.properties += region.bytes,
+                RegionKind::RangeTombstones => sizes.ranges += region.bytes,
+                RegionKind::Statistics => sizes.statistics += region.bytes,
+                RegionKind::PrefixFilter => sizes.prefix_filter += region.bytes,
                 RegionKind::Header | RegionKind::Footer => {}
             }
         }
         let options = TreeOptions::decode(&properties.seed.tree_options).ok();
-        Ok(Facts { table, digest: table.digest()?, filter, sizes, options, properties })
+        Ok(Facts { table, digest: table.digest()?, filter, prefix_filter, sizes, options, properties })
     }
 
     /// Bytes of keys and values before they were put together and compressed.
@@ -90,25 +91,23 @@ impl Facts<'_> {
 
     /// Entries by kind, of the kinds that there are.
     fn kinds(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let kinds = (1..=7).filter_map(ValueKind::from_raw);
+        let kinds = (1..=8).filter_map(ValueKind::from_raw);
         kinds.map(|kind| (kind_word(kind), self.properties.counts.of(kind))).filter(|(_, count)| *count > 0)
     }
+}
+
+/// The order of keys, and what is not done if it is not known.
+fn key_order(table: &LoneTable, name: &str) -> String {
+    let unknown =
+        if table.order().is_none() { " (not known here: not checked, and not searched by)" } else { "" };
+    format!("{}{unknown}", text::plain(name.as_bytes()))
 }
 
 fn lines(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     let Facts { table, properties, sizes, .. } = facts;
     let seed = &properties.seed;
     let kinds: Vec<String> = facts.kinds().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let filter = match &facts.filter {
-        None => "none".to_owned(),
-        Some(built) => format!(
-            "{}, {:.1} bits a key, {} for {}",
-            built.kind,
-            built.bits_per_key,
-            text::size(built.bytes),
-            text::counted(built.keys, "key", "keys"),
-        ),
-    };
+    let filter = facts.filter.as_ref().map_or_else(|| "none".to_owned(), |it| filter_line(it, "key", "keys"));
     let asked = properties.filter.map_or_else(|| "none".to_owned(), asked_text);
     let mut lines = vec![
         ("file", table.name().to_owned()),
@@ -144,14 +143,23 @@ fn lines(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
         ),
         ("index", text::size(sizes.index)),
         ("filter", format!("{filter}; asked for: {asked}")),
+        ("statistics", text::size(sizes.statistics)),
         ("properties", text::size(sizes.properties)),
-        ("key order", seed.comparator.clone()),
+        ("key order", key_order(table, &seed.comparator)),
     ];
+    if let Some(dictionary) = properties.dictionary {
+        lines.push((
+            "dictionary",
+            format!("{} of {}", base_name(dictionary.id), text::size(dictionary.bytes)),
+        ));
+    }
     for (name, value) in [("merges by", &seed.merge_operator), ("prefixes by", &seed.extractor)] {
         if !value.is_empty() {
-            lines.push((name, value.clone()));
+            lines.push((name, text::plain(value.as_bytes()).into_owned()));
         }
     }
+    let prefix_filter = facts.prefix_filter.as_ref();
+    lines.extend(prefix_filter.map(|it| ("prefixes", filter_line(it, "prefix", "prefixes"))));
     let options = facts.options.as_ref().map(database::table_options);
     lines.push((
         "options",
@@ -205,22 +213,26 @@ fn object(facts: &Facts<'_>) -> Value {
         "value_bytes": properties.value_bytes,
         "data_blocks": properties.data_blocks,
         "compression": properties.compression.to_string(),
+        "dictionary": properties.dictionary.map(|dictionary| json!({
+            "file": base_name(dictionary.id),
+            "bytes": dictionary.bytes,
+        })),
         "header_bytes": HEADER_BYTES,
         "data_bytes": sizes.data,
         "filter_bytes": sizes.filter,
+        "prefix_filter_bytes": sizes.prefix_filter,
+        "range_tombstones_bytes": sizes.ranges,
         "index_bytes": sizes.index,
+        "statistics_bytes": sizes.statistics,
         "properties_bytes": sizes.properties,
-        "filter": facts.filter.as_ref().map(|filter| json!({
-            "kind": filter.kind,
-            "bytes": filter.bytes,
-            "keys": filter.keys,
-            "bits_per_key": filter.bits_per_key,
-        })),
+        "filter": facts.filter.as_ref().map(filter_object),
+        "prefix_filter": facts.prefix_filter.as_ref().map(filter_object),
         "filter_asked": properties.filter.map(|asked| json!({
             "kind": lower_case(&asked.kind),
             "bits_per_key": asked.bits_per_key,
         })),
         "comparator": seed.comparator,
+        "comparator_known": facts.table.order().is_some(),
         "merge_operator": seed.merge_operator,
         "extractor": seed.extractor,
         "options": options,

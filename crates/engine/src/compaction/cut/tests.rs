@@ -7,7 +7,7 @@ const TABLE_BYTES: u64 = 100;
 
 /// Cuts entries of `entry_bytes` bytes; shows outputs as words.
 fn cut(keys: &[&str], entry_bytes: u64, grandparents: Vec<Grandparent>) -> String {
-    let mut cutter = Cutter::new(TABLE_BYTES, grandparents);
+    let mut cutter = Cutter::new(&KeyOrder::BYTES, TABLE_BYTES, grandparents);
     let mut shown = String::new();
     let (mut bytes, mut last) = (0, None);
     for &key in keys {

@@ -9,7 +9,7 @@ fn blocks(versions: &[Version], is_cut: impl FnMut() -> bool) -> Arc<Blocks> {
 }
 
 fn merged(sources: &[Arc<Blocks>]) -> MergeCursor<SimulatedCursor> {
-    MergeCursor::new(sources.iter().map(Blocks::cursor).collect())
+    MergeCursor::new(sources.iter().map(Blocks::cursor).collect(), &KeyOrder::BYTES)
 }
 
 /// Versions with different numbers, dealt to sources; and all of them, sorted.
@@ -24,7 +24,7 @@ fn deal(dice: &mut Dice) -> (Vec<Vec<Version>>, Vec<Version>) {
             all.push(version);
         }
     }
-    all.sort_by(|a, b| a.place().cmp(&b.place()));
+    all.sort_by(|a, b| KeyOrder::BYTES.compare_places(a.place(), b.place()));
     (sources, all)
 }
 
@@ -51,12 +51,15 @@ fn a_merge_is_one_sorted_sequence_in_both_directions_and_turns_anywhere() {
                 }
                 2 => {
                     merge.seek(target).unwrap();
-                    let at = all.partition_point(|version| version.place() < target);
+                    let at =
+                        all.partition_point(|version| KeyOrder::BYTES.is_before(version.place(), target));
                     model = (at < all.len()).then_some(at);
                 }
                 3 => {
                     merge.seek_back(target).unwrap();
-                    model = all.partition_point(|version| version.place() <= target).checked_sub(1);
+                    model = all
+                        .partition_point(|version| !KeyOrder::BYTES.is_before(target, version.place()))
+                        .checked_sub(1);
                 }
                 4 | 5 if model.is_some() => {
                     merge.next().unwrap();
@@ -173,10 +176,13 @@ fn an_error_without_keys_is_given_out_at_once() {
         }
     }
     let healthy = blocks(&[Version::put("a", 1, "")], || false);
-    let mut merge: MergeCursor<alloc::boxed::Box<dyn Cursor>> = MergeCursor::new(Vec::from([
-        alloc::boxed::Box::new(healthy.cursor()) as alloc::boxed::Box<dyn Cursor>,
-        alloc::boxed::Box::new(Failing),
-    ]));
+    let mut merge: MergeCursor<alloc::boxed::Box<dyn Cursor>> = MergeCursor::new(
+        Vec::from([
+            alloc::boxed::Box::new(healthy.cursor()) as alloc::boxed::Box<dyn Cursor>,
+            alloc::boxed::Box::new(Failing),
+        ]),
+        &KeyOrder::BYTES,
+    );
 
     assert!(merge.seek_first().is_err());
     assert!(merge.entry().is_none());

@@ -5,6 +5,10 @@ use crate::iter::{
     MergeCursor,
     simulated::{Blocks, Dice, Version, with_seeds},
 };
+use crate::{
+    key::ValueKind,
+    types::{UnixUs, View},
+};
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc};
 use core::cmp::Reverse;
 
@@ -14,11 +18,11 @@ fn scan_of(
     sources: Vec<Arc<Blocks>>,
     at: Seqno,
     range: KeyBounds,
-) -> VisibleScan<impl Fn() -> Box<dyn Cursor>> {
+) -> VisibleScan<impl Fn() -> Box<dyn Cursor>, Box<dyn Cursor>> {
     let make = move || -> Box<dyn Cursor> {
-        Box::new(MergeCursor::new(sources.iter().map(Blocks::cursor).collect()))
+        Box::new(MergeCursor::new(sources.iter().map(Blocks::cursor).collect(), &KeyOrder::BYTES))
     };
-    VisibleScan::new(make, at, range)
+    VisibleScan::new(make, Sight::plain(View::new(at, UnixUs(0))), range)
 }
 
 /// What a view sees.
@@ -56,7 +60,7 @@ fn deal(dice: &mut Dice) -> (Vec<Blocks>, Model) {
 }
 
 fn in_bounds(key: &[u8], (low, high): &KeyBounds) -> bool {
-    is_above(key, low) && is_below(key, high)
+    KeyOrder::BYTES.is_above(key, as_slice(low)) && KeyOrder::BYTES.is_below(key, as_slice(high))
 }
 
 #[test]
@@ -75,12 +79,12 @@ fn a_scan_from_both_ends_with_seeks_shows_what_the_model_shows() {
                 0 => {
                     let key = dice.key();
                     scan.seek(&key);
-                    left.0 = greater_low(&range.0, &key);
+                    left.0 = greater_low(&KeyOrder::BYTES, &range.0, &key);
                 }
                 1 => {
                     let key = dice.key();
                     scan.seek_back(&key);
-                    left.1 = lesser_high(&range.1, &key);
+                    left.1 = lesser_high(&KeyOrder::BYTES, &range.1, &key);
                 }
                 op => {
                     let mut keys = all.iter().filter(|(key, _)| in_bounds(key, &left));
@@ -147,7 +151,10 @@ fn no_key_outside_of_an_error_is_missing_and_no_older_value_shows() {
         assert!(found.keys().all(|key| all.contains_key(key)), "a deleted key shows");
         for (index, keys) in errors.iter().enumerate() {
             assert!(damaged.contains(keys), "an error names just what is damaged: {keys:?}");
-            assert!(!is_between_empty(&range.0, &keys.1) && !is_between_empty(&keys.0, &range.1));
+            assert!(
+                !is_between_empty(&KeyOrder::BYTES, &range.0, &keys.1)
+                    && !is_between_empty(&KeyOrder::BYTES, &keys.0, &range.1)
+            );
             let again = errors[index + 1..].iter().filter(|other| *other == keys).count();
             let damages = damaged.iter().filter(|other| *other == keys).count();
             assert!(again < damages, "{keys:?} is told once");

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::Result,
-    iter::{Cursor, Entry},
+    iter::{CheckedValue, Cursor, Entry},
     key::InternalKey,
     types::Slice,
 };
@@ -154,5 +154,11 @@ impl<const N: usize> Cursor for BlinkCursor<N> {
 
     fn value(&self) -> Result<Slice> {
         self.value_bytes().map(Slice::from)
+    }
+
+    fn checked_value(&self) -> Result<CheckedValue<'_>> {
+        let Some(record) = self.record() else { return Ok((&[], None)) };
+        let (value, checksum) = (record.value(), record.checksum());
+        checksum.map_or(Ok(()), |checksum| checksum.check(record.entry(), value)).map(|()| (value, checksum))
     }
 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     key::{InternalKey, common_prefix_len},
+    order::KeyOrder,
     prefetch::prefetch,
 };
 use core::{array, cmp::Ordering as Order, marker::PhantomData, ptr, ptr::NonNull, sync::atomic::Ordering};
@@ -229,8 +230,26 @@ impl<'a, const N: usize> NodeRef<'a, N> {
         prefetch(self.node.as_ptr(), size_of::<Node<N>>());
     }
 
-    /// How many records come before a place.
-    pub(super) fn rank(self, place: InternalKey<'_>, before: Before) -> usize {
+    /// How many records come before a place in the tree's order.
+    #[inline]
+    pub(super) fn rank(self, order: &KeyOrder, place: InternalKey<'_>, before: Before) -> usize {
+        if order.is_bytewise() {
+            self.rank_by_heads(place, before)
+        } else {
+            self.rank_by_keys(order, place, before)
+        }
+    }
+
+    #[cold]
+    fn rank_by_keys(self, order: &KeyOrder, place: InternalKey<'_>, before: Before) -> usize {
+        let comes_before = |record: &AtomicPtr<Record>| {
+            self.found(record).is_some_and(|record| before.holds(order, record, place))
+        };
+        self.get().records[..self.len()].partition_point(comes_before)
+    }
+
+    #[inline]
+    fn rank_by_heads(self, place: InternalKey<'_>, before: Before) -> usize {
         let (node, len) = (self.get(), self.len());
         let prefix_len = node.prefix_len.load(Ordering::Relaxed) as usize;
         match self.compare_prefix(place.key, prefix_len) {
@@ -249,8 +268,9 @@ impl<'a, const N: usize> NodeRef<'a, N> {
             record.prefetch();
         }
         let equal = rest.partition_point(|other| other.load(Ordering::Relaxed) == head);
-        let comes_before =
-            |record: &AtomicPtr<Record>| self.found(record).is_some_and(|record| before.holds(record, place));
+        let comes_before = |record: &AtomicPtr<Record>| {
+            self.found(record).is_some_and(|record| before.holds(&KeyOrder::BYTES, record, place))
+        };
         first + node.records[first..first + equal].partition_point(comes_before)
     }
 
@@ -268,10 +288,12 @@ impl<'a, const N: usize> NodeRef<'a, N> {
 }
 
 impl Before {
-    pub(super) fn holds(self, record: RecordRef<'_>, place: InternalKey<'_>) -> bool {
+    #[inline]
+    pub(super) fn holds(self, order: &KeyOrder, record: RecordRef<'_>, place: InternalKey<'_>) -> bool {
+        let compared = order.compare_places(record.place(), place);
         match self {
-            Before::Less => record.place() < place,
-            Before::LessOrEqual => record.place() <= place,
+            Before::Less => compared.is_lt(),
+            Before::LessOrEqual => compared.is_le(),
         }
     }
 }
@@ -303,7 +325,13 @@ impl<'a, const N: usize> Taken<'a, N> {
 
     /// Puts a record behind `rank` others, and behind it `child`, if the node has children. There must be
     /// room.
-    pub(super) fn insert(&self, rank: usize, record: RecordRef<'a>, child: Option<NodeRef<'a, N>>) {
+    pub(super) fn insert(
+        &self,
+        order: &KeyOrder,
+        rank: usize,
+        record: RecordRef<'a>,
+        child: Option<NodeRef<'a, N>>,
+    ) {
         let (node, len) = (self.node.get(), self.node.len());
         debug_assert!(rank <= len && len < N, "room for a record");
         let prefix_len = node.prefix_len.load(Ordering::Relaxed) as usize;
@@ -330,7 +358,7 @@ impl<'a, const N: usize> Taken<'a, N> {
         }
         node.len.store(len as u32 + 1, Ordering::Relaxed);
         if len + 1 == N / 4 || len + 1 == N / 2 {
-            self.sharpen();
+            self.sharpen(order);
         }
     }
 
@@ -340,7 +368,12 @@ impl<'a, const N: usize> Taken<'a, N> {
     /// # Panics
     ///
     /// If there is no record at `at`.
-    pub(super) fn split(&self, arena: &'a Arena, at: usize) -> (NodeRef<'a, N>, RecordRef<'a>, usize) {
+    pub(super) fn split(
+        &self,
+        order: &KeyOrder,
+        arena: &'a Arena,
+        at: usize,
+    ) -> (NodeRef<'a, N>, RecordRef<'a>, usize) {
         let (node, len) = (self.node.get(), self.node.len());
         let separator = self.known(at);
         let is_leaf = node.level == 0;
@@ -358,22 +391,23 @@ impl<'a, const N: usize> Taken<'a, N> {
             own.store(left.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         new.link(self.node.high(), self.node.next());
-        new.sharpen();
+        new.sharpen(order);
         node.len.store(at as u32, Ordering::Relaxed);
         self.link(Some(separator), Some(right));
-        self.sharpen();
+        self.sharpen(order);
         (right, separator, bytes)
     }
 
     /// Makes a right neighbour of a record that comes behind all of this node, the last of its level.
     pub(super) fn append_neighbour(
         &self,
+        order: &KeyOrder,
         arena: &'a Arena,
         record: RecordRef<'a>,
     ) -> (NodeRef<'a, N>, usize) {
         debug_assert!(self.node.level() == 0 && self.node.next().is_none(), "the last leaf");
         let (right, bytes) = NodeRef::new(arena, 0, None);
-        Taken { node: right, version: right.version() }.insert(0, record, None);
+        Taken { node: right, version: right.version() }.insert(order, 0, record, None);
         self.link(Some(record), Some(right));
         (right, bytes)
     }
@@ -396,8 +430,11 @@ impl<'a, const N: usize> Taken<'a, N> {
     }
 
     /// Makes the prefix longer if more than one head in eight is that of its neighbour and the keys have more
-    /// in common.
-    fn sharpen(&self) {
+    /// in common: what the first and the last have, if they are ordered by their bytes. Under other orders prefixes stay empty.
+    fn sharpen(&self, order: &KeyOrder) {
+        if !order.is_bytewise() {
+            return;
+        }
         let (node, len) = (self.node.get(), self.node.len());
         let head = |at: usize| node.heads[at].load(Ordering::Relaxed);
         let equal = (1..len).filter(|&at| head(at) == head(at - 1)).count();

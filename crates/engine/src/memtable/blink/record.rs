@@ -1,15 +1,16 @@
-//! Records: an operation as it lies in an arena. Never changed once a pointer to it was stored.
+//! Records: an operation as it lies in an arena, with its checksum if it has one. Never changed once a pointer to it
+//! was stored.
 
 use super::{super::atomics::AtomicU64, arena::Arena};
 use crate::{
-    iter::Entry,
+    iter::{Entry, EntryChecksum},
     key::{InternalKey, ValueKind},
     prefetch::prefetch,
     types::Seqno,
 };
 use core::{marker::PhantomData, ptr, ptr::NonNull, slice, sync::atomic::Ordering};
 
-/// What a record begins with; its key and its value follow.
+/// What a record begins with; its key and its value follow, then its checksum, if it has one.
 #[repr(C)]
 pub(super) struct Record {
     /// Number and kind. Atomic for the sake of model checkers, which see by it whether the record was written
@@ -18,6 +19,11 @@ pub(super) struct Record {
     key_len: u32,
     value_len: u32,
 }
+
+/// Flag of a tag beside the kind: there is a checksum.
+const CHECKED: u64 = 0x80;
+
+const CHECKSUM_BYTES: usize = 4;
 
 /// How much of a record is asked for before it is known how long it is.
 const PREFETCHED_BYTES: usize = 192;
@@ -40,11 +46,12 @@ impl<'a> RecordRef<'a> {
         place: InternalKey<'_>,
         kind: ValueKind,
         value: &[u8],
+        checksum: Option<EntryChecksum>,
     ) -> RecordRef<'a> {
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).expect("keys and values are below 4 GiB");
         let (key_len, value_len) = (len(place.key), len(value));
-        let record = arena.allocate(Self::bytes(place.key, value)).cast::<Record>();
-        let tag = place.seqno.raw() << 8 | kind as u64;
+        let record = arena.allocate(Self::bytes(place.key, value, checksum)).cast::<Record>();
+        let tag = place.seqno.raw() << 8 | checksum.map_or(0, |_| CHECKED) | kind as u64;
         // SAFETY: the arena gave as many bytes as are written here, aligned for a record and not shared yet.
         unsafe {
             record.write(Record { tag: AtomicU64::new(0), key_len, value_len });
@@ -52,13 +59,17 @@ impl<'a> RecordRef<'a> {
             let bytes = record.add(1).cast::<u8>().as_ptr();
             ptr::copy_nonoverlapping(place.key.as_ptr(), bytes, place.key.len());
             ptr::copy_nonoverlapping(value.as_ptr(), bytes.add(place.key.len()), value.len());
+            if let Some(checksum) = checksum {
+                let end = bytes.add(place.key.len() + value.len());
+                end.cast::<[u8; CHECKSUM_BYTES]>().write(checksum.0.to_le_bytes());
+            }
         }
         RecordRef { record, arena: PhantomData }
     }
 
     /// What a record takes of an arena.
-    pub(super) fn bytes(key: &[u8], value: &[u8]) -> usize {
-        size_of::<Record>() + key.len() + value.len()
+    pub(super) fn bytes(key: &[u8], value: &[u8], checksum: Option<EntryChecksum>) -> usize {
+        size_of::<Record>() + key.len() + value.len() + checksum.map_or(0, |_| CHECKSUM_BYTES)
     }
 
     /// # Safety
@@ -109,7 +120,29 @@ impl<'a> RecordRef<'a> {
     }
 
     pub(super) fn entry(self) -> Entry<'a> {
-        let kind = ValueKind::from_raw(self.tag() as u8).expect("it was one");
+        let kind = ValueKind::from_raw((self.tag() & !CHECKED) as u8).expect("it was one");
         Entry { key: self.key(), seqno: self.seqno(), kind }
+    }
+
+    pub(super) fn checksum(self) -> Option<EntryChecksum> {
+        if self.tag() & CHECKED == 0 {
+            return None;
+        }
+        let end = self.value().as_ptr_range().end;
+        // SAFETY: as for `head`; a checksum follows the value if the tag says so. Bytes may lie anywhere.
+        let bytes = unsafe { end.cast::<[u8; CHECKSUM_BYTES]>().read() };
+        Some(EntryChecksum(u32::from_le_bytes(bytes)))
+    }
+
+    /// Changes a bit of the value.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else looks at the record, and its value has that bit.
+    #[cfg(test)]
+    pub(super) unsafe fn flip(self, bit: usize) {
+        let byte = self.value().as_ptr().cast_mut().wrapping_add(bit / 8);
+        // SAFETY: the caller's.
+        unsafe { *byte ^= 1 << (bit % 8) };
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         simulated::{Dice, with_seeds},
     },
     key::{InternalKey, ValueKind},
+    order::{KeyOrder, tests::orders},
     types::Seqno,
 };
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
@@ -41,8 +42,8 @@ fn key(dice: &mut Dice, shape: u64) -> Vec<u8> {
     }
 }
 
-fn check_against_a_map<const N: usize>(dice: &mut Dice, operations: u64) {
-    let (tree, mut model) = (Arc::new(Blink::<N>::default()), Model::new());
+fn check_against_a_map<const N: usize>(order: &KeyOrder, dice: &mut Dice, operations: u64) {
+    let (tree, mut model) = (Arc::new(Blink::<N>::new(Arc::default(), order)), Model::new());
     let shapes = 1 + dice.below(6);
     let mut bytes = 0;
     for seqno in 1..=operations {
@@ -51,11 +52,12 @@ fn check_against_a_map<const N: usize>(dice: &mut Dice, operations: u64) {
             shape => key(dice, shape % shapes),
         };
         let value = seqno.to_le_bytes()[..dice.index(9)].to_vec();
-        bytes += tree.insert(InternalKey { key: &key, seqno: number(seqno) }, ValueKind::Put, &value);
+        bytes += tree.insert(InternalKey { key: &key, seqno: number(seqno) }, ValueKind::Put, &value, None);
         model.insert((key, Reverse(number(seqno))), value);
     }
-    let all: Vec<_> =
+    let mut all: Vec<_> =
         model.iter().map(|((key, Reverse(seqno)), value)| (&key[..], *seqno, &value[..])).collect();
+    all.sort_by(|a, b| order.compare(a.0, b.0)); // Stable: versions of a key stay newest first.
     assert!(bytes >= all.iter().map(|(key, _, value)| (16 + key.len() + value.len()) as u64).sum());
 
     let mut cursor = BlinkCursor::new(&tree);
@@ -80,8 +82,10 @@ fn check_against_a_map<const N: usize>(dice: &mut Dice, operations: u64) {
         let shape = dice.below(6);
         let (key, seqno) = (key(dice, shape), number(dice.below(operations + 2)));
         let place = InternalKey { key: &key, seqno };
-        let from = all.partition_point(|(key, seqno, _)| InternalKey { key, seqno: *seqno } < place);
-        let up_to = all.partition_point(|(key, seqno, _)| InternalKey { key, seqno: *seqno } <= place);
+        let from =
+            all.partition_point(|(key, seqno, _)| order.is_before(InternalKey { key, seqno: *seqno }, place));
+        let up_to = all
+            .partition_point(|(key, seqno, _)| !order.is_before(place, InternalKey { key, seqno: *seqno }));
         let newest = all.get(from).filter(|(found, ..)| *found == key);
         assert_eq!(
             tree.get(place).map(|(entry, value)| (entry.seqno, value)),
@@ -107,14 +111,16 @@ fn check_against_a_map<const N: usize>(dice: &mut Dice, operations: u64) {
 
 #[test]
 fn a_tree_is_a_sorted_map_whatever_its_keys_have_in_common() {
-    with_seeds(150, |dice| {
-        let operations = dice.below(600);
-        match dice.below(3) {
-            0 => check_against_a_map::<4>(dice, operations),
-            1 => check_against_a_map::<7>(dice, operations),
-            _ => check_against_a_map::<128>(dice, 4 * operations),
-        }
-    });
+    for order in orders() {
+        with_seeds(150, |dice| {
+            let operations = dice.below(600);
+            match dice.below(3) {
+                0 => check_against_a_map::<4>(&order, dice, operations),
+                1 => check_against_a_map::<7>(&order, dice, operations),
+                _ => check_against_a_map::<128>(&order, dice, 4 * operations),
+            }
+        });
+    }
 }
 
 #[test]
@@ -122,8 +128,12 @@ fn keys_that_come_in_order_fill_their_nodes() {
     let tree = Blink::<8>::default();
     let mut bytes = 0;
     for n in 0..1000_u64 {
-        bytes +=
-            tree.insert(InternalKey { key: &n.to_be_bytes(), seqno: number(n + 1) }, ValueKind::Put, b"");
+        bytes += tree.insert(
+            InternalKey { key: &n.to_be_bytes(), seqno: number(n + 1) },
+            ValueKind::Put,
+            b"",
+            None,
+        );
     }
     let leaf = NodeRef::<8>::new(&Arena::new(Arc::default()), 0, None).1 as u64;
 
@@ -137,7 +147,7 @@ fn large_values_and_many_small_ones_share_an_arena() {
     let tree = Blink::<128>::default();
     for n in 0..40_u64 {
         let value = std::vec![n as u8; if n % 10 == 0 { 3 << 20 } else { 100 << 10 }];
-        tree.insert(InternalKey { key: &n.to_be_bytes(), seqno: number(1) }, ValueKind::Put, &value);
+        tree.insert(InternalKey { key: &n.to_be_bytes(), seqno: number(1) }, ValueKind::Put, &value, None);
     }
     for n in 0..40_u64 {
         let (_, value) = tree.get(InternalKey { key: &n.to_be_bytes(), seqno: number(9) }).unwrap();
@@ -164,7 +174,7 @@ fn write_and_read_at_once<const N: usize>(keys: u64) {
             scope.spawn(move || {
                 for n in 0..keys {
                     let place = InternalKey { key: &key(writer, n), seqno: number(1 + n) };
-                    tree.insert(place, ValueKind::Put, &place.key[8..]);
+                    tree.insert(place, ValueKind::Put, &place.key[8..], None);
                     written.store(n + 1, Ordering::Release);
                 }
             });

@@ -7,8 +7,9 @@ use super::{
     record::RecordRef,
 };
 use crate::{
-    iter::Entry,
+    iter::{Entry, EntryChecksum},
     key::{InternalKey, ValueKind},
+    order::KeyOrder,
 };
 use alloc::sync::Arc;
 use core::{ptr::NonNull, sync::atomic::Ordering};
@@ -16,13 +17,14 @@ use core::{ptr::NonNull, sync::atomic::Ordering};
 /// Records of a node.
 const NODE_RECORDS: usize = 128;
 
-/// An ordered set of operations, by key and number. `N` is the number of records of a node, at least 4.
+/// An ordered set of operations, by key and number. Under orders other than that of bytes heads are not looked at. `N` is the number of records of a node, at least 4.
 ///
 /// On lines of its own: the counts of whoever holds the tree change beside readers who load the root.
 #[repr(align(128))]
 pub(crate) struct Blink<const N: usize = NODE_RECORDS> {
     root: AtomicPtr<Node<N>>,
     pub(super) arena: Arena,
+    order: KeyOrder,
 }
 
 /// Where a search ended: a node, the version it had, and how many of its records come before the place.
@@ -33,22 +35,40 @@ pub(super) struct Found<'a, const N: usize> {
 }
 
 impl<const N: usize> Blink<N> {
-    /// Without operations. What it takes of the pool goes back there when it is dropped.
-    pub(crate) fn new(pool: Arc<PagePool>) -> Blink<N> {
+    /// Without operations, for keys in this order. What it takes of the pool goes back there when it is dropped.
+    pub(crate) fn new(pool: Arc<PagePool>, order: &KeyOrder) -> Blink<N> {
         const { assert!(N >= 4, "a node that is split leaves two that can be split") };
         let arena = Arena::new(pool);
         let root = NodeRef::<N>::new(&arena, 0, None).0.as_ptr();
-        Blink { root: AtomicPtr::new(root), arena }
+        Blink { root: AtomicPtr::new(root), arena, order: order.clone() }
     }
 
     /// Adds an operation, whose number no other one of its key has. Returns the memory it takes, in bytes.
-    pub(crate) fn insert(&self, place: InternalKey<'_>, kind: ValueKind, value: &[u8]) -> u64 {
-        let record = RecordRef::write(&self.arena, place, kind, value);
-        let bytes = Arena::taken_by(RecordRef::bytes(place.key, value));
+    pub(crate) fn insert(
+        &self,
+        place: InternalKey<'_>,
+        kind: ValueKind,
+        value: &[u8],
+        checksum: Option<EntryChecksum>,
+    ) -> u64 {
+        let record = RecordRef::write(&self.arena, place, kind, value, checksum);
+        let bytes = Arena::taken_by(RecordRef::bytes(place.key, value, checksum));
         (bytes + self.insert_record(record)) as u64
     }
 
+    /// Changes a bit of the value of the newest operation of a key.
+    #[cfg(test)]
+    pub(crate) fn flip(&self, key: &[u8], bit: usize) {
+        let Found { node, rank, .. } =
+            self.find(InternalKey::first_of(key), 0, Before::LessOrEqual, Before::Less);
+        let record = node.record(rank).expect("the key is there");
+        assert!(record.key() == key && bit / 8 < record.value().len(), "the value has that bit");
+        // SAFETY: the test that calls this is alone with the tree.
+        unsafe { record.flip(bit) };
+    }
+
     /// The newest operation of a key that is not newer than the place.
+    #[inline]
     pub(crate) fn get(&self, place: InternalKey<'_>) -> Option<(Entry<'_>, &[u8])> {
         let record = loop {
             let Found { node, version, rank } = self.find(place, 0, Before::LessOrEqual, Before::Less);
@@ -69,9 +89,10 @@ impl<const N: usize> Blink<N> {
         let (mut share, mut width) = (0.0, 1.0);
         loop {
             let version = node.version();
-            let (len, before, is_leaf) = (node.len(), node.rank(place, Before::Less), node.level() == 0);
-            let is_past =
-                before == len && node.high().is_some_and(|high| Before::LessOrEqual.holds(high, place));
+            let (len, before, is_leaf) =
+                (node.len(), node.rank(&self.order, place, Before::Less), node.level() == 0);
+            let is_past = before == len
+                && node.high().is_some_and(|high| Before::LessOrEqual.holds(&self.order, high, place));
             let onward = if is_past {
                 node.next()
             } else if is_leaf {
@@ -140,9 +161,11 @@ impl<const N: usize> Blink<N> {
         loop {
             let version = node.version();
             let is_there = node.level() == level;
-            let before = node.rank(place, if is_there { rank } else { descend });
+            let before = node.rank(&self.order, place, if is_there { rank } else { descend });
             let is_past_all = before == node.len();
-            let onward = match is_past_all && node.high().is_some_and(|high| descend.holds(high, place)) {
+            let onward = match is_past_all
+                && node.high().is_some_and(|high| descend.holds(&self.order, high, place))
+            {
                 true => node.next(),
                 false if is_there => None,
                 false => node.child(before),
@@ -167,24 +190,24 @@ impl<const N: usize> Blink<N> {
                 self.find(record.place(), 0, Before::LessOrEqual, Before::Less);
             let Some(taken) = node.take(version) else { continue };
             if !taken.is_full() {
-                taken.insert(rank, record, None);
+                taken.insert(&self.order, rank, record, None);
                 return 0;
             }
             if rank == N && node.next().is_none() {
                 // Keys that come in order leave full leaves behind.
-                let (right, bytes) = taken.append_neighbour(&self.arena, record);
+                let (right, bytes) = taken.append_neighbour(&self.order, &self.arena, record);
                 drop(taken);
                 return bytes + self.insert_child(1, record, right);
             }
-            let (right, separator, bytes) = taken.split(&self.arena, N / 2);
+            let (right, separator, bytes) = taken.split(&self.order, &self.arena, N / 2);
             if rank <= N / 2 {
-                taken.insert(rank, record, None);
+                taken.insert(&self.order, rank, record, None);
                 drop(taken);
                 return bytes + self.insert_child(1, separator, right);
             }
             // Nobody finds the neighbour before this node is given back; it is taken all the same.
             let neighbour = right.take(right.version()).expect("nobody knows of it yet");
-            neighbour.insert(rank - N / 2, record, None);
+            neighbour.insert(&self.order, rank - N / 2, record, None);
             drop(neighbour);
             drop(taken);
             return bytes + self.insert_child(1, separator, right);
@@ -205,16 +228,16 @@ impl<const N: usize> Blink<N> {
                 self.find(separator.place(), level, Before::LessOrEqual, Before::LessOrEqual);
             let Some(taken) = node.take(version) else { continue };
             if !taken.is_full() {
-                taken.insert(rank, separator, Some(child));
+                taken.insert(&self.order, rank, separator, Some(child));
                 return bytes;
             }
             let at = N / 2;
-            let (right, up, more) = taken.split(&self.arena, at);
+            let (right, up, more) = taken.split(&self.order, &self.arena, at);
             if rank <= at {
-                taken.insert(rank, separator, Some(child));
+                taken.insert(&self.order, rank, separator, Some(child));
             } else {
                 let neighbour = right.take(right.version()).expect("nobody knows of it yet");
-                neighbour.insert(rank - at - 1, separator, Some(child));
+                neighbour.insert(&self.order, rank - at - 1, separator, Some(child));
             }
             drop(taken);
             return bytes + more + self.insert_child(level + 1, up, right);
@@ -240,6 +263,6 @@ impl<const N: usize> Blink<N> {
 
 impl<const N: usize> Default for Blink<N> {
     fn default() -> Blink<N> {
-        Blink::new(Arc::default())
+        Blink::new(Arc::default(), &KeyOrder::BYTES)
     }
 }

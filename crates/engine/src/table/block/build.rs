@@ -2,10 +2,12 @@
 
 use super::{
     super::heads::{HEAD_BYTES, head_of},
-    FIXED_BYTES, HEADS_ARE_CUT, MAX_KEY_SECTION_BYTES, PAGE_BYTES, PAGES, TAIL_END_BYTES, TAILS_DIFFER,
+    CHECKSUM_BYTES, CHECKSUMS, FIXED_BYTES, HEADS_ARE_CUT, MAX_KEY_SECTION_BYTES, PAGE_BYTES, PAGES,
+    TAIL_END_BYTES, TAILS_DIFFER,
 };
 use crate::{
     codec::{BlockKind, Compression, FileCodec, Section, encode_block},
+    iter::EntryChecksum,
     key::{MAX_KEY_BYTES, ValueKind, common_prefix_len},
     types::Seqno,
 };
@@ -32,6 +34,7 @@ struct Pending {
     value_end: usize,
     seqno: Seqno,
     kind: ValueKind,
+    checksum: Option<EntryChecksum>,
 }
 
 /// What the size of a key section depends on.
@@ -50,11 +53,12 @@ struct Shape {
     kinds_differ: bool,
     keys_differ_in_length: bool,
     values_differ_in_length: bool,
+    has_checksums: bool,
 }
 
 impl Shape {
     /// Of one entry.
-    fn of(key: &[u8], seqno: Seqno, value: &[u8]) -> Shape {
+    fn of(key: &[u8], seqno: Seqno, value: &[u8], has_checksums: bool) -> Shape {
         Shape {
             entries: 1,
             prefix: key.len(),
@@ -66,6 +70,7 @@ impl Shape {
             kinds_differ: false,
             keys_differ_in_length: false,
             values_differ_in_length: false,
+            has_checksums,
         }
     }
 
@@ -84,6 +89,7 @@ impl Shape {
             keys_differ_in_length: self.keys_differ_in_length || !is_as_long(self.key_bytes, key.len()),
             values_differ_in_length: self.values_differ_in_length
                 || !is_as_long(self.value_bytes, value.len()),
+            has_checksums: self.has_checksums,
         }
     }
 
@@ -114,7 +120,8 @@ impl Shape {
             + self.value_end_bytes()
             + tail_end
             + usize::from(self.kinds_differ)
-            + self.seqno_bytes();
+            + self.seqno_bytes()
+            + if self.has_checksums { CHECKSUM_BYTES } else { 0 };
         FIXED_BYTES + self.entries * columns + self.prefix + self.tail_bytes()
     }
 
@@ -135,13 +142,14 @@ impl BlockBuilder {
     }
 
     /// Adds an entry, which comes behind all others, if it fits a block of at most `block_bytes` bytes: the
-    /// first one always does. Else nothing changes, and the answer is `false`.
+    /// first one always does. Else nothing changes, and the answer is `false`. All entries have checksums or none.
     pub(in crate::table) fn add(
         &mut self,
         key: &[u8],
         seqno: Seqno,
         kind: ValueKind,
         value: &[u8],
+        checksum: Option<EntryChecksum>,
         block_bytes: usize,
     ) -> bool {
         debug_assert!(key.len() <= MAX_KEY_BYTES, "the writer checks keys");
@@ -150,9 +158,10 @@ impl BlockBuilder {
             None => {
                 self.first_key.extend_from_slice(key);
                 shared = key.len();
-                self.shape = Some(Shape::of(key, seqno, value));
+                self.shape = Some(Shape::of(key, seqno, value, checksum.is_some()));
             }
             Some(shape) => {
+                debug_assert!(shape.has_checksums == checksum.is_some(), "the writer decides for a table");
                 shared = common_prefix_len(&self.first_key, key);
                 let shape = shape.with(key, shared, seqno, kind == self.entries[0].kind, value);
                 if shape.key_section_bytes() > MAX_KEY_SECTION_BYTES || shape.bytes() > block_bytes {
@@ -164,7 +173,7 @@ impl BlockBuilder {
         self.tails.extend_from_slice(&key[shared..]);
         self.values.extend_from_slice(value);
         let (tail_end, value_end) = (self.tails.len(), self.values.len());
-        self.entries.push(Pending { shared, tail_end, value_end, seqno, kind });
+        self.entries.push(Pending { shared, tail_end, value_end, seqno, kind, checksum });
         true
     }
 
@@ -178,7 +187,7 @@ impl BlockBuilder {
     ) {
         let keys = self.key_section();
         let mut sections = Vec::with_capacity(1 + 2 * PAGES);
-        sections.push(Section { raw: &keys, compression: Compression::None });
+        sections.push(Section { raw: &keys, compression });
         sections.extend(self.pages().into_iter().map(|raw| Section { raw, compression }));
         encode_block(out, BlockKind::Data, codec, offset, &sections);
         self.clear();
@@ -203,7 +212,8 @@ impl BlockBuilder {
         out.extend_from_slice(&to_u16(tail_len).to_le_bytes());
         out.push(to_u8(value_end_bytes));
         let flag = |is_set: bool, flag| if is_set { flag } else { 0 };
-        out.push(flag(cut > 0, HEADS_ARE_CUT) | flag(shape.keys_differ_in_length, TAILS_DIFFER));
+        let checksums = flag(shape.has_checksums, CHECKSUMS);
+        out.push(flag(cut > 0, HEADS_ARE_CUT) | flag(shape.keys_differ_in_length, TAILS_DIFFER) | checksums);
         for (shared, tail) in self.rests(shape.prefix) {
             out.extend_from_slice(&joined_head(shared, tail).to_le_bytes());
         }
@@ -223,6 +233,9 @@ impl BlockBuilder {
         for entry in &self.entries {
             let delta = entry.seqno.raw() - shape.least_seqno.raw();
             out.extend_from_slice(&delta.to_le_bytes()[..seqno_bytes]);
+        }
+        for checksum in self.entries.iter().filter_map(|entry| entry.checksum) {
+            out.extend_from_slice(&checksum.0.to_le_bytes());
         }
         out.extend_from_slice(&self.first_key[..shape.prefix]);
         for (shared, tail) in self.rests(shape.prefix) {

@@ -1,13 +1,15 @@
 //! A data block in memory: its keys checked once, then read in place; its values opened as they are needed.
 
 use super::{
-    super::heads::{self, HEAD_BYTES},
-    FIXED_BYTES, HEADS_ARE_CUT, TAIL_END_BYTES, TAILS_DIFFER,
+    super::heads::{self, HEAD_BYTES, partition_point},
+    CHECKSUM_BYTES, CHECKSUMS, FIXED_BYTES, HEADS_ARE_CUT, TAIL_END_BYTES, TAILS_DIFFER,
     pages::Pages,
 };
 use crate::{
     codec::{BlockKind, Corruption, FileCodec, Reader, read_frame},
+    iter::EntryChecksum,
     key::{InternalKey, MAX_KEY_BYTES, ValueKind},
+    order::KeyOrder,
     prefetch::prefetch,
     types::{Seqno, Slice, SliceOwner},
 };
@@ -40,6 +42,8 @@ pub struct DataBlock {
     tail_ends_at: usize,
     kinds_at: usize,
     seqnos_at: usize,
+    /// `None`: entries have no checksums.
+    checksums_at: Option<usize>,
     prefix_at: usize,
     tails_at: usize,
 }
@@ -50,7 +54,7 @@ impl DataBlock {
     pub(in crate::table) const PART_BYTES: [usize; 3] = [size_of::<DataBlock>(), 2400, 128];
 
     /// Decodes the frame that is all of `frame`, read at `offset` of the file. Pages that are compressed are
-    /// verified when they are opened.
+    /// verified when they are opened. Entries are held against `order`; `None`: nobody knows it.
     ///
     /// # Errors
     ///
@@ -59,10 +63,24 @@ impl DataBlock {
         frame: &[u8],
         codec: &FileCodec,
         offset: u64,
+        order: Option<&KeyOrder>,
     ) -> Result<DataBlock, Corruption> {
         let mut sections = read_frame(frame, BlockKind::Data, codec, offset)?.into_iter();
         let keys = sections.next().ok_or(Corruption("a data block has no section"))?.open(codec)?;
-        DataBlock::from_sections(keys, Pages::new(sections, codec)?)
+        DataBlock::from_sections(keys, Pages::new(sections, codec)?, order)
+    }
+
+    /// The block of a table that was written without numbers, with the one that all its entries got.
+    ///
+    /// # Errors
+    ///
+    /// It has numbers.
+    pub(in crate::table) fn numbered(mut self, number: Seqno) -> Result<DataBlock, Corruption> {
+        if self.least_seqno != 0 || self.seqno_bytes != 0 {
+            return Err(Corruption("a data block has numbers, and its table was written without"));
+        }
+        self.least_seqno = number.raw();
+        Ok(self)
     }
 
     /// Takes sections as a block.
@@ -70,7 +88,11 @@ impl DataBlock {
     /// # Errors
     ///
     /// They contradict themselves or each other. Nothing is allocated.
-    pub(super) fn from_sections(keys: Vec<u8>, pages: Pages) -> Result<DataBlock, Corruption> {
+    pub(super) fn from_sections(
+        keys: Vec<u8>,
+        pages: Pages,
+        order: Option<&KeyOrder>,
+    ) -> Result<DataBlock, Corruption> {
         const DOES_NOT_FIT: Corruption = Corruption("the columns of a data block do not fit it");
         let mut fields = Reader::new(&keys);
         let len = usize::try_from(fields.u32()?).map_err(|_| DOES_NOT_FIT)?;
@@ -89,7 +111,7 @@ impl DataBlock {
             return Err(Corruption("the numbers of a data block are out of bounds"));
         }
         let tails_differ = flags & TAILS_DIFFER != 0;
-        if flags & !(HEADS_ARE_CUT | TAILS_DIFFER) != 0
+        if flags & !(HEADS_ARE_CUT | TAILS_DIFFER | CHECKSUMS) != 0
             || !matches!((value_end_bytes, value_len), (0, _) | (2 | 4, 0))
             || (tails_differ && tail_len > 0)
         {
@@ -111,6 +133,7 @@ impl DataBlock {
         let tail_ends_at = column(if tails_differ { TAIL_END_BYTES } else { 0 })?;
         let kinds_at = column(usize::from(kind.is_none()))?;
         let seqnos_at = column(seqno_bytes)?;
+        let checksums_at = (flags & CHECKSUMS != 0).then(|| column(CHECKSUM_BYTES)).transpose()?;
         let (prefix_at, tails_at) = (columns_end, columns_end + prefix_bytes);
         if tails_at > keys.len() {
             return Err(DOES_NOT_FIT);
@@ -131,13 +154,18 @@ impl DataBlock {
             tail_ends_at,
             kinds_at,
             seqnos_at,
+            checksums_at,
             prefix_at,
             tails_at,
         };
         block.check_values()?;
         block.check_keys()?;
         block.check_columns()?;
-        block.check_order()?;
+        if order.is_some_and(KeyOrder::is_bytewise) {
+            block.check_order()?;
+        } else {
+            block.check_other_order(order)?;
+        }
         Ok(block)
     }
 
@@ -217,11 +245,37 @@ impl DataBlock {
         Ok(())
     }
 
+    /// Heads are those of the rests; entries are in strict order, of which heads tell nothing, if it is known.
+    #[cold]
+    fn check_other_order(&self, order: Option<&KeyOrder>) -> Result<(), Corruption> {
+        let is_own = |(entry, head): (usize, &[u8; HEAD_BYTES])| {
+            u32::from_le_bytes(*head) == heads::head_of(self.tail(entry))
+        };
+        if self.cut_bytes == 0 && !self.heads().iter().enumerate().all(is_own) {
+            return Err(Corruption("the head of a key is not that of its bytes"));
+        }
+        let Some(order) = order else { return Ok(()) };
+        let mut before = self.key(0);
+        for entry in 1..self.len {
+            let key = self.key(entry);
+            let place = |key, entry| InternalKey { key, seqno: self.seqno(entry) };
+            if !order.is_before(place(&before, entry - 1), place(&key, entry)) {
+                return Err(Corruption("entries of a data block are out of order"));
+            }
+            before = key;
+        }
+        Ok(())
+    }
+
     /// Of an entry that is not the first, and whose head is that of the one before or less.
     fn is_behind_the_one_before(&self, entry: usize, is_same_head: bool) -> bool {
         // What is behind equal heads decides; without cut heads tails are rests, which have their heads in them.
-        let at = |entry| InternalKey { key: self.tail(entry), seqno: self.seqno(entry) };
-        is_same_head && at(entry - 1) < at(entry)
+        is_same_head
+            && match self.tail(entry - 1).cmp(self.tail(entry)) {
+                Ordering::Less => true,
+                Ordering::Equal => self.seqno(entry - 1) > self.seqno(entry),
+                Ordering::Greater => false,
+            }
     }
 
     /// Number of entries, at least 1.
@@ -231,16 +285,35 @@ impl DataBlock {
         self.len
     }
 
-    /// The first entry at or after the target; [`DataBlock::len`] if there is none.
-    pub fn lower_bound(&self, target: InternalKey<'_>) -> usize {
+    /// The first entry at or after the target in the order of the table; [`DataBlock::len`] if there is none.
+    #[inline]
+    pub fn lower_bound(&self, order: &KeyOrder, target: InternalKey<'_>) -> usize {
+        match order.is_bytewise() {
+            true => self.lower_bound_by_heads(target),
+            false => self.lower_bound_by_keys(order, target),
+        }
+    }
+
+    #[inline]
+    fn lower_bound_by_heads(&self, target: InternalKey<'_>) -> usize {
         prefetch(self.prefix().as_ptr(), 1);
-        heads::lower_bound(self.heads(), self.prefix(), target.key, |entry, rest| {
+        heads::lower_bound(self.heads(), None, self.prefix(), target.key, |entry, rest| {
             self.prefetch_value(entry);
             match self.compare_rest(entry, rest) {
                 Ordering::Less => true,
                 Ordering::Equal => self.seqno(entry) > target.seqno,
                 Ordering::Greater => false,
             }
+        })
+    }
+
+    #[cold]
+    fn lower_bound_by_keys(&self, order: &KeyOrder, target: InternalKey<'_>) -> usize {
+        let mut key = Vec::from(self.prefix());
+        partition_point(self.len, |entry| {
+            key.truncate(self.prefix().len());
+            self.push_rest(entry, &mut key);
+            order.is_before(InternalKey { key: &key, seqno: self.seqno(entry) }, target)
         })
     }
 
@@ -289,6 +362,14 @@ impl DataBlock {
         }
     }
 
+    /// The checksum of an entry, if it has one. It was not held against the entry.
+    #[inline]
+    pub fn checksum(&self, entry: usize) -> Option<EntryChecksum> {
+        let at = self.checksums_at? + entry * CHECKSUM_BYTES;
+        let bytes = self.keys[at..].first_chunk().expect("the column was checked when the block was decoded");
+        Some(EntryChecksum(u32::from_le_bytes(*bytes)))
+    }
+
     /// Size of the stored value of an entry, in bytes. Opens no page.
     pub fn value_len(&self, entry: usize) -> usize {
         self.value_range(entry).len()
@@ -322,11 +403,25 @@ impl DataBlock {
     ///
     /// As [`DataBlock::value`].
     pub fn value_slice(block: &Arc<DataBlock>, entry: usize) -> Result<Slice, Corruption> {
-        let value = block.value(entry)?;
-        if value.len() <= Slice::INLINE_BYTES {
-            return Ok(value.into());
-        }
-        DataBlock::into_value(Arc::clone(block), entry)
+        DataBlock::slice_near(block, entry, &Cell::new(0))
+    }
+
+    /// As [`DataBlock::value_slice`], with a page as for [`DataBlock::value_near`].
+    ///
+    /// # Errors
+    ///
+    /// As [`DataBlock::value`].
+    #[inline]
+    pub(in crate::table) fn slice_near(
+        block: &Arc<DataBlock>,
+        entry: usize,
+        page: &Cell<usize>,
+    ) -> Result<Slice, Corruption> {
+        let Some((at, place)) = block.place_of_value(entry, page.get()) else { return Ok(Slice::EMPTY) };
+        page.set(at);
+        let value = &block.pages.open(at)?[place.clone()];
+        let part = u16::try_from(at).expect("a block has few sections");
+        Ok(Slice::window_over(value, part, place.start, || Arc::clone(block) as Arc<dyn SliceOwner>))
     }
 
     /// As [`DataBlock::value_slice`], for who needs the block no longer.
@@ -348,6 +443,11 @@ impl DataBlock {
     /// One is damaged.
     pub fn open_values(&self) -> Result<(), Corruption> {
         self.pages.open_all()
+    }
+
+    /// All pages, which [`DataBlock::open_values`] has opened.
+    pub(in crate::table) fn opened_pages(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.pages.len()).map(|at| self.pages.opened(at))
     }
 
     /// Size in memory, once all pages are open.

@@ -1,6 +1,6 @@
 //! Data blocks: entries sorted by key and within a key newest first. Layout: `docs/format.md` §4.1.
 //!
-//! A block is a frame of several sections. The first, the *key section*, is never compressed: of `n` entries
+//! A block is a frame of several sections. The first is the *key section*: of `n` entries
 //! whose user keys share `p` bytes,
 //!
 //! | bytes         | field                                                                    |
@@ -19,6 +19,7 @@
 //! | 2 `n`, or 0   | where each tail ends, from the start of the tails                        |
 //! | `n`, or 0     | kinds, if they differ                                                    |
 //! | `w` `n`       | numbers, less the least                                                  |
+//! | 4 `n`, or 0   | checksums of the entries                                                 |
 //! | `p`           | the prefix                                                               |
 //! | the remainder | tails                                                                    |
 //!
@@ -27,7 +28,7 @@
 //! holds a single entry; that one's rest is empty.
 //!
 //! The other sections are *pages*: values one behind the other, each whole in one page, each page compressed by
-//! itself. A page is cut where the next value would make it longer than a sixteenth of the block and than 4 KiB. No
+//! itself. A page is cut where the next value would make it longer than a sixteenth of the block and than 16 KiB. No
 //! page is empty: a block whose values are has none. Who needs one value decompresses one page.
 
 mod build;
@@ -53,8 +54,14 @@ const HEADS_ARE_CUT: u8 = 1;
 /// Flag: tails differ in length.
 const TAILS_DIFFER: u8 = 2;
 
+/// Flag: entries have checksums.
+const CHECKSUMS: u8 = 4;
+
+/// Bytes of one.
+const CHECKSUM_BYTES: usize = 4;
+
 /// Least bytes at which a page is cut.
-const PAGE_BYTES: usize = 4 * 1024;
+const PAGE_BYTES: usize = 16 * 1024;
 
 /// Most pages of a block, about twice: two that follow each other are together longer than one may be.
 const PAGES: usize = 16;

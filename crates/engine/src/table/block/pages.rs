@@ -66,7 +66,7 @@ impl Pages {
             pages.push(Page { start, opened });
             start = end;
         }
-        Ok(Pages { pages: pages.into(), stored: Mutex::new(PAGES, stored.into()), codec: *codec })
+        Ok(Pages { pages: pages.into(), stored: Mutex::new(PAGES, stored.into()), codec: codec.clone() })
     }
 
     /// Where the memory is that reading any value begins with.
@@ -132,6 +132,11 @@ impl Pages {
     #[inline]
     pub(super) fn opened(&self, at: usize) -> &[u8] {
         self.pages[at].opened.get().expect("the page was opened")
+    }
+
+    /// Number of pages.
+    pub(super) fn len(&self) -> usize {
+        self.pages.len()
     }
 
     /// Opens all.

@@ -1,7 +1,9 @@
 use super::{super::heads::HEAD_BYTES, *};
 use crate::{
     codec::{BlockKind, Compression, Corruption, FileCodec, Section, encode_block},
+    iter::EntryChecksum,
     key::{InternalKey, MAX_KEY_BYTES, ValueKind},
+    order::{KeyOrder, tests::orders},
     types::{Seqno, Uuid},
 };
 use alloc::{sync::Arc, vec, vec::Vec};
@@ -19,9 +21,16 @@ fn codec() -> FileCodec {
 type Sections = (Vec<u8>, Vec<Vec<u8>>);
 
 fn sections_of(entries: &[Version<'_>]) -> Sections {
+    checked_sections_of(entries, |_| None)
+}
+
+fn checked_sections_of(
+    entries: &[Version<'_>],
+    checksum: impl Fn(&Version<'_>) -> Option<EntryChecksum>,
+) -> Sections {
     let mut builder = BlockBuilder::default();
-    for &(key, number, kind, value) in entries {
-        assert!(builder.add(key, seqno(number), kind, value, 1 << 20));
+    for entry @ &(key, number, kind, value) in entries {
+        assert!(builder.add(key, seqno(number), kind, value, checksum(entry), 1 << 20));
     }
     let keys = builder.key_section();
     let pages: Vec<_> = builder.pages().into_iter().map(Vec::from).collect();
@@ -30,12 +39,20 @@ fn sections_of(entries: &[Version<'_>]) -> Sections {
     (keys, pages)
 }
 
-fn decode((keys, pages): &Sections, compression: Compression) -> Result<Arc<DataBlock>, Corruption> {
+fn decode(sections: &Sections, compression: Compression) -> Result<Arc<DataBlock>, Corruption> {
+    decode_in(Some(&KeyOrder::BYTES), sections, compression)
+}
+
+fn decode_in(
+    order: Option<&KeyOrder>,
+    (keys, pages): &Sections,
+    compression: Compression,
+) -> Result<Arc<DataBlock>, Corruption> {
     let mut sections = vec![Section { raw: keys, compression: Compression::None }];
     sections.extend(pages.iter().map(|raw| Section { raw, compression }));
     let mut frame = Vec::new();
     encode_block(&mut frame, BlockKind::Data, &codec(), 64, &sections);
-    DataBlock::decode(&frame, &codec(), 64).map(Arc::new)
+    DataBlock::decode(&frame, &codec(), 64, order).map(Arc::new)
 }
 
 fn block_of(entries: &[Version<'_>]) -> Arc<DataBlock> {
@@ -62,6 +79,12 @@ fn assert_round_trip(entries: &[Version<'_>]) {
         .collect();
 
     assert_eq!(versions_of(&block_of(entries)), expected);
+    let checksum = |&(key, _, kind, value): &Version<'_>| Some(EntryChecksum::of(kind, key, value));
+    let checked = decode(&checked_sections_of(entries, checksum), Compression::default()).unwrap();
+    assert_eq!(versions_of(&checked), expected);
+    for (at, entry) in entries.iter().enumerate() {
+        assert_eq!((checked.checksum(at), block_of(entries).checksum(at)), (checksum(entry), None));
+    }
 }
 
 #[test]
@@ -119,7 +142,7 @@ fn heads_are_not_stored_twice_if_all_keys_are_long_enough() {
 fn a_key_section_of_several_entries_is_bounded() {
     let mut builder = BlockBuilder::default();
     let mut key = vec![b'k'; 40_000];
-    let mut add = |key: &[u8]| builder.add(key, seqno(1), ValueKind::Put, b"", usize::MAX);
+    let mut add = |key: &[u8]| builder.add(key, seqno(1), ValueKind::Put, b"", None, usize::MAX);
     assert!(add(&key));
 
     key[39_999] = b'l';
@@ -130,8 +153,8 @@ fn a_key_section_of_several_entries_is_bounded() {
 }
 
 #[test]
-fn values_lie_in_pages_of_about_four_kibibytes_each_in_one() {
-    let value = |at: u32| vec![at as u8; if at % 40 == 7 { 9_000 } else { 200 * (at as usize % 4) }];
+fn values_lie_in_pages_of_about_sixteen_kibibytes_each_in_one() {
+    let value = |at: u32| vec![at as u8; if at % 40 == 7 { 36_000 } else { 800 * (at as usize % 4) }];
     let values: Vec<_> = (0..200).map(value).collect();
     let keys: Vec<_> = (0..200_u32).map(u32::to_be_bytes).collect();
     let entries: Vec<Version<'_>> =
@@ -141,18 +164,18 @@ fn values_lie_in_pages_of_about_four_kibibytes_each_in_one() {
 
     let target = (values.iter().map(Vec::len).sum::<usize>() / PAGES).max(PAGE_BYTES);
     assert!(pages.len() > 8 && pages.len() <= 2 * PAGES + 1, "{} pages", pages.len());
-    assert!(pages.iter().all(|page| page.len() <= target || page.len() == 9_000));
+    assert!(pages.iter().all(|page| page.len() <= target || page.len() == 36_000));
     assert_round_trip(&entries);
 }
 
 #[cfg(feature = "lz4")]
 #[test]
 fn pages_are_opened_one_by_one_and_a_damaged_one_harms_no_other() {
-    let values = [[b'a'; 4_000], [b'b'; 4_000], [b'c'; 4_000]];
+    let values = [[b'a'; 16_000], [b'b'; 16_000], [b'c'; 16_000]];
     let keys = [b"1", b"2", b"3"];
     let mut builder = BlockBuilder::default();
     for (key, value) in keys.iter().zip(&values) {
-        assert!(builder.add(&key[..], seqno(1), ValueKind::Put, value, 1 << 20));
+        assert!(builder.add(&key[..], seqno(1), ValueKind::Put, value, None, 1 << 20));
     }
     let mut frame = Vec::new();
     builder.finish(&mut frame, &codec(), 64, Compression::Lz4);
@@ -161,7 +184,7 @@ fn pages_are_opened_one_by_one_and_a_damaged_one_harms_no_other() {
     let last = frame.len() - 1;
     frame[last] ^= 1;
 
-    let block = Arc::new(DataBlock::decode(&frame, &codec(), 64).unwrap());
+    let block = Arc::new(DataBlock::decode(&frame, &codec(), 64, Some(&KeyOrder::BYTES)).unwrap());
 
     assert_eq!(block.value(0).unwrap(), values[0]);
     assert_eq!(block.value(1).unwrap(), values[1]);
@@ -170,7 +193,7 @@ fn pages_are_opened_one_by_one_and_a_damaged_one_harms_no_other() {
         assert!(DataBlock::value_slice(&block, 2).is_err());
     }
     assert!(block.open_values().is_err());
-    assert_eq!(block.value_len(2), 4_000);
+    assert_eq!(block.value_len(2), 16_000);
     assert_eq!(block.key(2), b"3");
 }
 
@@ -183,25 +206,70 @@ fn search_finds_the_first_entry_at_or_after_a_target() {
             entries.push((key, number, ValueKind::Put, &b""[..]));
         }
     }
-    let block = block_of(&entries);
+    for order in orders() {
+        entries.sort_by(|a, b| order.compare(a.0, b.0));
+        let block = decode_in(Some(&order), &sections_of(&entries), Compression::default()).unwrap();
+        check_search(&order, &block, &keys, &entries);
+    }
+}
 
-    for target_key in keys.into_iter().chain([&b"aa"[..], b"aaaaa", b"aaab", b"c", b"\0\0"]) {
+fn check_search(order: &KeyOrder, block: &DataBlock, keys: &[&[u8]], entries: &[Version<'_>]) {
+    for target_key in keys.iter().copied().chain([&b"aa"[..], b"aaaaa", b"aaab", b"c", b"\0\0"]) {
         for target_seqno in [0, 9, 10, 11, 19, 20, 21] {
             let target = InternalKey { key: target_key, seqno: seqno(target_seqno) };
             let expected = entries
                 .iter()
-                .filter(|&&(key, number, ..)| InternalKey { key, seqno: seqno(number) } < target)
+                .filter(|&&(key, number, ..)| {
+                    order.is_before(InternalKey { key, seqno: seqno(number) }, target)
+                })
                 .count();
-            assert_eq!(block.lower_bound(target), expected, "{target:?}");
+            assert_eq!(block.lower_bound(order, target), expected, "{order:?} {target:?}");
         }
     }
+}
+
+#[test]
+fn entries_are_held_against_the_order_that_is_known() {
+    let [bytes, reverse, by_length] = orders();
+    let entry = |key| (key, 7, ValueKind::Put, &b"v"[..]);
+    let sections = sections_of(&[entry(&b"b"[..]), entry(b"a")]);
+
+    assert!(decode_in(Some(&reverse), &sections, Compression::None).is_ok());
+    assert!(decode_in(None, &sections, Compression::None).is_ok());
+    assert!(decode_in(Some(&bytes), &sections, Compression::None).is_err());
+    assert!(decode_in(Some(&by_length), &sections, Compression::None).is_err());
+}
+
+/// Keys that share much with their neighbours, and not with the whole block, are worth it.
+#[cfg(feature = "lz4")]
+#[test]
+fn keys_are_compressed_where_that_saves_enough() {
+    let frame_bytes = |keys: &[Vec<u8>], compression| {
+        let mut builder = BlockBuilder::default();
+        for key in keys {
+            assert!(builder.add(key, seqno(1), ValueKind::Put, b"", None, 1 << 20));
+        }
+        let mut frame = Vec::new();
+        builder.finish(&mut frame, &codec(), 64, compression);
+        let block = DataBlock::decode(&frame, &codec(), 64, Some(&KeyOrder::BYTES)).unwrap();
+        assert!(keys.iter().enumerate().all(|(at, key)| block.key(at) == *key));
+        frame.len()
+    };
+    let paths: Vec<Vec<u8>> =
+        (0..200).map(|at| alloc::format!("/srv/{}/some/file/{at:04}", at / 50).into()).collect();
+    let mut numbers: Vec<Vec<u8>> =
+        (0..200_u32).map(|at| at.wrapping_mul(0x9E37_79B9).to_be_bytes().into()).collect();
+    numbers.sort();
+
+    assert!(frame_bytes(&paths, Compression::Lz4) * 2 < frame_bytes(&paths, Compression::None));
+    assert_eq!(frame_bytes(&numbers, Compression::Lz4), frame_bytes(&numbers, Compression::None));
 }
 
 /// Whatever passes decoding can be read without a panic.
 fn read_all(sections: &Sections) -> bool {
     let Ok(block) = decode(sections, Compression::None) else { return false };
     for target in [&b""[..], b"key", b"key2", b"\xff\xff"] {
-        let entry = block.lower_bound(InternalKey { key: target, seqno: seqno(4) });
+        let entry = block.lower_bound(&KeyOrder::BYTES, InternalKey { key: target, seqno: seqno(4) });
         assert!(entry <= block.len());
     }
     !versions_of(&block).is_empty()

@@ -4,6 +4,7 @@
 //! of its space for as few false positives. Neither ever denies a key that was added (INV-FIL-1).
 
 mod bloom;
+mod build;
 mod burr;
 mod hash;
 mod lanes;
@@ -11,6 +12,7 @@ mod lanes;
 mod tests;
 mod worth;
 
+pub(super) use build::{BuiltPartition, PartitionsBuilder};
 pub use hash::KeyHash;
 pub(super) use worth::Worth;
 
@@ -86,7 +88,7 @@ impl Plan {
     }
 }
 
-/// Collects the keys of a table.
+/// Collects the keys of one filter.
 pub struct FilterBuilder {
     hashes: Vec<KeyHash>,
     options: FilterOptions,

@@ -16,6 +16,8 @@ const ENOUGH: u32 = 512;
 pub(in crate::table) struct Worth {
     /// Keys of the sample that were not denied since the last one that was, up to [`ENOUGH`].
     let_through: AtomicU32,
+    /// Keys of the sample that were denied.
+    denied: AtomicU32,
 }
 
 impl Worth {
@@ -25,12 +27,20 @@ impl Worth {
         self.let_through.load(Relaxed) < ENOUGH || is_sample(hash)
     }
 
+    /// About how many keys were denied.
+    pub(in crate::table) fn denied(&self) -> u64 {
+        u64::from(self.denied.load(Relaxed)) * SAMPLE
+    }
+
     /// Notes what the filter said of a key.
     #[inline]
     pub(in crate::table) fn note(&self, hash: KeyHash, is_denied: bool) {
         if is_sample(hash) {
             let before = self.let_through.load(Relaxed);
             let after = if is_denied { 0 } else { ENOUGH.min(before + 1) };
+            if is_denied {
+                self.denied.store(self.denied.load(Relaxed).saturating_add(1), Relaxed);
+            }
             // Mostly it is as it was, and its line stays with all who read it.
             if after != before {
                 self.let_through.store(after, Relaxed);

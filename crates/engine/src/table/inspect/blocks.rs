@@ -3,8 +3,9 @@
 use super::LoneTable;
 use crate::{
     codec::Corruption,
-    error::{KeyBounds, Result},
+    error::{Error, ErrorKind, KeyBounds, Result},
     key::{InternalKey, ValueKind},
+    order::KeyOrder,
     table::{BlockHandle, DataBlock, index::Index},
     types::Seqno,
 };
@@ -50,21 +51,41 @@ impl<'a> Blocks<'a> {
             .map_err(|error| error.over_keys(self.index.key_bounds(block)))
     }
 
-    /// Whether the table has a version of a key, whatever its filter says.
+    /// Whether the table has a version of a key, whatever its filter says. In an order that is not known all blocks are
+    /// looked through.
     ///
     /// # Errors
     ///
     /// As [`Blocks::read`].
     pub fn contains(&self, key: &[u8]) -> Result<bool> {
+        let Some(order) = self.table.order() else {
+            for block in 0..self.len() {
+                let block = self.read(block)?;
+                if (0..block.len()).any(|entry| block.has_key(entry, key)) {
+                    return Ok(true);
+                }
+            }
+            return Ok(false);
+        };
         let newest = InternalKey { key, seqno: Seqno::MAX };
         let Some(block) = self.index.find(newest) else { return Ok(false) };
         let block = self.read(block)?;
-        let entry = block.lower_bound(newest);
+        let entry = block.lower_bound(order, newest);
         Ok(entry < block.len() && block.has_key(entry, key))
     }
 
     /// All versions of the keys within these bounds, in order.
-    pub fn entries(self, keys: KeyBounds) -> Entries<'a> {
+    ///
+    /// # Errors
+    ///
+    /// `MissingComparator`: there is a bound, and the order of keys is not known.
+    pub fn entries(self, keys: KeyBounds) -> Result<Entries<'a>> {
+        let is_everything = matches!(keys, (Bound::Unbounded, Bound::Unbounded));
+        if self.table.order().is_none() && !is_everything {
+            let message =
+                "the table has its keys in an order that is not known: which lie between two cannot be told";
+            return Err(Error::new(ErrorKind::MissingComparator, message).in_file(self.table.name()));
+        }
         let next = match &keys.0 {
             Bound::Unbounded => 0,
             Bound::Included(key) | Bound::Excluded(key) => {
@@ -72,7 +93,7 @@ impl<'a> Blocks<'a> {
             }
         };
         let end = self.len();
-        Entries { blocks: self, keys, next, end, open: None }
+        Ok(Entries { blocks: self, keys, next, end, open: None })
     }
 
     /// All versions in one block, in order.
@@ -134,20 +155,17 @@ impl OpenBlock {
 }
 
 impl Entries<'_> {
+    /// Asked with bounds only if it is known.
+    fn order(&self) -> &KeyOrder {
+        self.blocks.table.order().unwrap_or(KeyOrder::bytes())
+    }
+
     fn is_before(&self, key: &[u8]) -> bool {
-        match &self.keys.0 {
-            Bound::Included(low) => *key < low[..],
-            Bound::Excluded(low) => *key <= low[..],
-            Bound::Unbounded => false,
-        }
+        !self.order().is_above(key, self.keys.0.as_ref().map(Vec::as_slice))
     }
 
     fn is_behind(&self, key: &[u8]) -> bool {
-        match &self.keys.1 {
-            Bound::Included(high) => *key > high[..],
-            Bound::Excluded(high) => *key >= high[..],
-            Bound::Unbounded => false,
-        }
+        !self.order().is_below(key, self.keys.1.as_ref().map(Vec::as_slice))
     }
 }
 

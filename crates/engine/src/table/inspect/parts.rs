@@ -4,7 +4,10 @@ use super::{Blocks, LoneTable};
 use crate::{
     codec::{BlockKind, Codec, StoredSection, read_frame},
     error::Result,
-    table::{DataBlock, Finding, Region, RegionKind},
+    table::{
+        BlockHandle, BlockStatistics, DataBlock, Finding, Region, RegionKind, filter::Filter,
+        locate::read_filter_part,
+    },
     types::Seqno,
 };
 use alloc::vec::Vec;
@@ -45,27 +48,49 @@ impl Layout<'_> {
         let kind = match region.kind {
             RegionKind::Header | RegionKind::Footer => return Ok(Content::default()), // Checked when it was opened.
             RegionKind::Data(_) => BlockKind::Data,
-            RegionKind::Filter => BlockKind::Filter,
-            RegionKind::Index => BlockKind::Index,
-            RegionKind::Properties => BlockKind::Properties,
+            RegionKind::Filter(_) | RegionKind::PrefixFilter => BlockKind::Filter,
+            RegionKind::IndexPart(_)
+            | RegionKind::IndexMirror
+            | RegionKind::FilterDirectory
+            | RegionKind::Index => BlockKind::Index,
+            RegionKind::PropertiesMirror | RegionKind::Properties => BlockKind::Properties,
+            RegionKind::RangeTombstones => BlockKind::RangeTombstones,
+            RegionKind::Statistics => BlockKind::Statistics,
         };
         let table = self.table;
         let frame = table.file.read(region.offset, region.bytes)?;
         let sections = read_frame(&frame, kind, &table.file.codec, region.offset)
             .map_err(|why| table.corrupt(region.offset, why))?;
-        let block = match region.kind {
-            RegionKind::Data(at) => Some(self.block(at, &table.data_block(&frame, region.offset)?)),
-            RegionKind::Filter => table.filter().map(|_| None)?,
-            RegionKind::Index => table.blocks().map(|_| None)?,
-            RegionKind::Properties => table.properties().map(|_| None)?,
-            RegionKind::Header | RegionKind::Footer => None,
-        };
+        let handle = BlockHandle { offset: region.offset, bytes: region.bytes };
+        let mut block = None;
+        match region.kind {
+            RegionKind::Data(at) => block = Some(self.block(at, &table.data_block(&frame, region.offset)?)),
+            RegionKind::Filter(_) | RegionKind::PrefixFilter => {
+                let content = read_filter_part(&table.file, handle)?;
+                Filter::decode(&content).map_err(|why| table.corrupt(region.offset, why))?;
+            }
+            RegionKind::IndexPart(_)
+            | RegionKind::IndexMirror
+            | RegionKind::FilterDirectory
+            | RegionKind::Index => drop(table.index_at(handle, table.footer.index.offset)?),
+            RegionKind::PropertiesMirror | RegionKind::Properties => drop(table.file.properties_at(handle)?),
+            // Of an order that is not known nothing but the frame is checked.
+            RegionKind::RangeTombstones => {
+                table.order().map(|order| table.file.ranges_at(handle, order)).transpose()?;
+            }
+            RegionKind::Statistics => {
+                if let Some(blocks) = &self.blocks {
+                    table.file.statistics_at(handle, blocks.len())?;
+                }
+            }
+            RegionKind::Header | RegionKind::Footer => {}
+        }
         Ok(Content { frame: Some(Frame::of(&sections)), block })
     }
 
     fn block(&self, at: usize, block: &DataBlock) -> BlockContent {
         BlockContent {
-            entries: block.len() as u64,
+            statistics: BlockStatistics::of(block),
             first_key: block.key(0),
             last_key: block.key(block.len() - 1),
             separator: self.blocks.as_ref().map(|blocks| blocks.separator(at)),
@@ -126,8 +151,8 @@ impl Frame {
 /// What lies in a data block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockContent {
-    /// Number of entries.
-    pub entries: u64,
+    /// What was counted in it.
+    pub statistics: BlockStatistics,
     /// User key of the first.
     pub first_key: Vec<u8>,
     /// User key of the last.

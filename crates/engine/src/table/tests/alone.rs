@@ -38,10 +38,10 @@ fn found(entries: Entries<'_>) -> Vec<Version> {
 
 /// Makes the footer right again after its fields were changed.
 fn sign_footer(bytes: &mut [u8]) {
-    let at = bytes.len() - 96;
+    let (at, checked) = (bytes.len() - FOOTER_BYTES, bytes.len() - 8);
     let salt = Salt::of(Uuid(bytes[8..24].try_into().unwrap()));
-    let checksum = Checksum::of(&bytes[at..at + 88], salt, at as u64);
-    bytes[at + 88..].copy_from_slice(&checksum.0.to_le_bytes());
+    let checksum = Checksum::of(&bytes[at..checked], salt, at as u64);
+    bytes[checked..].copy_from_slice(&checksum.0.to_le_bytes());
 }
 
 #[test]
@@ -72,7 +72,8 @@ fn regions_take_every_byte_and_blocks_hold_every_entry() {
         assert_eq!(layout.regions().iter().map(|region| region.bytes).sum::<u64>(), meta.bytes);
         let contents: Vec<Content> =
             layout.regions().iter().map(|region| layout.content(region).unwrap()).collect();
-        let entries: u64 = contents.iter().filter_map(|it| it.block.as_ref()).map(|it| it.entries).sum();
+        let entries: u64 =
+            contents.iter().filter_map(|it| it.block.as_ref()).map(|it| it.statistics.entries).sum();
         assert_eq!(entries, meta.entries);
         for (region, content) in layout.regions().iter().zip(&contents) {
             let Some(frame) = content.frame else { continue };
@@ -92,11 +93,11 @@ fn entries_come_in_order_whole_by_range_and_by_block() {
     let table = table_of(&fs);
     let blocks = || table.blocks().unwrap();
 
-    assert_eq!(found(blocks().entries(ALL)), versions());
+    assert_eq!(found(blocks().entries(ALL).unwrap()), versions());
     let (from, to) = (versions()[200].key.clone(), versions()[600].key.clone());
     let inside = |low: Bound<Vec<u8>>, high: Bound<Vec<u8>>, is_inside: &dyn Fn(&Vec<u8>) -> bool| {
         let expected: Vec<Version> = versions().into_iter().filter(|it| is_inside(&it.key)).collect();
-        assert_eq!(found(blocks().entries((low, high))), expected);
+        assert_eq!(found(blocks().entries((low, high)).unwrap()), expected);
     };
     inside(Bound::Included(from.clone()), Bound::Excluded(to.clone()), &|key| (&from..&to).contains(&key));
     inside(Bound::Excluded(from.clone()), Bound::Included(to.clone()), &|key| *key > from && *key <= to);
@@ -146,7 +147,7 @@ fn other_files_are_told_from_damaged_tables() {
     assert_eq!(kind(b""), Some((ErrorKind::UnsupportedFormat, None)));
     assert_eq!(kind(b"Package: bash\nVersion: 5\n"), Some((ErrorKind::UnsupportedFormat, None)));
     assert_eq!(kind(&good[..100]), Some((ErrorKind::Corruption, Some(0))));
-    let cut = good.len() as u64 - 97;
+    let cut = (good.len() - 1 - FOOTER_BYTES) as u64;
     assert_eq!(kind(&good[..good.len() - 1]), Some((ErrorKind::Corruption, Some(cut))));
     let missing = LoneTable::open(&memory(), "nowhere").err().unwrap();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
@@ -158,7 +159,7 @@ fn bytes_that_nothing_names_are_found() {
     let meta = write(&fs, small_blocks(), &versions());
     let mut bytes = bytes_of(&fs);
     // The footer says that the properties block is not there but at the index.
-    let at = bytes.len() - 96;
+    let at = bytes.len() - FOOTER_BYTES;
     bytes.copy_within(at + 16..at + 32, at + 48);
     sign_footer(&mut bytes);
     let fs = holding(&bytes);
@@ -166,11 +167,16 @@ fn bytes_that_nothing_names_are_found() {
     let layout_found = table_of(&fs).layout().unwrap().found().to_vec();
 
     let index = meta.index;
+    // The mirror is as long as what the footer says of the properties, too.
+    let mirror = (meta.mirror_at + 2 * index.bytes, meta.mirror().properties.end());
     let overlap =
         format!("the properties block begins inside the index block: {} bytes belong to both", index.bytes);
     let (from, to) = (meta.properties.offset, meta.properties.end());
-    let gap = format!("the bytes from {from} to {to} belong to nothing that the table names");
-    assert_eq!(layout_found, [Finding::at(index.offset, overlap), Finding::at(from, gap)]);
+    let gap = |from, to| {
+        Finding::at(from, format!("the bytes from {from} to {to} belong to nothing that the table names"))
+    };
+    let expected = [gap(mirror.0, mirror.1), Finding::at(index.offset, overlap), gap(from, to)];
+    assert_eq!(layout_found, expected);
 }
 
 #[test]
@@ -191,18 +197,22 @@ fn every_damaged_block_is_found_and_the_others_are_read() {
 
     let offsets = |found: Vec<Finding>| found.into_iter().map(|it| it.offset).collect::<Vec<_>>();
     assert_eq!(offsets(table.layout().unwrap().check()), [places[1].offset, places[3].offset]);
-    let read: Vec<_> = table.blocks().unwrap().entries(ALL).collect();
+    let read: Vec<_> = table.blocks().unwrap().entries(ALL).unwrap().collect();
     assert_eq!(read.iter().filter(|entry| entry.is_err()).count(), 2);
     assert!(read.iter().flatten().all(|entry| entry.block != 1 && entry.block != 3));
 
     // Without the index the blocks are found one behind the other.
     bytes[meta.index.offset as usize + 30] ^= 1;
+    bytes[meta.mirror_at as usize + 30] ^= 1;
     let fs = holding(&bytes);
     let table = table_of(&fs);
     assert_eq!(table.blocks().err().unwrap().offset(), Some(meta.index.offset));
     let layout = table.layout().unwrap();
     assert_eq!(layout.data_bytes(), places.iter().map(|place| place.bytes).sum());
-    assert_eq!(offsets(layout.check()), [places[1].offset, places[3].offset, meta.index.offset]);
+    assert_eq!(
+        offsets(layout.check()),
+        [places[1].offset, places[3].offset, meta.mirror_at, meta.index.offset]
+    );
 }
 
 #[test]
@@ -233,17 +243,17 @@ fn a_flipped_bit_anywhere_is_found_in_its_region() {
 fn a_full_check_finds_bytes_that_belong_to_nothing() {
     let fs = memory();
     let meta = write(&fs, small_blocks(), &versions());
-    assert_eq!(open(&fs, &meta).unwrap().verify(VerifyDepth::Full), []);
+    assert_eq!(open(&fs, &meta).unwrap().verify(VerifyDepth::Full, &PrefixExtractors::new()), []);
     let mut bytes = bytes_of(&fs);
-    let at = bytes.len() - 96;
+    let at = bytes.len() - FOOTER_BYTES;
     bytes[at + 32..at + 48].fill(0); // The footer says that there is no filter.
     sign_footer(&mut bytes);
     let fs = holding(&bytes);
     let meta = Table::read_meta(&fs, ID, DATABASE).unwrap();
     let table = open(&fs, &meta).unwrap();
 
-    assert_eq!(table.verify(VerifyDepth::Entries), []);
-    let found = table.verify(VerifyDepth::Full);
+    assert_eq!(table.verify(VerifyDepth::Entries, &PrefixExtractors::new()), []);
+    let found = table.verify(VerifyDepth::Full, &PrefixExtractors::new());
 
     assert!(found.len() == 1 && found[0].message.contains("belong to nothing"), "{found:?}");
 }
@@ -251,7 +261,9 @@ fn a_full_check_finds_bytes_that_belong_to_nothing() {
 #[test]
 fn a_full_check_counts_the_keys_of_the_filter() {
     let fs = memory();
-    let filter = write(&fs, small_blocks(), &versions()).filter.unwrap();
+    let directory = write(&fs, small_blocks(), &versions()).filter.unwrap();
+    let regions = table_of(&fs).layout().unwrap().regions().to_vec();
+    let filter = *regions.iter().find(|region| region.kind == RegionKind::Filter(0)).unwrap();
     let mut bytes = bytes_of(&fs);
     let codec = FileCodec::clear(Uuid(bytes[8..24].try_into().unwrap()));
     let frame = filter.offset as usize..filter.end() as usize;
@@ -265,7 +277,7 @@ fn a_full_check_counts_the_keys_of_the_filter() {
     let meta = Table::read_meta(&fs, ID, DATABASE).unwrap();
     let table = open(&fs, &meta).unwrap();
 
-    assert_eq!(table.verify(VerifyDepth::Entries), []);
-    let expected = Finding::at(filter.offset, "the filter counts 901 keys, and 900 are there");
-    assert_eq!(table.verify(VerifyDepth::Full), [expected]);
+    assert_eq!(table.verify(VerifyDepth::Entries, &PrefixExtractors::new()), []);
+    let expected = Finding::at(directory.offset, "the filter counts 901 keys, and 900 are there");
+    assert_eq!(table.verify(VerifyDepth::Full, &PrefixExtractors::new()), [expected]);
 }

@@ -4,6 +4,7 @@
 use super::*;
 use crate::{
     error::{Error, ErrorKind},
+    order::KeyOrder,
     table::index::{Index, IndexBuilder},
 };
 use core::ops::{Bound, RangeBounds};
@@ -77,11 +78,19 @@ fn flips_every_byte(options: TableOptions, versions: &[Version]) {
 
         let is_whole = assert_right_or_error(&fs, &meta, versions);
 
-        let is_in_properties = (meta.properties.offset..meta.properties.end()).contains(&(at as u64));
-        assert_eq!(is_whole, is_in_properties, "byte {at} of {}", good.len());
+        // What the mirror or the manifest says, too; and statistics, which only estimates read.
+        let is_spare = meta.mirror_at <= at as u64
+            && meta
+                .filter
+                .is_none_or(|directory| at as u64 >= directory.end() || (at as u64) < meta.statistics.end());
+        assert_eq!(is_whole, is_spare, "byte {at} of {}", good.len());
         if let Ok(table) = open(&fs, &meta) {
-            assert_ne!(table.verify(VerifyDepth::Entries), [], "byte {at}");
-            assert!(!is_in_properties || table.properties().is_err());
+            assert_ne!(table.verify(VerifyDepth::Entries, &PrefixExtractors::new()), [], "byte {at}");
+            assert!(
+                !is_spare || !table.verify(VerifyDepth::Outline, &PrefixExtractors::new()).is_empty(),
+                "byte {at}"
+            );
+            assert!(table.properties().is_ok(), "byte {at}");
         }
         if let Ok(read) = Table::read_meta(&fs, ID, DATABASE) {
             assert_ne!(read.digest, meta.digest, "byte {at}");
@@ -131,7 +140,7 @@ fn a_manifest_that_says_something_else_is_refused() {
         change(&mut changed);
         let error = open(&fs, &changed).err().unwrap_or_else(|| panic!("change {number} was not noticed"));
         assert_eq!(error.kind(), ErrorKind::Corruption, "change {number}");
-        assert_eq!(error.keys(), Some(&meta.key_bounds()));
+        assert_eq!(error.keys(), Some(&meta.key_bounds(&KeyOrder::BYTES)));
     }
 }
 
@@ -162,7 +171,7 @@ fn a_scan_goes_on_behind_a_damaged_block() {
         (0..3_000_u32).map(|key| Version::put(&key.to_be_bytes(), 1, b"value")).collect();
     let fs = memory();
     let meta = write(&fs, small_blocks(), &versions);
-    let damaged = open(&fs, &meta).unwrap().index.handle(2);
+    let damaged = open(&fs, &meta).unwrap().block_handle(2).unwrap();
     let mut bytes = bytes_of(&fs);
     bytes[usize::try_from(damaged.offset).unwrap() + 100] ^= 1;
     let table = open(&holding(&bytes), &meta).unwrap();
@@ -190,7 +199,7 @@ fn a_scan_goes_on_behind_a_damaged_block() {
     for version in lost {
         assert!(table.get(&version.key, Seqno::MAX).is_err());
     }
-    let findings = table.verify(VerifyDepth::Entries);
+    let findings = table.verify(VerifyDepth::Entries, &PrefixExtractors::new());
     let finding = findings.iter().find(|finding| finding.offset == damaged.offset).unwrap();
     assert_eq!(finding.keys.as_ref(), error.keys());
 }
@@ -207,7 +216,7 @@ fn a_scan_passes_over_each_damaged_block_once_from_either_end() {
     assert!(blocks > 6);
 
     for damaged in 0..blocks {
-        let handle = open(&fs, &meta).unwrap().index.handle(damaged);
+        let handle = open(&fs, &meta).unwrap().block_handle(damaged).unwrap();
         let mut bytes = good.clone();
         bytes[usize::try_from(handle.offset).unwrap() + 100] ^= 1;
         let table = open(&holding(&bytes), &meta).unwrap();
@@ -265,7 +274,7 @@ fn damage_inside_the_versions_of_a_key_names_that_key() {
         (0..5_000).rev().map(|seqno| Version::put(b"key", seqno, b"value")).collect();
     let fs = memory();
     let meta = write(&fs, small_blocks(), &versions);
-    let damaged = open(&fs, &meta).unwrap().index.handle(1);
+    let damaged = open(&fs, &meta).unwrap().block_handle(1).unwrap();
     let mut bytes = bytes_of(&fs);
     bytes[usize::try_from(damaged.offset).unwrap() + 100] ^= 1;
     let table = open(&holding(&bytes), &meta).unwrap();
@@ -318,7 +327,7 @@ fn hostile_properties_are_refused_or_harmless() {
 
 #[test]
 fn a_hostile_index_is_refused_or_harmless() {
-    let mut builder = IndexBuilder::default();
+    let mut builder = IndexBuilder::new(64);
     builder.add(InternalKey::last_of(b"key1"), 200);
     builder.add(InternalKey { key: b"key2", seqno: number(9) }, 300);
     builder.add(InternalKey::last_of(b"key2"), 400);
@@ -329,7 +338,7 @@ fn a_hostile_index_is_refused_or_harmless() {
         for byte in 0..=u8::MAX {
             let mut bytes = good.clone();
             bytes[at] = byte;
-            let Ok(index) = Index::decode(bytes, 400) else {
+            let Ok(index) = Index::decode(bytes, 400, Some(&KeyOrder::BYTES)) else {
                 refused += 1;
                 continue;
             };
@@ -341,9 +350,12 @@ fn a_hostile_index_is_refused_or_harmless() {
                 let _ = index.key_bounds(block);
             }
         }
-        assert!(Index::decode(good[..at].to_vec(), 400).is_err(), "cut at {at}");
+        assert!(Index::decode(good[..at].to_vec(), 400, Some(&KeyOrder::BYTES)).is_err(), "cut at {at}");
     }
-    assert!(Index::decode(good, 399).is_err(), "the last block ends behind the limit");
+    assert!(
+        Index::decode(good, 399, Some(&KeyOrder::BYTES)).is_err(),
+        "the last block ends behind the limit"
+    );
     assert!(refused > 5_000, "{refused} were refused");
 }
 

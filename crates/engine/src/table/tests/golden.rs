@@ -70,5 +70,5 @@ fn the_documented_table_can_be_read() {
         assert_eq!(at_cursor(&cursor), Some(version));
         cursor.next().unwrap();
     }
-    assert_eq!(table.verify(VerifyDepth::Full), []);
+    assert_eq!(table.verify(VerifyDepth::Full, &PrefixExtractors::new()), []);
 }

@@ -5,7 +5,9 @@ extern crate std;
 mod alone;
 mod damage;
 mod golden;
+mod prefixes;
 
+mod partitions;
 mod round_trip;
 
 use super::*;
@@ -13,6 +15,7 @@ use crate::{
     env::{CreateOptions, Fs, MemFs, OpenMode, WriteOrigin},
     iter::Cursor,
     key::{InternalKey, ValueKind},
+    prefix::PrefixExtractors,
     types::{Seqno, TableId, TreeId, UnixUs, Uuid},
 };
 use alloc::{sync::Arc, vec, vec::Vec};

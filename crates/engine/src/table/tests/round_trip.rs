@@ -1,10 +1,13 @@
 //! What was written comes back, in every order and at every number.
 
 use super::*;
-use crate::error::ErrorKind;
+use crate::{
+    error::ErrorKind,
+    order::{KeyOrder, tests::orders},
+};
 
 /// Compares every way to read a table with the versions it was written from.
-fn assert_reads(table: &Arc<Table>, versions: &[Version], random: &mut Random) {
+pub(super) fn assert_reads(table: &Arc<Table>, versions: &[Version], random: &mut Random) {
     let mut cursor = table.cursor();
     assert_eq!(at_cursor(&cursor), None, "a new cursor stands on nothing");
 
@@ -41,8 +44,11 @@ fn assert_reads(table: &Arc<Table>, versions: &[Version], random: &mut Random) {
 }
 
 fn assert_seek(cursor: &mut TableCursor, versions: &[Version], target: &Version, random: &mut Random) {
-    let at_or_after = versions.partition_point(|version| version.internal() < target.internal());
-    let at_or_before = versions.partition_point(|version| version.internal() <= target.internal());
+    let order = &cursor.table().order.clone();
+    let at_or_after =
+        versions.partition_point(|version| order.is_before(version.internal(), target.internal()));
+    let at_or_before =
+        versions.partition_point(|version| !order.is_before(target.internal(), version.internal()));
 
     cursor.seek(target.internal()).unwrap();
     assert_eq!(at_cursor(cursor).as_ref(), versions.get(at_or_after), "seek {:?}", target.internal());
@@ -70,7 +76,8 @@ fn assert_seek(cursor: &mut TableCursor, versions: &[Version], target: &Version,
 }
 
 fn assert_get(table: &Table, versions: &[Version], target: &Version) {
-    let first = versions.partition_point(|version| version.internal() < target.internal());
+    let order = &table.order;
+    let first = versions.partition_point(|version| order.is_before(version.internal(), target.internal()));
     let expected = versions.get(first).filter(|version| version.key == target.key);
 
     let found = table.get(&target.key, target.seqno).unwrap();
@@ -94,7 +101,7 @@ fn random_versions(random: &mut Random, count: usize) -> Vec<Version> {
             Version::new(&key, random.next() % (greatest + 1), KINDS[random.below(4)], &value)
         })
         .collect();
-    versions.sort_by(|a, b| a.internal().cmp(&b.internal()));
+    versions.sort_by(|a, b| KeyOrder::BYTES.compare_places(a.internal(), b.internal()));
     versions.dedup_by(|a, b| a.internal() == b.internal());
     versions
 }
@@ -106,16 +113,73 @@ fn random_tables_read_as_they_were_written() {
         let count = [1, 2, 50, 3_000][round % 4];
         let versions = random_versions(&mut random, count);
         let options = TableOptions {
+            entry_checksums: random.below(2) == 0,
             block_bytes: [4096, 16 * 1024, 1 << 20][random.below(3)],
             compression: [small_blocks().compression, crate::codec::Compression::None][random.below(2)],
             filter: [None, bits(FilterKind::Bloom, 2.0), bits(FilterKind::Burr, 7.0)][random.below(3)],
+            partition_bytes: [1024, 64 * 1024][random.below(2)],
         };
 
         let table = write_and_open(options, &versions);
 
         assert_reads(&table, &versions, &mut random);
-        assert_eq!(table.verify(VerifyDepth::Full), []);
+        assert_eq!(table.verify(VerifyDepth::Full, &PrefixExtractors::new()), []);
     }
+}
+
+#[test]
+fn random_tables_in_other_orders_read_as_they_were_written() {
+    let mut random = Random::new(8);
+    for order in &orders()[1..] {
+        for count in [1, 2, 50, 3_000, 3_000] {
+            let mut versions = random_versions(&mut random, count);
+            versions.sort_by(|a, b| order.compare_places(a.internal(), b.internal()));
+            let filter = [None, bits(FilterKind::Bloom, 2.0)][random.below(2)];
+            let partition_bytes = [1024, 64 * 1024][random.below(2)];
+            let options = TableOptions { filter, partition_bytes, ..small_blocks() };
+
+            let table = write_and_open_in(order, options, &versions);
+
+            assert_reads(&table, &versions, &mut random);
+            assert_eq!(table.verify(VerifyDepth::Full, &PrefixExtractors::new()), []);
+            let mut cursor = table.cursor();
+            for version in versions.iter().step_by(1 + versions.len() / 20) {
+                cursor.seek_behind(&version.key).unwrap();
+                let behind = versions.iter().find(|it| order.is_less(&version.key, &it.key));
+                assert_eq!(at_cursor(&cursor).as_ref(), behind, "behind {:?}", version.key);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_table_is_not_opened_in_another_order() {
+    let [bytes, reverse, _] = orders();
+    let versions = [Version::put(b"b", 1, b"x"), Version::put(b"a", 1, b"x")];
+    let fs = memory();
+    let meta = write_in(&reverse, &fs, small_blocks(), &versions);
+
+    let opened =
+        |order| Table::open_with(&fs, Arc::new(meta.clone()), DATABASE, &cache(), NO_DICTIONARY, order);
+
+    assert!(opened(&reverse).is_ok());
+    assert_eq!(opened(&bytes).err().map(|error| error.kind()), Some(ErrorKind::Corruption));
+}
+
+const NO_DICTIONARY: crate::codec::FileDictionary = crate::codec::FileDictionary::None;
+
+fn write_in(order: &KeyOrder, fs: &Arc<dyn Fs>, options: TableOptions, versions: &[Version]) -> TableMeta {
+    let mut writer = writer(fs, options).with_order(order);
+    for version in versions {
+        writer.add(&version.key, version.seqno, version.kind, &version.value).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn write_and_open_in(order: &KeyOrder, options: TableOptions, versions: &[Version]) -> Arc<Table> {
+    let fs = memory();
+    let meta = Arc::new(write_in(order, &fs, options, versions));
+    Table::open_with(&fs, meta, DATABASE, &cache(), NO_DICTIONARY, order).unwrap()
 }
 
 #[test]
@@ -145,7 +209,7 @@ fn the_longest_keys_and_their_neighbours() {
     let table = write_and_open(small_blocks(), &versions);
 
     assert_reads(&table, &versions, &mut Random::new(3));
-    assert_eq!(table.verify(VerifyDepth::Full), []);
+    assert_eq!(table.verify(VerifyDepth::Full, &PrefixExtractors::new()), []);
 }
 
 #[test]
@@ -341,7 +405,10 @@ fn filters_of_tables_keep_most_absent_keys_out() {
     let table = write_and_open(small_blocks(), &versions);
 
     let passed = (0..20_000_u32)
-        .filter(|key| table.filter.as_ref().unwrap().may_contain(KeyHash::of(&(2 * key + 1).to_be_bytes())))
+        .filter(|key| {
+            let absent = (2 * key + 1).to_be_bytes();
+            !table.is_unfiltered(InternalKey::first_of(&absent)).unwrap()
+        })
         .count();
 
     assert!(passed < 240, "{passed} of 20,000 false positives at ten bits a key");

@@ -43,7 +43,7 @@ fn a_record_comes_back_as_it_was_given() {
     let killed = bench.killed();
     let recovered = killed.recover().unwrap();
     assert_eq!((recovered.records, recovered.bytes, recovered.last_seqno), (1, 64, seqno(47)));
-    assert_eq!(recovered.last_time, UnixUs(99));
+    assert_eq!(recovered.ends.last_time(), UnixUs(99));
     let mut seen = 0;
     let mut see = |record: LogRecord<'_>| {
         seen += 1;

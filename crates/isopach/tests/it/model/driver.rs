@@ -3,15 +3,19 @@
 mod upkeep;
 
 use super::{
-    option_set::OptionSet,
-    scans::{Held, check_scan},
+    option_set::{FIRST_BYTES, OptionSet},
+    scans::{Held, check_scan, forward},
 };
 use isopach::{
-    Compression, Db, Durability, ErrorKind, FilterPolicy, Keyspace, KeyspaceOptions, Readable, Seqno, Slice,
-    Snapshot, WriteOptions, env::Env,
+    Compression, Db, Durability, ErrorKind, FilterPolicy, KeepVersions, Keyspace, KeyspaceOptions, Readable,
+    Seqno, Slice, Snapshot, WriteOptions,
+    env::{CrashFs, Env},
 };
-use std::{collections::BTreeMap, ops::Bound};
-use testkit::db::SOON;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{AddAssign, Bound},
+};
+use testkit::db::{SOON, env_of};
 use testkit::{
     Op, Oracle, Rng, SpaceId,
     inputs::{self, Bounds},
@@ -25,6 +29,8 @@ pub(crate) struct Driver {
     rng: Rng,
     options: OptionSet,
     env: Env,
+    /// Where the power can go; nowhere else are there crashes.
+    files: Option<CrashFs>,
     db: Option<Db>,
     oracle: Oracle,
     /// By number of the commit.
@@ -34,6 +40,8 @@ pub(crate) struct Driver {
     /// Of keyspaces whose options were changed.
     changed: BTreeMap<SpaceId, KeyspaceOptions>,
     snapshots: Vec<(Snapshot, usize)>,
+    /// The last commit that cleared a keyspace.
+    last_cleared: usize,
     scans: Vec<Held>,
     /// Values read long ago.
     slices: Vec<(Slice, Vec<u8>)>,
@@ -41,26 +49,58 @@ pub(crate) struct Driver {
     is_wide: bool,
     /// Several tables were seen in one level below the first.
     has_deep_tables: bool,
+    counts: Counts,
+}
+
+/// How much of what is rare a run did.
+#[derive(Default, Debug)]
+pub(crate) struct Counts {
+    pub(crate) operations: u64,
+    pub(crate) range_deletes: u64,
+    /// Reads under snapshots that were taken before a compaction.
+    pub(crate) old_reads: u64,
+    /// The database was open, and was opened again.
+    pub(crate) crashes: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.operations += other.operations;
+        self.range_deletes += other.range_deletes;
+        self.old_reads += other.old_reads;
+        self.crashes += other.crashes;
+    }
 }
 
 impl Driver {
     pub(crate) fn new(rng: Rng, options: OptionSet, env: Env) -> Driver {
         let db = options.builder(&env).open().expect("a new database");
+        let order = options.order.clone();
         Driver {
             rng,
             options,
             env,
+            files: None,
             db: Some(db),
-            oracle: Oracle::new(),
+            oracle: Oracle::ordered(order),
             seqnos: vec![Seqno::ZERO],
             handles: BTreeMap::new(),
             changed: BTreeMap::new(),
             snapshots: Vec::new(),
+            last_cleared: 0,
             scans: Vec::new(),
             slices: Vec::new(),
             is_wide: false,
             has_deep_tables: false,
+            counts: Counts::default(),
         }
+    }
+
+    /// On files that crash now and then.
+    pub(crate) fn crashing(rng: Rng, options: OptionSet) -> Driver {
+        let files = CrashFs::new();
+        let driver = Driver::new(rng, options, env_of(files.clone()));
+        Driver { files: Some(files), ..driver }
     }
 
     /// More data, so that it spreads over tables and levels.
@@ -70,7 +110,7 @@ impl Driver {
     }
 
     /// Runs operations, looks at everything, and closes.
-    pub(crate) fn run(mut self, operations: usize) {
+    pub(crate) fn run(mut self, operations: usize) -> Counts {
         for _ in 0..operations {
             self.step();
         }
@@ -80,24 +120,33 @@ impl Driver {
             self.check_everything();
             assert!(self.has_deep_tables, "the last level has several tables: {}", self.db().stats());
         }
+        self.crash();
+        self.check_everything();
         self.reopen();
         self.check_everything();
         for (slice, expected) in &self.slices {
             assert_eq!(&slice[..], &expected[..], "a slice outlives its database");
         }
+        self.counts
     }
 
     fn step(&mut self) {
+        self.counts.operations += 1;
         match self.rng.below(1000) {
-            0..400 => self.write_one(),
+            0..350 => self.write_one(),
+            350..365 => self.remove_range(),
+            365..400 => self.merge(),
             400..520 => self.write_batch(),
             520..537 => self.create_or_open(),
             537..540 => self.change_options(),
+            540..541 if !self.is_wide => self.clear(),
+            541..543 => self.load(),
             540..546 if self.is_wide && self.rng.one_in(2) => {}
             540..546 => self.drop_keyspace(),
             546..570 => self.snapshots.push((self.db().snapshot(), self.oracle.last())),
             570..595 => self.release_snapshot(),
-            595..730 => self.read(),
+            595..610 => self.read_past(),
+            610..730 => self.read(),
             730..800 => self.scan(),
             800..830 => self.hold_scan(),
             830..950 => self.use_held_scan(),
@@ -108,6 +157,7 @@ impl Driver {
             985..990 => self.check_everything(),
             990..993 => self.reopen(),
             993..995 => self.look_while_closed(),
+            995..997 => self.crash(),
             _ => self.check_refused(),
         }
     }
@@ -143,7 +193,8 @@ impl Driver {
 
     fn durability(&mut self) -> WriteOptions {
         match self.rng.below(12) {
-            0 => WriteOptions::new().durability(Durability::Volatile),
+            // In no log: they go alone, and what a crash leaves is no prefix.
+            0 if self.files.is_none() => WriteOptions::new().durability(Durability::Volatile),
             1 => WriteOptions::new().durability(Durability::Sync),
             2 => WriteOptions::new().durability(Durability::Buffered),
             _ => WriteOptions::new(),
@@ -165,11 +216,13 @@ impl Driver {
     }
 
     fn bounds(&mut self) -> Bounds {
+        let order = self.options.order.clone();
         if !self.is_wide {
-            return inputs::bounds(&mut self.rng);
+            let bounds = inputs::bounds(&mut self.rng);
+            return forward(&order, bounds, &mut self.rng);
         }
         let (a, b) = (self.key(), self.key());
-        let (low, high) = if a < b || self.rng.one_in(8) { (a, b) } else { (b, a) };
+        let (low, high) = if order.is_less(&a, &b) || self.rng.one_in(8) { (a, b) } else { (b, a) };
         (Bound::Included(low), if self.rng.one_in(2) { Bound::Excluded(high) } else { Bound::Included(high) })
     }
 
@@ -180,7 +233,14 @@ impl Driver {
         let (handle, options) = (self.handle(space), self.durability());
         let key = self.key();
         let seqno = if self.rng.one_in(4) {
-            let seqno = handle.remove_with(&key, options).unwrap();
+            let is_weak = self.rng.one_in(2) && self.oracle.may_remove_weakly(space, &key);
+            let seqno = if is_weak {
+                let mut batch = self.db().batch();
+                batch.remove_weak(&handle, &key);
+                self.db().write_with(batch, options).unwrap()
+            } else {
+                handle.remove_with(&key, options).unwrap()
+            };
             self.oracle.commit(vec![Op::Remove(space, key)]);
             seqno
         } else {
@@ -195,6 +255,59 @@ impl Driver {
         }
     }
 
+    /// Few of many keys, or some of few.
+    fn remove_range(&mut self) {
+        let space = self.any_space();
+        let handle = self.handle(space);
+        let range = self.forward_bounds();
+        let before = self.db().seqno();
+        let seqno = handle.remove_range(range.clone()).unwrap();
+        if seqno > before {
+            self.oracle.commit(vec![Op::RemoveRange(space, range)]);
+            self.committed(seqno);
+        }
+        self.counts.range_deletes += 1;
+    }
+
+    fn forward_bounds(&mut self) -> Bounds {
+        loop {
+            let range = self.bounds();
+            match &range {
+                _ if inputs::is_reversed(self.oracle.order(), &range) => {}
+                _ if !self.is_told(&range) => self.check_range_is_refused(range),
+                _ if self.is_wide && matches!(range, (Bound::Unbounded, _) | (_, Bound::Unbounded)) => {}
+                _ => return range,
+            }
+        }
+    }
+
+    /// Whether a range can be deleted: in the order of bytes any that ends behind its beginning, else what has a first key, and
+    /// an end that is not the empty key.
+    fn is_told(&self, range: &Bounds) -> bool {
+        let is_told = match range {
+            (Bound::Included(_), Bound::Unbounded) => true,
+            (Bound::Included(low), Bound::Included(high)) => low == high || !high.is_empty(),
+            (Bound::Included(_), Bound::Excluded(high)) => !high.is_empty(),
+            _ => false,
+        };
+        is_told || self.options.order.is_bytewise()
+    }
+
+    fn check_range_is_refused(&mut self, range: Bounds) {
+        let space = self.any_space();
+        let error = self.handle(space).remove_range(range.clone()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{range:?}");
+    }
+
+    fn merge(&mut self) {
+        let space = self.any_space();
+        let handle = self.handle(space);
+        let (key, operand) = (self.key(), self.rng.bytes(3));
+        let seqno = handle.merge(&key, &operand).unwrap();
+        self.oracle.commit(vec![Op::Merge(space, key, operand)]);
+        self.committed(seqno);
+    }
+
     fn write_batch(&mut self) {
         let mut batch = self.db().batch();
         let mut ops = Vec::new();
@@ -206,6 +319,22 @@ impl Driver {
             if self.rng.one_in(4) {
                 batch.remove(&handle, &key);
                 ops.push(Op::Remove(space, key));
+            } else if self.rng.one_in(6) {
+                let operand = self.rng.bytes(3);
+                batch.merge(&handle, &key, &operand);
+                ops.push(Op::Merge(space, key, operand));
+            } else if self.rng.one_in(if self.is_wide { 300 } else { 12 }) {
+                let (low, high) = if let (Bound::Included(low), Bound::Excluded(high)) = self.forward_bounds()
+                {
+                    (low, high)
+                } else {
+                    (key.clone(), [&key[..], b"\0\0"].concat())
+                };
+                let has_keys = self.oracle.order().is_less(&low, &high);
+                if has_keys && self.is_told(&(Bound::Included(low.clone()), Bound::Excluded(high.clone()))) {
+                    batch.remove_range(&handle, &low..&high);
+                    ops.push(Op::RemoveRange(space, (Bound::Included(low), Bound::Excluded(high))));
+                }
             } else {
                 let value = self.value();
                 batch.insert(&handle, &key, &value);
@@ -217,6 +346,41 @@ impl Driver {
         let seqno = self.db().write_with(batch, options).unwrap();
         if ops.is_empty() {
             assert_eq!(seqno, *self.seqnos.last().unwrap(), "an empty batch is the present position");
+            return;
+        }
+        self.oracle.commit(ops);
+        self.committed(seqno);
+    }
+
+    /// A bulk load of some keyspaces.
+    fn load(&mut self) {
+        let (mut loads, mut ops) = (Vec::new(), Vec::new());
+        let spaces: BTreeSet<SpaceId> = (0..1 + self.rng.below(2)).map(|_| self.any_space()).collect();
+        for space in spaces {
+            let mut load = self.handle(space).ingest().unwrap();
+            let mut keys: Vec<_> = (0..self.rng.below(40)).map(|_| self.key()).collect();
+            keys.sort_by(|a, b| self.oracle.order().compare(a, b));
+            keys.dedup();
+            for key in keys {
+                if self.rng.one_in(5) {
+                    load.remove(&key).unwrap();
+                    ops.push(Op::Remove(space, key));
+                } else {
+                    let value = self.value();
+                    load.insert(&key, &value).unwrap();
+                    ops.push(Op::Put(space, key, value));
+                }
+            }
+            if self.rng.one_in(8) {
+                ops.retain(|op| !matches!(op, Op::Put(of, ..) | Op::Remove(of, _) if *of == space));
+                drop(load); // Nothing of it is there.
+            } else {
+                loads.push(load);
+            }
+        }
+        let seqno = self.db().finish_ingests(loads).unwrap();
+        if ops.is_empty() {
+            assert_eq!(seqno, *self.seqnos.last().unwrap(), "an empty load is the present position");
             return;
         }
         self.oracle.commit(ops);
@@ -275,14 +439,27 @@ impl Driver {
         let compression = *self.rng.pick(&[Compression::None, Compression::Lz4]);
         let filters = *self.rng.pick(&[FilterPolicy::None, FilterPolicy::BitsPerKey(6.0)]);
         let block_bytes = *self.rng.pick(&[4 << 10, 16 << 10]);
+        let prefixes = [None, Some("isopach.delimited.47"), Some("isopach.prefix.2"), Some(FIRST_BYTES)];
+        let prefix_extractor = self.rng.pick(&prefixes).map(Into::into);
+        let prefix_extractor = prefix_extractor.filter(|_| self.options.order.is_bytewise());
+        let entry_checksums = self.rng.one_in(2);
         handle
             .set_options(|options| {
                 options.compression = compression.into();
                 options.filters = filters.into();
                 options.block_bytes = block_bytes.into();
+                options.prefix_extractor = prefix_extractor;
+                options.entry_checksums = entry_checksums;
             })
             .unwrap();
         self.changed.insert(space, handle.options());
+    }
+
+    fn clear(&mut self) {
+        let space = self.any_space();
+        let seqno = self.handle(space).clear().unwrap();
+        self.last_cleared = self.oracle.commit(vec![Op::Clear(space)]);
+        self.committed(seqno);
     }
 
     fn drop_keyspace(&mut self) {
@@ -320,9 +497,39 @@ impl Driver {
             assert_eq!(old.seqno(), self.seqnos[at]);
             if self.is_seen(space, at) {
                 self.check_reads(space, &old, at);
+                let is_old = self.handles[&space].stats().tree.compactions > 0;
+                self.counts.old_reads += u64::from(is_old);
             } else {
                 assert_eq!(old.get("k").unwrap_err().kind(), ErrorKind::KeyspaceDropped);
             }
+        }
+    }
+
+    /// At any number of the past: where versions are kept everything is as it was, elsewhere that or an error.
+    fn read_past(&mut self) {
+        let at = self.rng.below(self.seqnos.len());
+        let first = self.seqnos[at].raw();
+        let next = self.seqnos.get(at + 1).map_or(first + 10, |next| next.raw());
+        let number = Seqno::from_raw(first + self.rng.below((next - first) as usize) as u64).unwrap();
+        let is_kept = self.options.keep_versions == KeepVersions::All && at >= self.last_cleared;
+        let snapshot = match self.db().snapshot_at(number) {
+            Err(error) if !is_kept => {
+                assert_eq!(error.kind(), ErrorKind::SnapshotTooOld, "{error}");
+                return;
+            }
+            snapshot => snapshot.unwrap(),
+        };
+        assert_eq!(snapshot.seqno(), self.seqnos[at], "{number} is rounded down to the end of a commit");
+        let space = self.any_space();
+        let old = self.handle(space).at(&snapshot);
+        if is_kept {
+            self.check_reads(space, &old, at);
+            return;
+        }
+        let key = self.key();
+        match old.get(&key) {
+            Err(error) => assert_eq!(error.kind(), ErrorKind::SnapshotTooOld, "{error}"),
+            found => assert_eq!(found.unwrap().as_deref(), self.oracle.get(space, &key, at).as_deref()),
         }
     }
 
@@ -337,12 +544,12 @@ impl Driver {
 
     fn check_reads(&mut self, space: SpaceId, from: &impl Readable, at: usize) {
         let keys: Vec<Vec<u8>> = (0..8).map(|_| self.key()).collect();
-        let expected: Vec<Option<&[u8]>> = keys.iter().map(|key| self.oracle.get(space, key, at)).collect();
+        let expected: Vec<Option<Vec<u8>>> = keys.iter().map(|key| self.oracle.get(space, key, at)).collect();
         let many = from.get_many(&keys).unwrap();
         for ((key, expected), many) in keys.iter().zip(expected).zip(many) {
             let found = from.get(key).unwrap();
-            assert_eq!(found.as_deref(), expected, "key {key:?} behind commit {at}");
-            assert_eq!(many.as_deref(), expected);
+            assert_eq!(found.as_deref(), expected.as_deref(), "key {key:?} behind commit {at}");
+            assert_eq!(many.as_deref(), expected.as_deref());
             assert_eq!(from.contains(key).unwrap(), expected.is_some());
             if self.rng.one_in(500) {
                 self.slices.extend(found.map(|slice| (slice.clone(), slice.to_vec())));
@@ -377,7 +584,7 @@ impl Driver {
         let range = self.bounds();
         let scan = self.handle(space).range(range.clone());
         let expected = self.oracle.range(space, &range, self.oracle.last());
-        self.scans.push(Held::new(scan, expected));
+        self.scans.push(Held::new(self.oracle.order(), scan, expected));
         if self.scans.len() > 6 {
             let at = self.rng.below(self.scans.len());
             self.scans.swap_remove(at);

@@ -1,9 +1,9 @@
 //! Maintenance, closing and opening, and looks at everything.
 
 use super::Driver;
-use isopach::{ErrorKind, VerifyOptions};
+use isopach::{ErrorKind, Seqno, VerifyOptions};
 use std::ops::Bound;
-use testkit::db::{contents, entries};
+use testkit::db::{contents, entries, env_of};
 
 impl Driver {
     pub(super) fn compact(&mut self) {
@@ -49,6 +49,35 @@ impl Driver {
         assert_eq!(db.seqno(), *self.seqnos.last().unwrap());
         assert_eq!(db.durable_seqno(), db.seqno(), "a clean close makes everything durable");
         self.db = Some(db);
+    }
+
+    /// Ends the process, or takes the power away, and goes on with what is left: a prefix of the commits, with all that were
+    /// promised to survive.
+    pub(super) fn crash(&mut self) {
+        let Some(files) = &self.files else { return };
+        let (promised, left) = if self.rng.one_in(3) {
+            (self.db().seqno(), files.kill())
+        } else {
+            (self.db().durable_seqno(), files.crash(self.rng.word()))
+        };
+        self.close();
+        self.env = env_of(left.clone());
+        self.files = Some(left);
+        let db = self.options.builder(&self.env).open().expect("a database opens after any crash");
+
+        let number_of = |seqno: Seqno| self.seqnos.partition_point(|&other| other <= seqno) - 1;
+        let (found, from, upto) = (contents(&db), number_of(promised), number_of(db.seqno()));
+        // The present position may lie above what is left: reads of what was compacted stay refused.
+        let survived = (from..=upto).rev().find(|&at| self.oracle.contents(at) == found);
+        let survived = survived.unwrap_or_else(|| panic!("behind no commit of {from} to {upto}: {found:?}"));
+        self.seqnos.truncate(survived);
+        self.seqnos.push(db.seqno());
+        self.oracle.truncate(survived);
+        self.last_cleared = self.last_cleared.min(survived);
+        let alive = self.oracle.alive();
+        self.changed.retain(|space, _| alive.contains(space));
+        self.db = Some(db);
+        self.counts.crashes += 1;
     }
 
     /// Opens for reading, and checks, between two openings for writing.

@@ -1,0 +1,7 @@
+//! Keyspaces seen through types.
+
+mod draw;
+mod hostile;
+mod keys;
+mod values;
+mod views;
