@@ -297,6 +297,9 @@ pub(crate) fn table_options(options: &TreeOptions) -> Vec<(&'static str, String)
         ("merge_operator", name(&options.merge_operator)),
         ("compaction_filter", name(&options.compaction_filter)),
         ("entry_checksums", options.entry_checksums.to_string()),
+        ("blobs_from_bytes", options.blobs_from_bytes.map_or_else(|| "none".to_owned(), |it| it.to_string())),
+        ("blob_file_bytes", options.blob_file_bytes.to_string()),
+        ("blob_garbage_percent", options.blob_garbage_percent.to_string()),
     ]
 }
 
@@ -325,6 +328,8 @@ pub(crate) struct VerifyFacts {
     /// Tables.
     pub(crate) files: u64,
     pub(crate) dictionaries: u64,
+    /// Files of separated values.
+    pub(crate) blobs: u64,
     pub(crate) bytes: u64,
     pub(crate) entries: u64,
     /// Records of the log.
@@ -356,6 +361,7 @@ pub(crate) fn verify(path: &Path, depth: VerifyDepth) -> Result<VerifyFacts, Fai
     Ok(VerifyFacts {
         files: report.files,
         dictionaries: report.dictionaries,
+        blobs: report.blobs,
         bytes: report.bytes,
         entries: report.entries,
         log_records: report.log_records,

@@ -22,7 +22,7 @@ pub fn stored_value(expires_at: UnixUs, value: &[u8]) -> Vec<u8> {
 ///
 /// It is one, and too short to say when.
 pub(crate) fn of_version(kind: ValueKind, stored: &[u8]) -> Result<Option<UnixUs>, Corruption> {
-    if kind != ValueKind::PutUntil {
+    if !kind.expires() {
         return Ok(None);
     }
     let (time, _) = stored
@@ -33,7 +33,7 @@ pub(crate) fn of_version(kind: ValueKind, stored: &[u8]) -> Result<Option<UnixUs
 
 /// The value itself, out of the stored value of a version of this kind that was asked when it expires.
 pub(crate) fn value_of(kind: ValueKind, stored: Slice) -> Slice {
-    if kind == ValueKind::PutUntil { stored.tail(EXPIRY_BYTES) } else { stored }
+    if kind.expires() { stored.tail(EXPIRY_BYTES) } else { stored }
 }
 
 /// When the entries of a table expire, of which some do.

@@ -29,7 +29,7 @@ pub enum ValueKind {
     DeleteWeak = 3,
     /// An operand of the merge operator.
     Merge = 4,
-    /// The stored bytes say where the value lies.
+    /// A put whose stored bytes say where the value lies.
     BlobPointer = 5,
     /// A put whose stored bytes begin with the time it expires at.
     PutUntil = 6,
@@ -37,6 +37,8 @@ pub enum ValueKind {
     Cells = 7,
     /// The keys from this one to the stored bytes, these not included, have no value; without bytes all behind it.
     DeleteRange = 8,
+    /// As `BlobPointer`, of a put that expires: its time is in front of the pointer.
+    BlobPointerUntil = 9,
 }
 
 impl ValueKind {
@@ -51,6 +53,7 @@ impl ValueKind {
             6 => ValueKind::PutUntil,
             7 => ValueKind::Cells,
             8 => ValueKind::DeleteRange,
+            9 => ValueKind::BlobPointerUntil,
             _ => return None,
         })
     }
@@ -58,6 +61,21 @@ impl ValueKind {
     /// Whether it says that a key has no value.
     pub const fn is_tombstone(self) -> bool {
         matches!(self, ValueKind::Delete | ValueKind::DeleteWeak | ValueKind::DeleteRange)
+    }
+
+    /// Whether it says that a key has a value, wherever that lies.
+    pub const fn is_put(self) -> bool {
+        matches!(self, ValueKind::Put) || self.expires() || self.is_separated()
+    }
+
+    /// Whether it is a put whose stored bytes begin with the time it expires at.
+    pub const fn expires(self) -> bool {
+        matches!(self, ValueKind::PutUntil | ValueKind::BlobPointerUntil)
+    }
+
+    /// Whether it is a put whose value lies elsewhere.
+    pub const fn is_separated(self) -> bool {
+        matches!(self, ValueKind::BlobPointer | ValueKind::BlobPointerUntil)
     }
 }
 

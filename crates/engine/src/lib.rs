@@ -75,6 +75,7 @@
 //! | [`range_tombstone`] | deletes of ranges, and what they hide |
 //! | [`expiry`]     | puts that expire |
 //! | [`dictionary`] | compression dictionaries as files, and when one is worth having |
+//! | [`blob`]       | separated values: their files, and what points to them |
 //! | [`cache`]      | decoded blocks and open tables in memory |
 //! | [`iter`]       | the contract of cursors, merging, what a view sees from both ends |
 //! | [`memtable`]   | operations in memory |
@@ -89,7 +90,7 @@
 //!
 //! # What is not there yet
 //!
-//! Separated values and cells (their kinds are reserved, and reading one is
+//! Cells (their kind is reserved, and reading one is
 //! [`UnsupportedFeature`](error::ErrorKind::UnsupportedFeature)); ingestion of tables; repair and salvage; encryption and
 //! parity; strategies
 //! other than [`Leveled`](compaction::Leveled). Until 0.1 the format changes without a migration.
@@ -124,6 +125,8 @@ pub mod range_tombstone;
 pub mod expiry;
 
 pub mod dictionary;
+
+pub mod blob;
 
 pub mod cache;
 

@@ -20,6 +20,12 @@ pub enum WriteOrigin {
     CompactionTable,
     /// Tables of bulk loads.
     IngestTable,
+    /// Separated values of memtables.
+    FlushBlob,
+    /// Separated values that compactions write: of longer values than before, and those that leave files behind.
+    CompactionBlob,
+    /// Separated values of bulk loads.
+    IngestBlob,
     /// Copies of files for a checkpoint, and tables of what it holds from memory.
     Checkpoint,
     /// Everything small beside them. Also what is written through handles from [`Fs::open`](crate::Fs::open),
@@ -29,12 +35,15 @@ pub enum WriteOrigin {
 
 impl WriteOrigin {
     /// Every origin, in the order of reports.
-    pub const ALL: [WriteOrigin; 7] = [
+    pub const ALL: [WriteOrigin; 10] = [
         Self::Log,
         Self::Manifest,
         Self::FlushTable,
         Self::CompactionTable,
         Self::IngestTable,
+        Self::FlushBlob,
+        Self::CompactionBlob,
+        Self::IngestBlob,
         Self::Checkpoint,
         Self::Metadata,
     ];
@@ -47,6 +56,9 @@ impl WriteOrigin {
             Self::FlushTable => "flush_table",
             Self::CompactionTable => "compaction_table",
             Self::IngestTable => "ingest_table",
+            Self::FlushBlob => "flush_blob",
+            Self::CompactionBlob => "compaction_blob",
+            Self::IngestBlob => "ingest_blob",
             Self::Checkpoint => "checkpoint",
             Self::Metadata => "metadata",
         }

@@ -87,7 +87,7 @@ pub enum Event<'a> {
     },
     /// There is space again, and what failed for want of it succeeds.
     OutOfSpaceEnd,
-    /// Reading met damage in a table in which none was known. Told once for each table.
+    /// Reading met damage in a table, or a file of separated values, in which none was known. Told once for each.
     TableDamaged {
         /// Keyspace, file and place.
         table: &'a DamagedTable,
@@ -106,7 +106,7 @@ pub enum Event<'a> {
     ListenerPanicked,
 }
 
-/// A table whose bytes are not what was written, or cannot be read. Reads of its keys fail where they need
+/// A table, or a file of separated values, whose bytes are not what was written, or cannot be read. Reads of its keys fail where they need
 /// them and go on elsewhere; background compaction leaves it alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -25,7 +25,7 @@ pub struct Health {
     pub durable_seqno: Seqno,
     /// The last failure of background work that is still being retried, or the poison that ended it.
     pub background_error: Option<Error>,
-    /// Tables that reading found damaged since the database was opened, and that it still has. `verify` looks
+    /// Tables and files of separated values that reading found damaged since the database was opened, and that it still has. `verify` looks
     /// for more, and forgets what it cannot find again.
     pub damaged_tables: Vec<DamagedTable>,
     /// Of the snapshots that are held the one that sees least: nothing that it sees is dropped.

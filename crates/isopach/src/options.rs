@@ -474,6 +474,17 @@ pub struct KeyspaceOptions {
     /// where values are short and alike, such as records in JSON; 16 KiB are a good size then. Off unless asked for:
     /// other values gain nothing by it, and tables cannot be read without the dictionary's file any more.
     pub dictionary_bytes: u32,
+    /// Values of at least so many bytes are separated when a table is written: they lie in files of their own, and
+    /// compactions of their keys leave them there. 64 or more; `None`: all stay in tables. Default none.
+    ///
+    /// Worth it from some KiB on: such values are written once, not again on every level. Reading one takes another read of a
+    /// file, past the block cache. Changed while in use, it holds for tables from the next on.
+    pub blobs_from_bytes: Option<u32>,
+    /// Size that files of separated values are cut near, 64 KiB to 4 GiB. Default 64 MiB.
+    pub blob_file_bytes: u64,
+    /// Of all separated bytes so many percent may be those of values that were deleted or overwritten; beyond that, the
+    /// background takes the living ones out of the files of which most are not. 1 to 100; 100: never. Default 20.
+    pub blob_garbage_percent: u8,
     /// Which versions of the past are kept for [`Db::snapshot_at`](crate::Db::snapshot_at). Default
     /// [`KeepVersions::Needed`].
     pub keep_versions: KeepVersions,
@@ -626,6 +637,39 @@ impl KeyspaceOptions {
         KeyspaceOptions { dictionary_bytes: bytes, ..self }
     }
 
+    /// Sets [`KeyspaceOptions::blobs_from_bytes`].
+    ///
+    /// ```
+    /// use isopach::KeyspaceOptions;
+    ///
+    /// # fn main() -> isopach::Result<()> {
+    /// let db = isopach::Db::in_memory()?;
+    /// let images = db.keyspace_with("images", KeyspaceOptions::new().blobs_from_bytes(4 << 10))?;
+    /// images.insert("logo", vec![0x89; 100_000])?;
+    /// db.flush()?;
+    ///
+    /// assert_eq!(images.get("logo")?.map(|image| image.len()), Some(100_000));
+    /// assert_eq!(images.stats().tree.blobs.live_records, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn blobs_from_bytes(self, bytes: u32) -> KeyspaceOptions {
+        KeyspaceOptions { blobs_from_bytes: Some(bytes), ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::blob_file_bytes`].
+    #[must_use]
+    pub fn blob_file_bytes(self, bytes: u64) -> KeyspaceOptions {
+        KeyspaceOptions { blob_file_bytes: bytes, ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::blob_garbage_percent`].
+    #[must_use]
+    pub fn blob_garbage_percent(self, percent: u8) -> KeyspaceOptions {
+        KeyspaceOptions { blob_garbage_percent: percent, ..self }
+    }
+
     /// The options of the keyspace's tree, which its tables say they were made with: all but `durability`.
     pub fn tree_options(&self) -> TreeOptions {
         let mut tree = TreeOptions::default();
@@ -640,6 +684,9 @@ impl KeyspaceOptions {
         tree.compaction_filter = self.compaction_filter.clone();
         tree.entry_checksums = self.entry_checksums;
         tree.dictionary_bytes = self.dictionary_bytes;
+        tree.blobs_from_bytes = self.blobs_from_bytes;
+        tree.blob_file_bytes = self.blob_file_bytes;
+        tree.blob_garbage_percent = self.blob_garbage_percent;
         tree
     }
 
@@ -685,6 +732,9 @@ impl KeyspaceOptions {
             compaction_filter: tree.compaction_filter,
             entry_checksums: tree.entry_checksums,
             dictionary_bytes: tree.dictionary_bytes,
+            blobs_from_bytes: tree.blobs_from_bytes,
+            blob_file_bytes: tree.blob_file_bytes,
+            blob_garbage_percent: tree.blob_garbage_percent,
             keep_versions: KeepVersions::Needed,
             ttl: None,
             durability: None,

@@ -20,7 +20,9 @@ pub struct VerifyReport {
     pub files: u64,
     /// Dictionaries looked at.
     pub dictionaries: u64,
-    /// Sizes of both, in bytes.
+    /// Files of separated values looked at.
+    pub blobs: u64,
+    /// Sizes of all, in bytes.
     pub bytes: u64,
     /// Versions read.
     pub entries: u64,
@@ -66,6 +68,7 @@ fn verify_tables(store: &Store, options: VerifyOptions) -> Result<VerifyReport> 
     Ok(VerifyReport {
         files: checked.files,
         dictionaries: checked.dictionaries,
+        blobs: checked.blobs,
         bytes: checked.bytes,
         entries: checked.entries,
         log_records: 0,

@@ -41,9 +41,15 @@ pub fn tiny_tables() -> KeyspaceOptions {
     KeyspaceOptions::new().table_bytes(64 << 10).block_bytes(4 << 10)
 }
 
-/// Options of keyspaces that go with [`tiny`], and have the merge operator of the oracle.
+/// Options of keyspaces that go with [`tiny`], have the merge operator of the oracle, and separate values of some hundred
+/// bytes.
 pub fn merging_tables() -> KeyspaceOptions {
-    tiny_tables().merge_operator(&Append::with_separator(b','))
+    separating(tiny_tables().merge_operator(&Append::with_separator(b',')))
+}
+
+/// With small files of separated values that are left as soon as a tenth of them is stale.
+pub fn separating(options: KeyspaceOptions) -> KeyspaceOptions {
+    options.blobs_from_bytes(200).blob_file_bytes(64 << 10).blob_garbage_percent(10)
 }
 
 /// Options of keyspaces that go with [`tiny`] and whose values are compressed against a dictionary, where Zstandard is
@@ -125,7 +131,7 @@ pub fn files_in(fs: &dyn Fs, directory: &str) -> Vec<String> {
 /// Every file with its bytes.
 pub fn all_bytes(fs: &dyn Fs) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
-    for directory in ["", "tables", "wal", "dictionaries"] {
+    for directory in ["", "tables", "wal", "dictionaries", "blobs"] {
         for entry in fs.list(directory).unwrap_or_default().into_iter().filter(|entry| !entry.is_dir) {
             let name = if directory.is_empty() { entry.name } else { format!("{directory}/{}", entry.name) };
             let bytes = read_file(fs, &name);

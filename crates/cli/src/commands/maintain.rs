@@ -171,9 +171,13 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
                 0 => String::new(),
                 count => format!(", {}", text::counted(count, "dictionary", "dictionaries")),
             };
+            let blobs = match facts.blobs {
+                0 => String::new(),
+                count => format!(", {}", text::counted(count, "file of values", "files of values")),
+            };
             writeln!(
                 console.out(),
-                "{}{dictionaries}, {}, {} and {} checked; {}",
+                "{}{dictionaries}{blobs}, {}, {} and {} checked; {}",
                 text::counted(facts.files, "table", "tables"),
                 text::size(facts.bytes),
                 text::counted(facts.entries, "entry", "entries"),
@@ -206,6 +210,7 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
             let fields = json!({
                 "files": facts.files,
                 "dictionaries": facts.dictionaries,
+                "blobs": facts.blobs,
                 "bytes": facts.bytes,
                 "entries": facts.entries,
                 "log_records": facts.log_records,
@@ -239,6 +244,7 @@ mod tests {
         let facts = VerifyFacts {
             files: 3,
             dictionaries: 2,
+            blobs: 1,
             bytes: 10,
             entries: 1,
             log_records: 2,
@@ -251,7 +257,7 @@ mod tests {
 
         assert!(
             table.starts_with(
-                "3 tables, 2 dictionaries, 10 B, 1 entry and 2 log records checked; 1 damaged place\n"
+                "3 tables, 2 dictionaries, 1 file of values, 10 B, 1 entry and 2 log records checked; 1 damaged place\n"
             ),
             "{table}"
         );

@@ -93,6 +93,7 @@ fn kind_word(kind: ValueKind) -> &'static str {
         ValueKind::DeleteWeak => "delete-weak",
         ValueKind::Merge => "merge",
         ValueKind::BlobPointer => "blob-pointer",
+        ValueKind::BlobPointerUntil => "blob-pointer-until",
         ValueKind::PutUntil => "put-until",
         ValueKind::Cells => "cells",
         ValueKind::DeleteRange => "delete-range",

@@ -5,8 +5,8 @@
 //! is held while a table is opened or a value dropped.
 
 mod blocks;
-mod open_tables;
+mod open_files;
 mod s3_fifo;
 
 pub use blocks::{BlockCache, CacheStats, Charge, Shelf};
-pub use open_tables::OpenTables;
+pub use open_files::OpenFiles;

@@ -101,8 +101,8 @@ pub enum Below {
 #[inline]
 pub fn fate(version: VersionFacts, newer: Option<Newer>, below: Below, views: &Views) -> Fate {
     debug_assert!(newer.is_none_or(|newer| newer.seqno > version.seqno), "versions come newest first");
-    if is_always_kept(version.kind) {
-        return Fate::Keep;
+    if version.kind == ValueKind::Cells {
+        return Fate::Keep; // What they may come to need is not known yet.
     }
     if shadow(version, newer).is_some_and(|shadow| !views.has_view_in(version.seqno, shadow)) {
         return Fate::Drop;
@@ -144,10 +144,10 @@ fn shadow(version: VersionFacts, newer: Option<Newer>) -> Option<Seqno> {
 
 /// Whether a weak delete and the put right below it can both go: no view sees that put.
 fn deletes_put_below(seqno: Seqno, newer: Option<Newer>, below: Below, views: &Views) -> bool {
-    let Below::Version { seqno: put, kind: ValueKind::Put | ValueKind::PutUntil, .. } = below else {
-        return false;
-    };
-    newer.is_none_or(|newer| newer.kind != ValueKind::Merge) && !views.has_view_in(put, seqno)
+    let Below::Version { seqno: put, kind, .. } = below else { return false };
+    kind.is_put()
+        && newer.is_none_or(|newer| newer.kind != ValueKind::Merge)
+        && !views.has_view_in(put, seqno)
 }
 
 /// What an operand can be merged with, if anything.
@@ -156,21 +156,16 @@ fn ground(seqno: Seqno, below: Below, views: &Views) -> Option<Ground> {
         return (below == Below::Nothing).then_some(Ground::Nothing);
     };
     match kind {
-        ValueKind::Put => Some(Ground::Value),
+        ValueKind::Put | ValueKind::BlobPointer => Some(Ground::Value),
         ValueKind::Delete | ValueKind::DeleteWeak | ValueKind::DeleteRange => Some(Ground::Nothing),
         ValueKind::Merge => (!views.has_view_in(older, seqno)).then_some(Ground::Operand),
         // Until then it depends on the time of the view.
-        ValueKind::PutUntil => {
+        ValueKind::PutUntil | ValueKind::BlobPointerUntil => {
             let has_expired = expires_at.is_some_and(|expires_at| expires_at <= views.oldest_time());
             has_expired.then_some(Ground::Nothing)
         }
-        ValueKind::BlobPointer | ValueKind::Cells => None,
+        ValueKind::Cells => None,
     }
-}
-
-/// Kinds whose dropping takes more than a shadow: accounts of what blob files hold.
-fn is_always_kept(kind: ValueKind) -> bool {
-    matches!(kind, ValueKind::BlobPointer | ValueKind::Cells)
 }
 
 /// What reads may still ask for, hence what a flush or compaction must keep. Taken when the job starts.

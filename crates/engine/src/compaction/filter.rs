@@ -4,10 +4,10 @@
 //! done with its answer is in `compaction/survivors.rs`.
 
 use crate::{
+    blob::ReadBlobs,
     error::{Error, ErrorKind, Result},
     expiry,
-    iter::{Cursor, Entry},
-    key::ValueKind,
+    iter::{Cursor, Entry, separated},
     named::{Named, NamedSet},
     types::{Level, Seqno, Slice, TreeId, UnixUs},
 };
@@ -57,12 +57,17 @@ pub struct FilterContext {
 pub struct FilterEntry<'a> {
     entry: Entry<'a>,
     cursor: &'a dyn Cursor,
+    blobs: Option<&'a dyn ReadBlobs>,
 }
 
 impl<'a> FilterEntry<'a> {
     /// The put that a cursor stands on.
-    pub(super) fn new(entry: Entry<'a>, cursor: &'a dyn Cursor) -> FilterEntry<'a> {
-        FilterEntry { entry, cursor }
+    pub(super) fn new(
+        entry: Entry<'a>,
+        cursor: &'a dyn Cursor,
+        blobs: Option<&'a dyn ReadBlobs>,
+    ) -> FilterEntry<'a> {
+        FilterEntry { entry, cursor, blobs }
     }
 
     /// The key.
@@ -82,17 +87,21 @@ impl<'a> FilterEntry<'a> {
     /// The value cannot be read.
     pub fn expires_at(&self) -> Result<Option<UnixUs>> {
         let of_put = || expiry::of_version(self.entry.kind, self.cursor.value_bytes()?).map_err(damaged);
-        if self.entry.kind == ValueKind::PutUntil { of_put() } else { Ok(None) }
+        if self.entry.kind.expires() { of_put() } else { Ok(None) }
     }
 
-    /// The value. Read when it is asked for.
+    /// The value. Read when it is asked for, a separated one from its file.
     ///
     /// # Errors
     ///
     /// It cannot be read.
     pub fn value(&self) -> Result<Slice> {
         self.expires_at()?;
-        Ok(expiry::value_of(self.entry.kind, self.cursor.value()?))
+        let (Entry { key, kind, .. }, stored) = (self.entry, self.cursor.value()?);
+        match separated(key, kind, &stored, self.blobs)? {
+            Some(value) => Ok(value),
+            None => Ok(expiry::value_of(kind, stored)),
+        }
     }
 }
 

@@ -107,6 +107,7 @@ pub(super) fn meta(id: u64, first: &[u8], last: &[u8]) -> TableMeta {
         ranges: None,
         expiry: None,
         number: None,
+        blobs: Vec::new(),
         statistics: block,
         prefix_filter: None,
         dictionary: None,

@@ -1,6 +1,7 @@
 //! A tree as pickers see it: borrowed facts about its tables, in the order of their age. Never opens a table.
 
 use crate::{
+    blob::BlobUse,
     order::KeyOrder,
     table::TableMeta,
     types::{Level, Seqno, TableId, UnixUs},
@@ -256,6 +257,11 @@ impl<'a> TableShape<'a> {
     /// A table, and whether a job has taken it or none may.
     pub fn new(meta: &'a TableMeta, is_busy: bool) -> TableShape<'a> {
         TableShape { meta, is_busy }
+    }
+
+    /// What it points to in files of separated values.
+    pub(super) fn blobs(&self) -> &'a [BlobUse] {
+        &self.meta.blobs
     }
 
     /// What the manifest knows of it.

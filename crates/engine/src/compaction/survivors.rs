@@ -10,9 +10,10 @@ use super::{
     ranges::{JobRanges, OtherTables},
 };
 use crate::{
+    blob::ReadBlobs,
     error::{Error, ErrorKind, Result},
     expiry,
-    iter::{CheckedValue, Cursor, Entry},
+    iter::{CheckedValue, Cursor, Entry, separated},
     key::ValueKind,
     merge_operator::MergeOperator,
     order::KeyOrder,
@@ -60,6 +61,7 @@ struct Job {
     others: OtherTables,
     operator: Option<Arc<dyn MergeOperator>>,
     filter: Option<Box<dyn CompactionFilter>>,
+    blobs: Option<Arc<dyn ReadBlobs>>,
 }
 
 /// Where a stream stands.
@@ -104,7 +106,16 @@ impl<C: Cursor> Survivors<C> {
             (JobRanges::NONE, OtherTables::new(&KeyOrder::BYTES, Vec::new(), |_, _| false));
         Survivors {
             cursor,
-            job: Job { order: KeyOrder::BYTES, views, older, ranges, others, operator: None, filter: None },
+            job: Job {
+                order: KeyOrder::BYTES,
+                views,
+                older,
+                ranges,
+                others,
+                operator: None,
+                filter: None,
+                blobs: None,
+            },
             key: Vec::new(),
             last_seen: None,
             newer: None,
@@ -138,6 +149,13 @@ impl<C: Cursor> Survivors<C> {
     #[must_use]
     pub fn with_operator(mut self, operator: Option<Arc<dyn MergeOperator>>) -> Survivors<C> {
         self.job.operator = operator;
+        self
+    }
+
+    /// With what reads separated values, for operators and filters.
+    #[must_use]
+    pub fn with_blobs(mut self, blobs: Arc<dyn ReadBlobs>) -> Survivors<C> {
+        self.job.blobs = Some(blobs);
         self
     }
 
@@ -312,7 +330,7 @@ impl<C: Cursor> Survivors<C> {
 
     /// When the version under the cursor expires, if it does.
     fn expires_at(&self, kind: ValueKind) -> Result<Option<UnixUs>> {
-        if kind != ValueKind::PutUntil {
+        if !kind.expires() {
             return Ok(None);
         }
         let here = || Bound::Included(self.key.clone());
@@ -322,8 +340,7 @@ impl<C: Cursor> Survivors<C> {
 
     /// The version under the cursor survives, unless the filter says otherwise.
     fn keep(&mut self, seqno: Seqno, kind: ValueKind, fate: Fate) -> Result<bool> {
-        let is_put = matches!(kind, ValueKind::Put | ValueKind::PutUntil);
-        if is_put && self.job.filter.is_some() && self.is_shown_to_filter(seqno) {
+        if kind.is_put() && self.job.filter.is_some() && self.is_shown_to_filter(seqno) {
             match self.filter()? {
                 Verdict::Keep => {}
                 Verdict::Remove => {
@@ -342,9 +359,9 @@ impl<C: Cursor> Survivors<C> {
                     return self.leave_out(kind);
                 }
                 Verdict::Replace(value) => {
-                    let value = match self.expires_at(kind)? {
-                        Some(expires_at) => expiry::stored_value(expires_at, &value),
-                        None => value,
+                    let (kind, value) = match self.expires_at(kind)? {
+                        Some(expires_at) => (ValueKind::PutUntil, expiry::stored_value(expires_at, &value)),
+                        None => (ValueKind::Put, value),
                     };
                     self.held.push_back(Held { seqno, kind, value: value.into(), checksum: None });
                     self.cursor.next()?;
@@ -373,7 +390,13 @@ impl<C: Cursor> Survivors<C> {
             _ => {
                 let entry = self.cursor.entry().expect("it was seen");
                 let filter = self.job.filter.as_mut().expect("looked for before");
-                ask(&mut **filter, &FilterEntry::new(entry, &self.cursor))?
+                match ask(&mut **filter, &FilterEntry::new(entry, &self.cursor, self.job.blobs.as_deref())) {
+                    // A separated value that is damaged stays: who reads it is told.
+                    Err(error) if entry.kind.is_separated() && error.kind() == ErrorKind::Corruption => {
+                        Verdict::Keep
+                    }
+                    answer => answer?,
+                }
             }
         };
         self.changed.is_filtered |= verdict != Verdict::Keep;
@@ -435,7 +458,8 @@ impl<C: Cursor> Survivors<C> {
                     continue;
                 }
                 Fate::Merge(Ground::Value) => {
-                    (ground, base) = (Some(Ground::Value), Some(Slice::from(self.cursor.checked_value()?.0)));
+                    base = self.base()?;
+                    ground = base.as_ref().map(|_| Ground::Value);
                 }
                 Fate::Merge(Ground::Nothing) => ground = Some(Ground::Nothing),
                 _ => {}
@@ -451,6 +475,18 @@ impl<C: Cursor> Survivors<C> {
         self.newer = left.last().map(|last| Newer { seqno: last.seqno, kind: last.kind });
         self.held.extend(left);
         Ok(false)
+    }
+
+    /// The value under the cursor, which operands stand on; `None` of a separated one that is damaged: the operands stay,
+    /// and who reads them is told why.
+    fn base(&self) -> Result<Option<Slice>> {
+        let (stored, _) = self.cursor.checked_value()?;
+        let kind = self.cursor.entry().map_or(ValueKind::Put, |entry| entry.kind);
+        match separated(&self.key, kind, stored, self.job.blobs.as_deref()) {
+            Ok(None) => Ok(Some(Slice::from(stored))),
+            Err(error) if error.kind() == ErrorKind::Corruption => Ok(None),
+            read => read,
+        }
     }
 
     /// Takes the version under the cursor, with what `fate` is told of it, and moves on.

@@ -2,6 +2,8 @@
 
 use super::{Cursor, Entry};
 use crate::{
+    blob::{ReadBlobs, pointer_of},
+    codec::Corruption,
     error::{Error, ErrorKind, Result},
     expiry,
     key::ValueKind,
@@ -24,6 +26,8 @@ pub struct Sight {
     pub operator: Option<Arc<dyn MergeOperator>>,
     /// Of the keys.
     pub order: KeyOrder,
+    /// What reads separated values.
+    pub blobs: Option<Arc<dyn ReadBlobs>>,
 }
 
 /// What a version that a view sees says of its key, if nothing newer does.
@@ -39,7 +43,7 @@ pub(super) enum Answer {
 impl Sight {
     /// Of puts and deletes of keys only, in the order of bytes.
     pub fn plain(at: View) -> Sight {
-        Sight { at, hidden: Hidden::nothing(), operator: None, order: KeyOrder::BYTES }
+        Sight { at, hidden: Hidden::nothing(), operator: None, order: KeyOrder::BYTES, blobs: None }
     }
 
     /// What the version says that `cursor` stands on; those below number `below` are hidden.
@@ -78,8 +82,25 @@ impl Sight {
                 }
                 Ok(Answer::Value(stored.tail(expiry::EXPIRY_BYTES)))
             }
-            ValueKind::BlobPointer | ValueKind::Cells => Err(unsupported(entry.key, entry.kind)),
+            ValueKind::BlobPointer if !with_value => Ok(Answer::Value(Slice::EMPTY)),
+            ValueKind::BlobPointer | ValueKind::BlobPointerUntil => {
+                self.answer_separated(cursor, entry, with_value)
+            }
+            ValueKind::Cells => Err(unsupported(entry.key, entry.kind)),
         }
+    }
+
+    /// As [`Sight::answer`], of a put whose value lies elsewhere: the file is touched for a value only.
+    fn answer_separated(&self, cursor: &impl Cursor, entry: Entry<'_>, with_value: bool) -> Result<Answer> {
+        let (Entry { key, kind, .. }, stored) = (entry, cursor.value_bytes()?);
+        if kind.expires() && self.at.time >= cursor.expires_from() {
+            let expires_at = expiry::of_version(kind, stored).map_err(|why| damaged(key, why))?;
+            if expires_at.is_none_or(|expires_at| expires_at <= self.at.time) {
+                return Ok(Answer::Nothing);
+            }
+        }
+        let value = if with_value { separated(key, kind, stored, self.blobs.as_deref())? } else { None };
+        Ok(Answer::Value(value.unwrap_or_default()))
     }
 
     /// As [`Sight::answer`], of a put that may have expired.
@@ -101,6 +122,27 @@ impl Sight {
     }
 }
 
+/// The value of a put that lies elsewhere, out of what is stored; `None` of other kinds.
+///
+/// # Errors
+///
+/// Those of [`ReadBlobs::read`]; `Corruption` of what is stored.
+pub(crate) fn separated(
+    key: &[u8],
+    kind: ValueKind,
+    stored: &[u8],
+    blobs: Option<&dyn ReadBlobs>,
+) -> Result<Option<Slice>> {
+    let Some(pointer) = pointer_of(kind, stored).map_err(|why| damaged(key, why))? else { return Ok(None) };
+    let blobs = blobs.ok_or_else(|| unsupported(key, kind))?;
+    blobs.read(key, &pointer).map(Some)
+}
+
+#[cold]
+fn damaged(key: &[u8], why: Corruption) -> Error {
+    Error::new(ErrorKind::Corruption, why.0).over_keys(only(key))
+}
+
 /// The value of a put that expires, out of what is stored; `None` if it has. It does not before `none_before`: until then what
 /// is stored is not looked at. `near` is told when something expires, and gives the time of the view, or one that tells as well
 /// whether that is over.
@@ -119,8 +161,7 @@ pub(crate) fn unexpired(
         return Ok(Some(expiry::value_of(ValueKind::PutUntil, stored)));
     }
     let expires_at = expiry::of_version(ValueKind::PutUntil, &stored);
-    let expires_at =
-        expires_at.map_err(|why| Error::new(ErrorKind::Corruption, why.0).over_keys(only(key)))?;
+    let expires_at = expires_at.map_err(|why| damaged(key, why))?;
     let is_there = expires_at.is_some_and(|expires_at| near(expires_at) < expires_at);
     Ok(is_there.then(|| expiry::value_of(ValueKind::PutUntil, stored)))
 }

@@ -1,7 +1,7 @@
 //! Checkpoint: a store of its own, made of what this one holds at one moment.
 //!
-//! Reads top-down: [`Store::cut`] captures, without I/O of its own; [`Store::checkpoint`] writes. Tables and dictionaries
-//! are never written to after they are finished, so the copy may share them with the source: clones and links are
+//! Reads top-down: [`Store::cut`] captures, without I/O of its own; [`Store::checkpoint`] writes. Tables, dictionaries and
+//! separated values are never written to after they are finished, so the copy may share them with the source: clones and links are
 //! as good as copies.
 //!
 //! Until IDENTITY is there the target is no store, and is refused by name
@@ -14,6 +14,7 @@ use super::{
     open::uuid_source,
 };
 use crate::{
+    blob,
     dictionary,
     error::{Error, ErrorKind, Result},
     table::{self, TableMeta},
@@ -275,6 +276,11 @@ impl Store {
             info.count(table.bytes, how);
             info.tables += 1;
             dictionaries.extend(table.dictionary.map(|handle| (handle.id, handle.bytes)));
+        }
+        for file in catalog.trees.values().flat_map(|tree| tree.blobs.files()) {
+            let name = blob::file_name(file.id);
+            let how = bring_file(&**from, &**to, &name, file.bytes, &mut can_clone)?;
+            info.count(file.bytes, how);
         }
         for (id, bytes) in dictionaries {
             let name = dictionary::file_name(id);

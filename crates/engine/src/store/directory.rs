@@ -17,7 +17,7 @@ const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
 /// Present while a copy is being made: what will be [`IDENTITY`] once it is whole.
 pub(super) const PARTIAL: &str = "PARTIAL";
 /// Directories of a store. What is in them says that it was in use.
-pub(super) const DIRECTORIES: [&str; 3] = ["tables", "wal", "dictionaries"];
+pub(super) const DIRECTORIES: [&str; 4] = ["tables", "wal", "dictionaries", "blobs"];
 
 /// Names of a directory, sorted out.
 #[derive(Default, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Survey {
     pub(super) manifests: Vec<u32>,
     /// Files whose writing was interrupted, and which manifest each was to be; 0 for others.
     pub(super) temporaries: Vec<(u32, String)>,
-    /// A table, log segment or dictionary.
+    /// A table, log segment, dictionary or file of separated values.
     content: Option<String>,
     /// Something that is not a store's.
     foreign: Option<String>,

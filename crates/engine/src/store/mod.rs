@@ -8,6 +8,7 @@ mod open;
 mod orphans;
 mod unnamed;
 mod verify;
+mod verify_blobs;
 
 pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointOptions, Cut, Extra, ExtraFiles};
 pub use open::StoreOptions;
@@ -356,6 +357,7 @@ impl Store {
     pub fn set_cache(&self, cache_bytes: u64, max_open_files: usize) {
         self.0.context.tables.blocks.set_capacity(cache_bytes);
         self.0.context.tables.open.set_max_open(max_open_files);
+        self.0.context.tables.open_blobs.set_max_open(max_open_files);
     }
 
     /// Memory of flushed memtables that is kept for the next ones.
@@ -402,7 +404,7 @@ impl Store {
 
     // ----- damage -----
 
-    /// Tables of present states that are known to be damaged: of each the first error that named file and
+    /// Tables of present states and files of separated values that are known to be damaged: of each the first error that named file and
     /// place, in the order of trees. What was found is forgotten with the table, at the end, and when
     /// [`Store::verify`] reads the table in whole without a finding.
     pub fn damaged_tables(&self) -> Vec<Error> {

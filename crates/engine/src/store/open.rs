@@ -7,7 +7,7 @@ use super::{
     directory::{LOCK, State, Survey, read_identity, write_identity},
 };
 use crate::{
-    cache::{BlockCache, OpenTables},
+    cache::{BlockCache, OpenFiles},
     codec::FileKind,
     error::{Error, ErrorKind, Result},
     memtable::PagePool,
@@ -34,7 +34,7 @@ pub struct StoreOptions {
     pub create_if_missing: bool,
     /// Blocks, resident indexes and filters, in bytes. Default 64 MiB.
     pub cache_bytes: u64,
-    /// Tables open at a time. Default 512.
+    /// Tables open at a time, and as many files of separated values. Default 512.
     pub max_open_files: usize,
     /// Memory of flushed memtables that is kept for the next ones, in bytes. Default 64 MiB. As much as a memtable
     /// is large before it is flushed spares its pages from being cleared again by the system.
@@ -178,7 +178,8 @@ fn assemble(
         damage: DamageWatch::new(),
         fs: Arc::clone(&env.fs),
         database,
-        open: OpenTables::new(options.max_open_files),
+        open: OpenFiles::new(options.max_open_files),
+        open_blobs: OpenFiles::new(options.max_open_files),
         blocks,
         filters: FilterLedger::new(options.filter_budget_bytes),
         registry,

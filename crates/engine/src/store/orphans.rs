@@ -1,7 +1,8 @@
-//! Orphans: files of tables and dictionaries that no version names, left by a crash.
+//! Orphans: files of tables, dictionaries and separated values that no version names, left by a crash.
 
 use super::Store;
 use crate::{
+    blob,
     codec::{FileHeader, FileKind, HEADER_BYTES},
     dictionary,
     error::{Error, Result},
@@ -16,23 +17,24 @@ use isopach_env::OpenMode;
 const OWN_START_BYTES: usize = 8;
 
 impl Store {
-    /// Gives files of tables and dictionaries that are surely this store's own, and that nothing names, to the deleter.
+    /// Gives files of tables, dictionaries and separated values that are surely this store's own, and that nothing names,
+    /// to the deleter.
     /// For after the caller's replay. Returns how many.
     ///
-    /// Surely its own: named as a table, numbered below the mark, or named as a dictionary, and either with this
+    /// Surely its own: named as such and, but for dictionaries, numbered below the mark, and either with this
     /// store's uuid in its header or without a sound header, as a crash right after the creation or inside the first
     /// write leaves it. What then lies in place of a header, and is none, stays.
     ///
     /// # Errors
     ///
     /// `ReadOnly`; `Closed`; `Poisoned`, for then tables may be named that look like orphans. `Corruption` if
-    /// a table is numbered above the mark: the manifest is older than the directory, and nothing is removed.
+    /// a file is numbered above the mark: the manifest is older than the directory, and nothing is removed.
     pub fn remove_orphans(&self) -> Result<u64> {
         let _lease = self.0.context.enter()?;
         let mut removed = 0;
-        let tables = self.orphans()?.into_iter().map(|name| (FileKind::Table, name));
+        let numbered = self.orphans()?.into_iter();
         let dictionaries = self.orphaned_dictionaries()?.into_iter().map(|name| (FileKind::Dictionary, name));
-        for (kind, name) in tables.chain(dictionaries) {
+        for (kind, name) in numbered.chain(dictionaries) {
             if self.is_own(kind, &name)? {
                 self.files().register(kind, &name, 0, None).remove();
                 removed += 1;
@@ -41,46 +43,48 @@ impl Store {
         Ok(removed)
     }
 
-    /// Says whether all tables that are there are numbered below the mark. For before the caller's replay, whose
+    /// Says whether all tables and files of separated values are numbered below the mark. For before the caller's replay, whose
     /// flushes would else come upon files that the manifest should have known.
     ///
     /// # Errors
     ///
     /// As [`Store::remove_orphans`].
-    pub fn check_table_numbers(&self) -> Result<()> {
+    pub fn check_file_numbers(&self) -> Result<()> {
         let _lease = self.0.context.enter()?;
         self.orphans().map(drop)
     }
 
-    /// Names of tables that nothing names.
-    fn orphans(&self) -> Result<Vec<String>> {
+    /// Tables and files of separated values that nothing names.
+    fn orphans(&self) -> Result<Vec<(FileKind, String)>> {
         let manifest = self.0.context.manifest()?;
         manifest.check()?;
-        let directory = table::TABLES_DIR;
-        // The directory first: a table created meanwhile is registered before its file exists.
-        let listed = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
+        // The directories first: a file created meanwhile is registered before it exists.
+        let mut listed = Vec::new();
+        for (kind, directory) in [(FileKind::Table, table::TABLES_DIR), (FileKind::Blob, blob::BLOBS_DIR)] {
+            let entries = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
+            let files = entries.into_iter().filter(|entry| !entry.is_dir);
+            listed.extend(files.map(|entry| (kind, format!("{directory}/{}", entry.name))));
+        }
         let mut named: BTreeSet<String> =
             self.files().live().into_iter().chain(self.files().pending()).map(|file| file.name).collect();
-        // Tables of trees that could not be opened are not in the registry.
+        // Files of trees that could not be opened are not in the registry.
         let mark = manifest.with_catalog(|catalog| {
-            let tables = catalog.trees.values().flat_map(|tree| tree.levels.tables());
-            named.extend(tables.map(|(.., table)| table::file_name(table.id)));
+            named.extend(catalog.files());
             catalog.file_id_mark
         });
         let mut orphans = Vec::new();
-        for entry in listed.into_iter().filter(|entry| !entry.is_dir) {
-            let name = format!("{directory}/{}", entry.name);
-            let Some(id) = table::number_of(&name).filter(|_| !named.contains(&name)) else {
+        for (kind, name) in listed {
+            let Some(number) = number_of(&name).filter(|_| !named.contains(&name)) else {
                 continue;
             };
-            if id.0 >= mark {
+            if number >= mark {
                 let message = format!(
                     "numbered above {mark}, the last number that the manifest reserved: the manifest is older \
                      than the directory"
                 );
                 return Err(Error::corrupt(name, 0, message));
             }
-            orphans.push(name);
+            orphans.push((kind, name));
         }
         Ok(orphans)
     }
@@ -121,4 +125,9 @@ impl Store {
         let same = common_prefix_len(start, &ours);
         Ok(same == start.len() || bytes[same..read].iter().all(|&byte| byte == 0))
     }
+}
+
+/// The number of a table or of a file of separated values of this name.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    table::number_of(name).map(|id| id.0).or_else(|| blob::number_of(name).map(|id| id.0))
 }

@@ -4,8 +4,10 @@
 use super::{
     Store,
     directory::{DIRECTORIES, IDENTITY, LOCK},
+    orphans::number_of,
 };
 use crate::{
+    blob,
     dictionary,
     error::{Error, Result},
     table,
@@ -32,6 +34,8 @@ pub enum Unnamed {
     Table,
     /// A dictionary that no table has.
     Dictionary,
+    /// A file of separated values that no table points to.
+    Blob,
     /// A manifest that a later one replaced.
     Manifest,
     /// A log segment that is needed no longer.
@@ -51,6 +55,9 @@ impl fmt::Display for Unnamed {
             Unnamed::Dictionary => {
                 "a dictionary that no table has, as a crash leaves it; opening for writing removes it"
             }
+            Unnamed::Blob => {
+                "separated values that no table points to, as a crash leaves them; opening for writing removes the file"
+            }
             Unnamed::Manifest => "a manifest that a later one replaced; opening for writing removes it",
             Unnamed::LogSegment => "a log segment that is needed no longer; opening for writing removes it",
             Unnamed::Temporary => "a file whose writing was interrupted; opening for writing removes it",
@@ -60,36 +67,38 @@ impl fmt::Display for Unnamed {
 }
 
 impl Store {
-    /// Looks for files that nothing names in the root and among tables and dictionaries; those of the log are the caller's.
-    /// Tables numbered above all that the manifest knows are damage: it is older than the directory.
+    /// Looks for files that nothing names in all directories but that of the log, which is the caller's. Tables and files
+    /// of separated values numbered above all that the manifest knows are damage: it is older than the directory.
     pub(super) fn unnamed_files(&self) -> Result<(Vec<UnnamedFile>, Vec<Error>)> {
         // The directories first: a file that is made meanwhile is registered before it exists.
         let root = self.names_in("")?;
         let tables = self.names_in(table::TABLES_DIR)?;
         let dictionaries = self.names_in(dictionary::DICTIONARIES_DIR)?;
+        let blobs = self.names_in(blob::BLOBS_DIR)?;
         let mut named: BTreeSet<String> =
             self.files().live().into_iter().chain(self.files().pending()).map(|file| file.name).collect();
         named.extend([LOCK, IDENTITY].map(String::from));
         let manifests = root.iter().filter_map(|name| manifest_number(name).map(|number| (number, name)));
         named.extend(manifests.max().map(|(_, name)| name.clone()));
-        // Tables of trees that could not be opened are not in the registry.
+        // Files of trees that could not be opened are not in the registry.
         let mark = self.with_catalog(|catalog| {
-            let tables = catalog.trees.values().flat_map(|tree| tree.levels.tables());
-            named.extend(tables.map(|(.., table)| table::file_name(table.id)));
+            named.extend(catalog.files());
             catalog.file_id_mark
         });
 
         let (mut unnamed, mut found) = (Vec::new(), Vec::new());
-        for file in root.into_iter().chain(tables).chain(dictionaries).filter(|name| !named.contains(name)) {
-            let what = match table::number_of(&file) {
-                Some(id) if id.0 >= mark => {
+        let files = root.into_iter().chain(tables).chain(dictionaries).chain(blobs);
+        for file in files.filter(|name| !named.contains(name)) {
+            let what = match number_of(&file) {
+                Some(number) if number >= mark => {
                     let why = format!(
-                        "the table is numbered above {mark}, the last number that the manifest reserved: the \
+                        "the file is numbered above {mark}, the last number that the manifest reserved: the \
                          manifest is older than the directory"
                     );
                     found.push(Error::corrupt(file, 0, why));
                     continue;
                 }
+                Some(_) if blob::number_of(&file).is_some() => Unnamed::Blob,
                 Some(_) => Unnamed::Table,
                 None if dictionary::id_of(&file).is_some() => Unnamed::Dictionary,
                 None if manifest_number(&file).is_some() => Unnamed::Manifest,

@@ -1,6 +1,7 @@
-//! Verify: every table and dictionary of a store is read and held against what the manifest says. Finds, never mends.
+//! Verify: every file of tables, dictionaries and separated values of a store is read and held against what the manifest
+//! says, and pointers against what they point to. Finds, never mends.
 
-use super::{Store, UnnamedFile};
+use super::{Store, UnnamedFile, verify_blobs::BlobCheck};
 use crate::{
     dictionary,
     error::{Error, KeyBounds, Result},
@@ -38,7 +39,9 @@ pub struct VerifyReport {
     pub files: u64,
     /// Dictionaries looked at.
     pub dictionaries: u64,
-    /// Sizes of both.
+    /// Files of separated values looked at.
+    pub blobs: u64,
+    /// Sizes of all.
     pub bytes: u64,
     /// Versions read.
     pub entries: u64,
@@ -91,7 +94,7 @@ impl Finding {
 }
 
 impl Store {
-    /// Checks every table, and every dictionary that one needs. Those with findings are damaged from then on; one that is read in whole without
+    /// Checks every table, every dictionary that one needs, and every file of separated values. Tables with findings are damaged from then on; one that is read in whole without
     /// any is not any more, whatever reading it met before. `progress` is called with bytes done and bytes in
     /// all after each; its error ends the check.
     ///
@@ -106,15 +109,20 @@ impl Store {
         let _lease = self.0.context.enter()?;
         let mut report = VerifyReport::default();
         let trees: Vec<_> = self.0.trees.read().values().map(|slot| slot.tree.clone()).collect();
-        let mut tables = Vec::new();
+        let (mut tables, mut blobs) = (Vec::new(), Vec::new());
         for tree in trees {
             match tree {
-                Ok(tree) => tables.extend(tree.tables().into_iter().map(|table| (tree.id(), table))),
+                Ok(tree) => {
+                    let check = BlobCheck::new(&tree, options.depth);
+                    tables.extend(check.tables().iter().map(|table| (tree.id(), table.clone())));
+                    blobs.push(check);
+                }
                 Err(error) => report.found.push(Finding::of(&error, error.tree())),
             }
         }
         let dictionaries = self.0.context.tables.dictionaries.needed();
         let bytes_of = dictionaries.iter().map(|(handle, _)| handle.bytes);
+        let bytes_of = bytes_of.chain(blobs.iter().map(BlobCheck::bytes));
         let total = tables.iter().map(|(_, table)| table.bytes).chain(bytes_of).sum();
         for (handle, table) in dictionaries {
             report.dictionaries += 1;
@@ -150,6 +158,14 @@ impl Store {
                 }
             }
             progress(report.bytes, total)?;
+        }
+        for mut check in blobs {
+            check.run(&mut |file| {
+                report.blobs += 1;
+                report.bytes += file.meta().bytes;
+                progress(report.bytes, total)
+            })?;
+            report.found.append(&mut check.found);
         }
         if options.depth == VerifyDepth::Full {
             match self.unnamed_files() {

@@ -5,6 +5,7 @@ use super::{
     footer::FOOTER_BYTES,
 };
 use crate::{
+    blob::BlobUse,
     codec::{BLOCK_HEADER_BYTES, Corruption, HEADER_BYTES, Reader, TlvReader, TlvWriter},
     dictionary::DictionaryHandle,
     error::KeyBounds,
@@ -178,6 +179,8 @@ pub struct TableMeta {
     pub expiry: Option<ExpiryBounds>,
     /// The number of all its entries, if it was written before that was known: the file says zero.
     pub number: Option<Seqno>,
+    /// What it points to in files of separated values, in their order.
+    pub blobs: Vec<BlobUse>,
 }
 
 mod tag {
@@ -203,6 +206,7 @@ mod tag {
     pub(super) const RANGES: u8 = 20;
     pub(super) const EXPIRY: u8 = 21;
     pub(super) const NUMBER: u8 = 22;
+    pub(super) const BLOBS: u8 = 23;
 }
 
 impl TableMeta {
@@ -227,6 +231,7 @@ impl TableMeta {
     /// | 17  | where the mirror begins | 18 | statistics handle |
     /// | 19  | dictionary handle, if there is one | 20 | range tombstones, if there are: handle, newest u64 |
     /// | 21  | when entries expire, if some do: first u64, last u64 | 22 | the number of all its entries, if the file says zero |
+    /// | 23  | what it points to in files of separated values, if it does: 24 bytes each | | |
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.u64(tag::ID, self.id.0);
@@ -263,6 +268,9 @@ impl TableMeta {
         if let Some(number) = self.number {
             fields.u64(tag::NUMBER, number.raw());
         }
+        if !self.blobs.is_empty() {
+            fields.bytes(tag::BLOBS, &BlobUse::encode_all(&self.blobs));
+        }
         fields.finish()
     }
 
@@ -278,7 +286,7 @@ impl TableMeta {
         let (mut index, mut filter, mut properties) = (None, None, None);
         let (mut prefix_filter, mut extractor) = (None, None);
         let (mut mirror_at, mut statistics, mut dictionary) = (None, None, None);
-        let (mut ranges, mut expiry, mut number) = (None, None, None);
+        let (mut ranges, mut expiry, mut number, mut blobs) = (None, None, None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -304,6 +312,7 @@ impl TableMeta {
                 tag::RANGES => once(&mut ranges, RangeBlock::decode(fixed(value)?)?)?,
                 tag::EXPIRY => once(&mut expiry, ExpiryBounds::decode(fixed(value)?)?)?,
                 tag::NUMBER => once(&mut number, seqno(value)?)?,
+                tag::BLOBS => once(&mut blobs, BlobUse::decode_all(value)?)?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -337,6 +346,7 @@ impl TableMeta {
             ranges,
             expiry,
             number,
+            blobs: blobs.unwrap_or_default(),
         };
         meta.check()?;
         Ok(meta)
@@ -376,6 +386,10 @@ impl TableMeta {
             (self.first_seqno, self.last_seqno) != (number, number) || self.ranges.is_some()
         }) {
             return Err(Corruption("a table that was given a number has other numbers too"));
+        }
+        let separated = self.blobs.iter().fold(0, |sum, of| u64::saturating_add(sum, of.records));
+        if separated > self.entries - self.tombstones {
+            return Err(Corruption("a table points to more values than it has entries"));
         }
         self.mirror().check(self.bytes)
     }

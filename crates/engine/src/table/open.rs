@@ -101,6 +101,7 @@ impl Table {
             ranges: properties.ranges,
             expiry: properties.expiry,
             number: None,
+            blobs: Vec::new(),
         };
         meta.check().map_err(|why| file.damaged_footer(why))?;
         Ok(meta)

@@ -65,8 +65,8 @@ impl PropertySeed {
 pub struct KindCounts([u64; KindCounts::KINDS]);
 
 impl KindCounts {
-    /// Kinds have numbers 1 to 8.
-    const KINDS: usize = 8;
+    /// Kinds have numbers 1 to 9.
+    const KINDS: usize = 9;
     /// So many are always told of.
     const TOLD: usize = 7;
 
@@ -86,9 +86,10 @@ impl KindCounts {
         deletes.iter().fold(0, |sum, &kind| sum.saturating_add(self.of(kind)))
     }
 
-    /// Eight bytes a kind, of kinds 1 to 7, and of 8 if there are any.
+    /// Eight bytes a kind, of kinds 1 to 7, and of those behind up to the last that there is.
     fn encode(&self) -> Vec<u8> {
-        let told = if self.of(ValueKind::DeleteRange) > 0 { Self::KINDS } else { Self::TOLD };
+        let last = self.0.iter().rposition(|&count| count > 0).map_or(0, |last| last + 1);
+        let told = last.max(Self::TOLD);
         self.0[..told].iter().flat_map(|count| count.to_le_bytes()).collect()
     }
 
@@ -301,7 +302,7 @@ fn uuids(value: &[u8]) -> Result<Vec<Uuid>, Corruption> {
 fn kind_counts(value: &[u8]) -> Result<KindCounts, Corruption> {
     let mut fields = Reader::new(value);
     let mut counts = [0; KindCounts::KINDS];
-    let told = if value.len() > 8 * KindCounts::TOLD { KindCounts::KINDS } else { KindCounts::TOLD };
+    let told = (value.len() / 8).clamp(KindCounts::TOLD, KindCounts::KINDS);
     for count in &mut counts[..told] {
         *count = fields.u64()?;
     }

@@ -9,6 +9,7 @@ use super::{
     statistics::{BlockStatistics, Statistics},
 };
 use crate::{
+    blob::BlobUses,
     codec::BlockKind,
     error::{Error, Result},
     iter::Entry,
@@ -248,11 +249,12 @@ impl Check<'_> {
             unfiltered += u64::from(self.table.is_unfiltered(InternalKey { key: &key, seqno })?);
             unfiltered_prefixes += seen.unfiltered_prefixes(self.table, &key)?;
             let (checksum, kind) = (block.checksum(entry), block.kind(entry));
-            if checksum.is_some() || kind == ValueKind::DeleteRange {
+            if checksum.is_some() || kind == ValueKind::DeleteRange || kind.is_separated() {
                 let value = block.value(entry).map_err(|why| self.table.damaged_block(index, why))?;
                 let version = Entry { key: &key, seqno, kind };
                 let checked = checksum.map_or(Ok(()), |checksum| checksum.check(version, value));
                 wrong.extend(checked.err().map(|error| error.to_string()));
+                wrong.extend(seen.blobs.count(kind, value).err().map(|why| why.to_string()));
                 if kind == ValueKind::DeleteRange {
                     seen.ranges.push(RangeTombstone::of_version(&key, seqno, value));
                 }
@@ -292,6 +294,9 @@ impl Check<'_> {
         }
         if (seen.first_seqno, seen.last_seqno) != (meta.first_seqno, meta.last_seqno) {
             self.found(0, "the first and last number are not those of the manifest");
+        }
+        if seen.blobs.clone().finish() != meta.blobs {
+            self.found(0, "the entries point to other separated values than the manifest says");
         }
         match self.table.range_tombstones() {
             Err(error) => self.found_error(error),
@@ -389,6 +394,7 @@ struct Seen {
     key_bytes: u64,
     value_bytes: u64,
     ranges: Vec<RangeTombstone>,
+    blobs: BlobUses,
 }
 
 impl Seen {
@@ -406,6 +412,7 @@ impl Seen {
             key_bytes: 0,
             value_bytes: 0,
             ranges: Vec::new(),
+            blobs: BlobUses::default(),
         }
     }
 

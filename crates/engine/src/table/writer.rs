@@ -14,6 +14,7 @@ use super::{
     statistics::{self, BlockStatistics},
 };
 use crate::{
+    blob::BlobUses,
     codec::{
         BlockKind, Compression, Dictionary, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES,
         Section, WritingDictionary, encode_block,
@@ -30,7 +31,11 @@ use crate::{
     types::{Seqno, TableId, Uuid},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
-use core::{hash::Hasher, mem, ops::RangeInclusive};
+use core::{
+    hash::Hasher,
+    mem,
+    ops::{Bound, RangeInclusive},
+};
 use twox_hash::XxHash3_64;
 
 /// Bytes that are collected before they are written.
@@ -132,6 +137,8 @@ pub struct TableWriter {
     prefixes: Option<(OrderedPrefixes, FilterBuilder)>,
     /// Those among the entries.
     ranges: Vec<RangeTombstone>,
+    /// What the entries point to.
+    blobs: BlobUses,
     /// Number of the version added last; its key is the last of the properties.
     last_added: Seqno,
     properties: Properties,
@@ -171,6 +178,7 @@ impl TableWriter {
             filter: options.filter.map(|filter| PartitionsBuilder::new(filter, options.partition_bytes)),
             prefixes: None,
             ranges: Vec::new(),
+            blobs: BlobUses::default(),
             last_added: Seqno::MAX,
             properties: Properties {
                 seed,
@@ -224,7 +232,7 @@ impl TableWriter {
     ///
     /// # Errors
     ///
-    /// The backend's.
+    /// The backend's; `Corruption` if it is to be a pointer, and none can be so.
     ///
     /// # Panics
     ///
@@ -281,6 +289,13 @@ impl TableWriter {
             self.properties.last_key.extend_from_slice(key);
         }
         self.last_added = seqno;
+        if kind.is_separated() {
+            let counted = self.blobs.count(kind, value);
+            let here = || Bound::Included(Vec::from(key));
+            counted.map_err(|why| {
+                Error::new(ErrorKind::Corruption, why.0).over_keys((here(), here()))
+            })?;
+        }
         self.count(key, seqno, kind, value);
         Ok(())
     }
@@ -375,6 +390,7 @@ impl TableWriter {
             ranges: self.properties.ranges,
             expiry: self.properties.expiry,
             number: None,
+            blobs: self.blobs.finish(),
         })
     }
 
@@ -455,7 +471,7 @@ impl TableWriter {
         properties.last_seqno = properties.last_seqno.max(seqno);
         properties.key_bytes += key.len() as u64;
         properties.value_bytes += value.len() as u64;
-        if properties.expiry.is_some() || kind == ValueKind::PutUntil {
+        if properties.expiry.is_some() || kind.expires() {
             let (bounds, is_first) = (properties.expiry, properties.counts.total() == 1);
             let expires_at = expiry::of_version(kind, value).unwrap_or_default();
             properties.expiry = ExpiryBounds::with(bounds, is_first, expires_at);

@@ -56,7 +56,7 @@ impl Tree {
         drop(self.0.state.store(Arc::new(empty))); // `old` keeps it.
         // In a store opened for reading the manifest names them still.
         if self.0.context.manifest.is_some() {
-            old.levels.tables().for_each(|(.., table)| table.mark_obsolete());
+            old.mark_obsolete();
         }
         Ok(OldState::new(self.id(), at, old))
     }

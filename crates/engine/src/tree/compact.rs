@@ -3,6 +3,7 @@
 use super::{
     Tree,
     outputs::{Target, Written},
+    separate::SeparatedValues,
     state::TreeState,
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     iter::MergeCursor,
     types::{Level, Seqno, TableId, UnixUs},
-    version::{Added, RunAge, RunCursor, TableRef, TablesChange},
+    version::{Added, BlobRef, RunAge, RunCursor, TableRef, TablesChange},
 };
 use alloc::{format, sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
@@ -25,7 +26,7 @@ use isopach_env::WriteOrigin;
 pub struct CompactionReport {
     /// Bytes of the inputs; 0 if they only moved.
     pub read_bytes: u64,
-    /// Bytes of the outputs.
+    /// Bytes of the outputs, values that were separated or moved included.
     pub written_bytes: u64,
     /// The outputs.
     pub outputs: Vec<TableId>,
@@ -74,10 +75,12 @@ impl Tree {
         strategy.pick(&self.shape(&state, &busy, Damaged::LeftAlone))
     }
 
-    /// What is known to be wrong with tables of the present state: of each damaged one the first error.
+    /// What is known to be wrong with tables of the present state, and with files of separated values: of each damaged one
+    /// the first error.
     pub fn damaged_tables(&self) -> Vec<Error> {
         let state = self.0.state.load();
-        state.levels.tables().filter_map(|(.., table)| table.damage()).collect()
+        let tables = state.levels.tables().filter_map(|(.., table)| table.damage());
+        tables.chain(state.blobs.files().filter_map(BlobRef::damage)).collect()
     }
 
     /// Shows the tree as strategies see it.
@@ -254,7 +257,9 @@ impl Compaction<'_> {
         let survivors = Survivors::new(cursor, views.clone(), plan.older.clone());
         let target_of_filter = (plan.to, plan.is_bottom());
         let mut survivors = tree.with_code(survivors, state, target_of_filter, views, (&[], &inputs));
-        let written = tree.write_tables(&mut survivors, &mut cutter, &target, proceed)?;
+        let values = SeparatedValues::new(tree, state, target.origin).leaving(tree.garbage_files(state));
+        let written = tree.write_tables(&mut survivors, &mut cutter, &target, values, proceed)?;
+        let written_bytes = written.bytes();
 
         if let Some(table) = written.tables().iter().find(|table| table.last_seqno > last_seqno) {
             // An edit would make it a number that was never given out, and the next opening would refuse all.
@@ -267,6 +272,7 @@ impl Compaction<'_> {
         let added = written.tables().iter();
         change.added =
             added.map(|table| Added { level: plan.to, age, table: Arc::clone(table.meta()) }).collect();
+        change.blobs = written.blobs().iter().map(|file| *file.meta()).collect();
         let dropped = survivors.dropped().entries;
         change.read_floor = survivors.read_floor(last_seqno);
         let has_changed = change.read_floor.is_some();
@@ -276,7 +282,7 @@ impl Compaction<'_> {
         };
         Ok(CompactionReport {
             read_bytes: plan.input_bytes(),
-            written_bytes: tables.iter().map(|table| table.bytes).sum(),
+            written_bytes,
             outputs: tables.iter().map(|table| table.id).collect(),
             dropped_entries: dropped,
         })

@@ -3,6 +3,7 @@
 use super::{
     Gate, Tree,
     outputs::Target,
+    separate::SeparatedValues,
     state::{Sealed, TreeState},
 };
 use crate::{
@@ -25,7 +26,7 @@ pub struct FlushReport {
     pub memtables: usize,
     /// These tables.
     pub tables: Vec<TableId>,
-    /// Their size.
+    /// Their size, and that of the values that were separated.
     pub bytes: u64,
     /// Memory that the memtables took.
     pub memtable_bytes: u64,
@@ -76,7 +77,9 @@ impl Tree {
             dictionary: None,
         };
         let mut cutter = Cutter::new(&self.0.order, self.options().table_bytes, Vec::new());
-        let written = self.write_tables(&mut survivors, &mut cutter, &target, &mut |_| Ok(()))?;
+        let values = SeparatedValues::new(self, &state, target.origin);
+        let written = self.write_tables(&mut survivors, &mut cutter, &target, values, &mut |_| Ok(()))?;
+        let bytes = written.bytes();
 
         let read_floor = survivors.read_floor(replay_point);
         let added = written.tables().iter();
@@ -85,6 +88,7 @@ impl Tree {
         change.added = added.collect();
         change.replay_point = Some(replay_point);
         change.read_floor = read_floor;
+        change.blobs = written.blobs().iter().map(|file| *file.meta()).collect();
         let committed = self.commit_tables(&state, &change, notes, written, |next| {
             next.sealed.retain(|sealed| sealed.boundary > replay_point);
             next.protect(views, read_floor.is_some());
@@ -92,7 +96,6 @@ impl Tree {
         let Some(tables) = committed else {
             return Ok(FlushReport::nothing(self.replay_point()));
         };
-        let bytes = tables.iter().map(|table| table.bytes).sum();
         let memtable_bytes = due.iter().map(|sealed| sealed.memtable.bytes()).sum();
         let tables = tables.iter().map(|table| table.id).collect();
         self.0.counters.flushes.fetch_add(1, Ordering::Relaxed);

@@ -6,16 +6,17 @@
 use super::{
     Tree,
     outputs::{Target, Unfinished},
+    separate::SeparatedValues,
 };
 use crate::{
     compaction::{CheckedPlan, Cutter, LAST_LEVEL, OlderData, PlanKind},
     error::{Error, ErrorKind, Result},
     expiry,
-    iter::Cursor,
+    iter::{Cursor, Entry},
     key::{InternalKey, MAX_KEY_BYTES, MAX_VALUE_BYTES, ValueKind},
     table::TableMeta,
     types::{Level, Seqno, UnixUs, Uuid},
-    version::{Added, Hold, Lease, RunAge, TableRef, TablesChange},
+    version::{Added, BlobRef, Hold, Lease, RunAge, TableRef, TablesChange},
 };
 use alloc::{format, sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
@@ -28,6 +29,7 @@ pub struct IngestWriter {
     target: Target,
     cutter: Cutter,
     unfinished: Option<Unfinished>,
+    values: SeparatedValues,
     prepared: PreparedIngest,
     /// The key added last, if there is one.
     last_key: Option<Vec<u8>>,
@@ -40,6 +42,8 @@ pub struct IngestWriter {
 pub struct PreparedIngest {
     tree: Tree,
     finished: Vec<(TableMeta, Hold)>,
+    /// What the tables point to.
+    blobs: Vec<BlobRef>,
     bytes: u64,
     entries: u64,
     _lease: Lease,
@@ -50,6 +54,7 @@ impl Drop for PreparedIngest {
         for (_, hold) in self.finished.drain(..) {
             hold.remove();
         }
+        self.blobs.iter().for_each(BlobRef::mark_obsolete);
     }
 }
 
@@ -60,6 +65,7 @@ pub(crate) struct Ingest {
     pub(crate) change: TablesChange,
     tree: Tree,
     tables: Vec<TableRef>,
+    blobs: Vec<BlobRef>,
     bytes: u64,
     claim: CheckedPlan,
 }
@@ -80,12 +86,13 @@ impl Tree {
         let lease = self.0.context.enter()?;
         self.check_alive()?;
         self.0.context.manifest()?.check()?;
+        let state = self.0.state.load();
         let target = Target {
             level: LAST_LEVEL,
             age: RunAge::SORTED,
             origin: WriteOrigin::IngestTable,
             lineage: Vec::new(),
-            replay_point: self.0.state.load().replay_point,
+            replay_point: state.replay_point,
             dictionary: None,
         };
         Ok(IngestWriter {
@@ -93,9 +100,11 @@ impl Tree {
             target,
             cutter: Cutter::new(&self.0.order, self.options().table_bytes, Vec::new()),
             unfinished: None,
+            values: SeparatedValues::new(self, &state, WriteOrigin::IngestTable),
             prepared: PreparedIngest {
                 tree: self.clone(),
                 finished: Vec::new(),
+                blobs: Vec::new(),
                 bytes: 0,
                 entries: 0,
                 _lease: lease,
@@ -174,14 +183,16 @@ impl Tree {
         let mut change = TablesChange::of(self.0.id);
         change.added =
             tables.iter().map(|table| Added { level, age, table: Arc::clone(table.meta()) }).collect();
-        Ok(Some(Ingest { change, tree: self.clone(), tables, bytes: prepared.bytes, claim }))
+        change.blobs = prepared.blobs.iter().map(|file| *file.meta()).collect();
+        let blobs = core::mem::take(&mut prepared.blobs);
+        Ok(Some(Ingest { change, tree: self.clone(), tables, blobs, bytes: prepared.bytes, claim }))
     }
 }
 
 impl Ingest {
     /// The edit is durable: shows the tables to views at their number.
     pub(crate) fn install(self) {
-        let Ingest { change, tree, tables, .. } = &self;
+        let Ingest { change, tree, tables, blobs, .. } = &self;
         let _edits = tree.0.edits.lock();
         let _install = tree.0.install.lock();
         let mut next = tree.0.state.load().as_ref().clone();
@@ -192,6 +203,9 @@ impl Ingest {
         });
         let levels = next.levels.apply(Some(&tree.0.order), &[], &placed.collect::<Vec<_>>());
         next.set_levels(levels.expect("INV-VER-1: the place was free"));
+        let added = tables.iter().map(|table| &**table.meta());
+        let blobs = next.blobs.apply(blobs, added, [].into_iter());
+        next.blobs = Arc::new(blobs.expect("INV-MAN-3: an edit fits what is there"));
         drop(tree.0.state.store(Arc::new(next)));
         tree.0.counters.ingested_bytes.fetch_add(self.bytes, Ordering::Relaxed);
     }
@@ -199,6 +213,7 @@ impl Ingest {
     /// The edit was not made.
     pub(crate) fn give_up(self) {
         self.tables.iter().for_each(TableRef::mark_obsolete);
+        self.blobs.iter().for_each(BlobRef::mark_obsolete);
     }
 }
 
@@ -253,8 +268,10 @@ impl IngestWriter {
         if self.cutter.should_cut_before(key, bytes, true)
             && let Some(table) = self.unfinished.take()
         {
+            self.values.sync()?;
             self.finish_table(table)?;
         }
+        let placed = self.values.place(Entry { key, seqno, kind }, value)?;
         let table = match &mut self.unfinished {
             Some(table) => table,
             None => {
@@ -262,7 +279,10 @@ impl IngestWriter {
                 self.unfinished.insert(self.tree.begin_table(&self.target)?)
             }
         };
-        table.writer().add(key, seqno, kind, value)?;
+        match placed {
+            None => table.writer().add(key, seqno, kind, value)?,
+            Some(placed) => table.writer().add(key, seqno, placed.kind, &placed.stored)?,
+        }
         let last = self.last_key.get_or_insert_default();
         last.clear();
         last.extend_from_slice(key);
@@ -304,10 +324,8 @@ impl IngestWriter {
     }
 
     fn finish_table(&mut self, table: Unfinished) -> Result<()> {
-        let (meta, hold) = table.finish()?;
-        hold.set_bytes(meta.bytes);
-        self.prepared.bytes += meta.bytes;
-        self.prepared.finished.push((meta, hold));
+        let finished = table.finish()?;
+        self.prepared.take(finished);
         Ok(())
     }
 
@@ -321,13 +339,21 @@ impl IngestWriter {
         if self.has_failed {
             return Err(self.refused("an entry of the load was refused".into()));
         }
+        self.prepared.blobs = self.values.finish()?;
+        self.prepared.bytes += self.prepared.blobs.iter().map(|file| file.meta().bytes).sum::<u64>();
         if let Some(table) = self.unfinished.take() {
-            self.finish_table(table)?;
+            let finished = table.finish()?;
+            self.prepared.take(finished);
         }
         if !self.prepared.finished.is_empty() {
             self.tree.sync_tables(WriteOrigin::IngestTable)?;
         }
         Ok(self.prepared)
+    }
+
+    /// Of entries that are read again: all values stay in the tables.
+    pub(super) fn as_run(self) -> IngestWriter {
+        IngestWriter { values: self.values.nowhere(), ..self }
     }
 
     /// Ends tables that are read again and never shown.
@@ -354,7 +380,13 @@ impl PreparedIngest {
         self.entries
     }
 
-    /// Size of the tables.
+    fn take(&mut self, (meta, hold): (TableMeta, Hold)) {
+        hold.set_bytes(meta.bytes);
+        self.bytes += meta.bytes;
+        self.finished.push((meta, hold));
+    }
+
+    /// Size of the tables, and of what they point to.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -20,6 +20,7 @@ mod options;
 mod outputs;
 mod read;
 mod rotate;
+mod separate;
 mod state;
 mod stats;
 
@@ -36,7 +37,7 @@ pub use ingest_unsorted::IngestSorter;
 pub use options::{PerLevel, TreeOptions};
 pub use read::{Reader, Scan};
 pub use state::OldState;
-pub use stats::{LevelStats, TreeStats};
+pub use stats::{BlobStats, LevelStats, TreeStats};
 
 use crate::{
     compaction::CheckedPlan,
@@ -45,7 +46,7 @@ use crate::{
     order::KeyOrder,
     types::{Seqno, TableId, TreeId},
     version::{
-        Added, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note, TableContext, TableRef,
+        Added, BlobFiles, BlobRef, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note, TableContext, TableRef,
         TablesChange, check_names,
     },
 };
@@ -199,7 +200,9 @@ impl Tree {
         let levels = levels.map_err(|why| Error::new(ErrorKind::Corruption, why.0).in_tree(id))?;
         let table = |meta: &Arc<_>| TableRef::recovered(&context.tables, (id, &order), Arc::clone(meta));
         let (active, levels) = (context.new_memtable(&order, &options), levels.map(table));
-        let recovered = TreeState::recovered(active, levels, stored.replay_point, stored.read_floor);
+        let blobs = stored.blobs.map(|meta| BlobRef::recovered(&context.tables, id, *meta));
+        let files = (levels, blobs);
+        let recovered = TreeState::recovered(active, files, stored.replay_point, stored.read_floor);
         let state = TreeState { code, ..recovered };
         let gate = Gate::of(&state);
         Ok(Tree(Arc::new(TreeInner {
@@ -296,6 +299,13 @@ impl Tree {
         self.0.state.load().levels.tables().map(|(.., table)| table.clone()).collect()
     }
 
+    /// Its tables now, and what they point to.
+    pub(crate) fn files(&self) -> (Vec<TableRef>, Arc<BlobFiles>) {
+        let state = self.0.state.load();
+        let tables = state.levels.tables().map(|(.., table)| table.clone());
+        (tables.collect(), Arc::clone(&state.blobs))
+    }
+
     // ----- positions -----
 
     /// Everything `<=` this is in durable tables: a log below it is not needed for this tree. A rise by
@@ -350,7 +360,7 @@ impl Tree {
         drop(self.0.state.store(Arc::new(empty))); // `old` keeps it.
         // In a store opened for reading the manifest names them still.
         if self.0.context.manifest.is_some() {
-            old.levels.tables().for_each(|(.., table)| table.mark_obsolete());
+            old.mark_obsolete();
         }
         Ok(OldState::new(self.0.id, at, old))
     }
@@ -381,7 +391,10 @@ impl Tree {
             return Ok(None);
         }
         // They change with the edits locked only.
-        let levels = self.0.state.load().levels.clone();
+        let (levels, blobs) = {
+            let state = self.0.state.load();
+            (state.levels.clone(), Arc::clone(&state.blobs))
+        };
         let is_removed = |table: &TableRef| change.removed.contains(&table.id);
         let removed: Vec<TableRef> =
             levels.tables().map(|(.., table)| table).filter(|table| is_removed(table)).cloned().collect();
@@ -393,6 +406,11 @@ impl Tree {
         let levels = levels.apply(Some(&self.0.order), &change.removed, &placed.collect::<Vec<_>>());
         self.0.order.check().map_err(|error| error.in_tree(self.0.id))?; // INV-ORD-1.
         let levels = levels.expect("INV-MAN-3: an edit fits what is there");
+        let added = change.added.iter().map(|added| &*added.table);
+        let gone = removed.iter().map(|table| &**table.meta());
+        let left = blobs.apply(written.blobs(), added, gone).expect("INV-MAN-3: an edit fits what is there");
+        let emptied: Vec<BlobRef> =
+            blobs.files().chain(written.blobs()).filter(|file| !left.has(file.meta().id)).cloned().collect();
 
         let notes = notes.iter().cloned().map(Change::Note);
         let mut changes = Vec::from([Change::Tables(change.clone())]);
@@ -409,6 +427,7 @@ impl Tree {
         let _install = self.0.install.lock();
         let mut next = self.0.state.load().as_ref().clone();
         next.set_levels(levels);
+        next.blobs = Arc::new(left);
         finish(&mut next);
         next.replay_point = next.replay_point.max(change.replay_point.unwrap_or(Seqno::ZERO));
         next.read_floor = next.read_floor.max(change.read_floor.unwrap_or(Seqno::ZERO));
@@ -418,6 +437,7 @@ impl Tree {
         {
             table.mark_obsolete();
         }
+        emptied.iter().for_each(BlobRef::mark_obsolete);
         drop((_install, edits));
         drop(old);
         Ok(Some(written))

@@ -71,6 +71,16 @@ pub struct TreeOptions {
     /// Worth trying where values are short and alike, such as records in JSON; 16 KiB are a good size for these.
     /// Off unless asked for: other values gain nothing by it, and tables cannot be read without the file any more.
     pub dictionary_bytes: u32,
+    /// Values of at least so many bytes are separated when a table is written: they lie in files of their own, and
+    /// compactions of their keys leave them there. 64 or more; `None`: all stay in tables. Default none.
+    ///
+    /// Worth it from some KiB on, where values are overwritten more often than they are read in the order of keys.
+    pub blobs_from_bytes: Option<u32>,
+    /// Size that files of separated values are cut near, 64 KiB to 4 GiB. Default 64 MiB.
+    pub blob_file_bytes: u64,
+    /// Of all separated bytes so many percent may be stale; beyond that, live values are taken out of the files of which
+    /// most is. 1 to 100; 100: never. Default 20.
+    pub blob_garbage_percent: u8,
 }
 
 impl Default for TreeOptions {
@@ -88,6 +98,9 @@ impl Default for TreeOptions {
             compaction_filter: None,
             entry_checksums: false,
             dictionary_bytes: 0,
+            blobs_from_bytes: None,
+            blob_file_bytes: 64 << 20,
+            blob_garbage_percent: 20,
         }
     }
 }
@@ -103,6 +116,9 @@ const ENTRY_CHECKSUMS: u8 = 8;
 const DICTIONARY_BYTES: u8 = 9;
 const MERGE_OPERATOR: u8 = 10;
 const COMPACTION_FILTER: u8 = 11;
+const BLOBS_FROM_BYTES: u8 = 12;
+const BLOB_FILE_BYTES: u8 = 13;
+const BLOB_GARBAGE_PERCENT: u8 = 14;
 
 /// On disk a filter is an `f32`: its bits per key, or less than zero the bits by depth; none is zero bits.
 const NO_FILTER: f32 = 0.0;
@@ -157,6 +173,15 @@ impl TreeOptions {
                 self.dictionary_bytes
             ));
         }
+        if let Some(bytes) = self.blobs_from_bytes.filter(|&bytes| bytes < 64) {
+            return invalid(format!("blobs_from_bytes is {bytes}, not 64 or more"));
+        }
+        if !(64 << 10..=4 << 30).contains(&self.blob_file_bytes) {
+            return invalid(format!("blob_file_bytes is {}, not 64 KiB to 4 GiB", self.blob_file_bytes));
+        }
+        if !(1..=100).contains(&self.blob_garbage_percent) {
+            return invalid(format!("blob_garbage_percent is {}, not 1 to 100", self.blob_garbage_percent));
+        }
         check_name::<dyn Comparator>(&self.comparator)?;
         self.prefix_extractor.as_deref().map_or(Ok(()), check_name::<dyn PrefixExtractor>)?;
         self.merge_operator.as_deref().map_or(Ok(()), check_name::<dyn MergeOperator>)?;
@@ -196,6 +221,16 @@ impl TreeOptions {
         }
         if self.dictionary_bytes != 0 {
             fields.u64(DICTIONARY_BYTES, self.dictionary_bytes.into());
+        }
+        if let Some(bytes) = self.blobs_from_bytes {
+            fields.u64(BLOBS_FROM_BYTES, bytes.into());
+        }
+        let default = TreeOptions::default();
+        if self.blob_file_bytes != default.blob_file_bytes {
+            fields.u64(BLOB_FILE_BYTES, self.blob_file_bytes);
+        }
+        if self.blob_garbage_percent != default.blob_garbage_percent {
+            fields.u64(BLOB_GARBAGE_PERCENT, self.blob_garbage_percent.into());
         }
         fields.finish()
     }
@@ -246,17 +281,20 @@ impl TreeOptions {
                     }
                 }
                 ENTRY_CHECKSUMS => options.entry_checksums = TlvReader::as_u64(value).map_err(corrupt)? != 0,
-                DICTIONARY_BYTES => {
-                    let bytes = u32::try_from(TlvReader::as_u64(value).map_err(corrupt)?);
-                    let why = Corruption("the size of dictionaries exceeds its bound");
-                    options.dictionary_bytes = bytes.map_err(|_| corrupt(why))?;
-                }
+                DICTIONARY_BYTES => options.dictionary_bytes = narrow(value).map_err(corrupt)?,
+                BLOBS_FROM_BYTES => options.blobs_from_bytes = Some(narrow(value).map_err(corrupt)?),
+                BLOB_FILE_BYTES => options.blob_file_bytes = TlvReader::as_u64(value).map_err(corrupt)?,
+                BLOB_GARBAGE_PERCENT => options.blob_garbage_percent = narrow(value).map_err(corrupt)?,
                 unknown => TlvReader::unknown(unknown).map_err(corrupt)?,
             }
         }
         options.validate()?;
         Ok(options)
     }
+}
+
+fn narrow<T: TryFrom<u64>>(value: &[u8]) -> core::result::Result<T, Corruption> {
+    T::try_from(TlvReader::as_u64(value)?).map_err(|_| Corruption("a number exceeds its bound"))
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
@@ -275,6 +313,9 @@ mod tests {
             prefix_extractor: Some("app.tenant".into()),
             entry_checksums: true,
             dictionary_bytes: 16 << 10,
+            blobs_from_bytes: Some(4 << 10),
+            blob_file_bytes: 1 << 20,
+            blob_garbage_percent: 50,
             ..TreeOptions::default()
         };
 

@@ -1,7 +1,12 @@
 //! Outputs of a job: what survives is written into new tables, cut at their size.
 
-use super::{Tree, state::TreeState};
+use super::{
+    Tree,
+    separate::{Placed, SeparatedValues},
+    state::TreeState,
+};
 use crate::{
+    blob::ReadBlobs,
     codec::FileKind,
     compaction::{Cutter, FilterContext, JobRanges, OtherTables, Survivors, Views},
     error::{Error, Result},
@@ -9,7 +14,7 @@ use crate::{
     range_tombstone::{RangeTombstone, RangeTombstones},
     table::{self, PropertySeed, TableIdentity, TableMeta, TableOptions, TableWriter},
     types::{Level, Seqno, TableId, UnixUs, Uuid},
-    version::{DictionaryUse, Hold, RunAge, TableRef, new_uuid},
+    version::{BlobFiles, BlobRef, DictionaryUse, Hold, RunAge, TableRef, new_uuid},
 };
 use alloc::{sync::Arc, vec::Vec};
 use isopach_env::{Fs, IoErrorKind, SyncSite, WriteOrigin};
@@ -56,30 +61,44 @@ impl Drop for Unfinished {
     }
 }
 
-/// Finished tables that no version names yet. Dropped, their files go to the deleter.
-pub(super) struct Written(Vec<TableRef>);
+/// Finished tables, and files of what they point to, that no version names yet. Dropped, they go to the deleter.
+#[derive(Default)]
+pub(super) struct Written {
+    tables: Vec<TableRef>,
+    blobs: Vec<BlobRef>,
+}
 
 impl Written {
     /// Of a job that writes none.
     pub(super) fn none() -> Written {
-        Written(Vec::new())
+        Written::default()
     }
 
     pub(super) fn tables(&self) -> &[TableRef] {
-        &self.0
+        &self.tables
     }
 
-    /// An edit names them now, or may.
+    pub(super) fn blobs(&self) -> &[BlobRef] {
+        &self.blobs
+    }
+
+    /// Bytes of all files.
+    pub(super) fn bytes(&self) -> u64 {
+        let blobs = self.blobs.iter().map(|file| file.meta().bytes);
+        self.tables.iter().map(|table| table.bytes).chain(blobs).sum()
+    }
+
+    /// An edit names them now, or may. Returns the tables.
     pub(super) fn keep(mut self) -> Vec<TableRef> {
-        core::mem::take(&mut self.0)
+        self.blobs.clear();
+        core::mem::take(&mut self.tables)
     }
 }
 
 impl Drop for Written {
     fn drop(&mut self) {
-        for table in &self.0 {
-            table.mark_obsolete();
-        }
+        self.tables.iter().for_each(TableRef::mark_obsolete);
+        self.blobs.iter().for_each(BlobRef::mark_obsolete);
     }
 }
 
@@ -106,10 +125,11 @@ impl Tree {
         };
         let order = &self.0.order;
         let others = OtherTables::new(order, metas, denies);
+        let blobs: Arc<dyn ReadBlobs> = Arc::<BlobFiles>::clone(&state.blobs);
         let now = UnixUs(self.0.context.env.clock.unix_us());
         let context = FilterContext { tree: self.0.id, to, is_last, now };
         let filter = state.code.filter.as_ref().map(|factory| factory.make(&context));
-        let survivors = survivors.with_order(order);
+        let survivors = survivors.with_order(order).with_blobs(blobs);
         survivors.with_ranges(ranges, others).with_operator(state.code.merge.clone()).with_filter(filter)
     }
 
@@ -133,23 +153,24 @@ impl Tree {
         if is_complete { ranges } else { ranges.incomplete() }
     }
 
-    /// Writes everything that survives into tables. They and their directory entries are durable on return
-    /// (INV-MAN-2).
+    /// Writes everything that survives into tables, and large values into files that these point to. All and their
+    /// directory entries are durable on return (INV-MAN-2).
     pub(super) fn write_tables<C: Cursor>(
         &self,
         survivors: &mut Survivors<C>,
         cutter: &mut Cutter,
         target: &Target,
+        mut values: SeparatedValues,
         proceed: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<Written> {
-        let mut written = Written(Vec::new());
+        let mut written = Written::default();
         let mut unfinished: Option<Unfinished> = None;
         let mut announced_bytes = 0;
         while survivors.advance()? {
             let (entry, is_new_key) = (survivors.entry(), survivors.is_new_key());
             let (value, checksum) = survivors.checked_value()?;
-            let entry_bytes = (entry.key.len() + value.len()) as u64;
-            announced_bytes += entry_bytes;
+            let placed = values.place(entry, value)?;
+            announced_bytes += entry.key.len() as u64 + placed.as_ref().map_or(value.len() as u64, Placed::bytes);
             if announced_bytes >= STEP_BYTES {
                 proceed(core::mem::take(&mut announced_bytes))?;
             }
@@ -157,18 +178,23 @@ impl Tree {
             if cutter.should_cut_before(entry.key, bytes, is_new_key)
                 && let Some(table) = unfinished.take()
             {
-                written.0.push(self.finish_table(table)?);
+                values.sync()?;
+                written.tables.push(self.finish_table(table)?);
             }
             if unfinished.is_none() {
                 unfinished = Some(self.begin_table(target)?);
             }
             let table = unfinished.as_mut().expect("just begun");
-            table.writer().add_with(entry.key, entry.seqno, entry.kind, value, checksum)?;
+            match placed {
+                None => table.writer().add_with(entry.key, entry.seqno, entry.kind, value, checksum)?,
+                Some(placed) => table.writer().add(entry.key, entry.seqno, placed.kind, &placed.stored)?,
+            }
         }
+        written.blobs = values.finish()?;
         if let Some(table) = unfinished.take() {
-            written.0.push(self.finish_table(table)?);
+            written.tables.push(self.finish_table(table)?);
         }
-        if !written.0.is_empty() {
+        if !written.tables.is_empty() {
             self.sync_tables(target.origin)?;
         }
         Ok(written)
@@ -176,12 +202,22 @@ impl Tree {
 
     /// Makes the entries of new tables in their directory durable.
     pub(super) fn sync_tables(&self, origin: WriteOrigin) -> Result<()> {
-        let synced = self.0.context.env.fs.sync_dir(table::TABLES_DIR, directory_site(origin));
-        // Entries that other jobs made may be lost with these, and their syncs would not tell.
+        self.sync_directory(table::TABLES_DIR, directory_site(origin), "sync the directory of tables")
+    }
+
+    /// Makes new entries of a directory durable. A failure poisons: entries that other jobs made may be lost with these,
+    /// and their syncs would not tell.
+    pub(super) fn sync_directory(
+        &self,
+        directory: &'static str,
+        site: SyncSite,
+        doing: &'static str,
+    ) -> Result<()> {
+        let synced = self.0.context.env.fs.sync_dir(directory, site);
         synced.map_err(|error| {
-            let error = Error::io(error, "sync the directory", table::TABLES_DIR);
-            let manifest = self.0.context.manifest.as_ref().expect("tables are written to open stores");
-            manifest.poison_by(&error, "sync the directory of tables")
+            let error = Error::io(error, "sync the directory", directory);
+            let manifest = self.0.context.manifest.as_ref().expect("files are written to open stores");
+            manifest.poison_by(&error, doing)
         })
     }
 

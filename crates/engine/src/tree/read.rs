@@ -3,13 +3,14 @@
 use super::{Tree, state::TreeState};
 use crate::{
     error::{Error, ErrorKind, KeyBounds, Result},
-    iter::{Cursor, Item, MergeCursor, Sight, SkippingCursor, VisibleScan, unexpired, unsupported},
+    expiry,
+    iter::{Cursor, Item, MergeCursor, Sight, SkippingCursor, VisibleScan, separated, unexpired, unsupported},
     key::{KeyRange, ValueKind, prefix_of_range},
     order::KeyOrder,
     range_tombstone::Hidden,
     table::KeyHash,
     types::{Seqno, Slice, TreeId, UnixUs, View},
-    version::{CoveredPrefix, Lease, RunCursor},
+    version::{BlobFiles, CoveredPrefix, Lease, RunCursor},
 };
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 
@@ -144,7 +145,15 @@ impl Reader {
                 Ok(self.scan(key..=key, view)?.next().transpose()?.map(|(_, value)| value))
             }
             ValueKind::Delete | ValueKind::DeleteWeak | ValueKind::DeleteRange => Ok(None),
-            ValueKind::BlobPointer | ValueKind::Cells => Err(unsupported(key, kind)),
+            ValueKind::BlobPointer => separated(key, kind, &stored, Some(&*self.state.blobs)),
+            ValueKind::BlobPointerUntil => {
+                let expires_at = expiry::of_version(kind, &stored).unwrap_or_default();
+                match expires_at.filter(|&expires_at| near(expires_at) < expires_at) {
+                    Some(_) => separated(key, kind, &stored, Some(&*self.state.blobs)),
+                    None => Ok(None),
+                }
+            }
+            ValueKind::Cells => Err(unsupported(key, kind)),
         }
     }
 
@@ -197,7 +206,13 @@ impl Reader {
             ..Sources::overlapping(&self.tree.0.order, &self.state, &range)
         };
         let order = self.tree.0.order.clone();
-        let sight = Sight { at, hidden, operator: self.state.code.merge.clone(), order: order.clone() };
+        let sight = Sight {
+            at,
+            hidden,
+            operator: self.state.code.merge.clone(),
+            order: order.clone(),
+            blobs: Some(Arc::<BlobFiles>::clone(&self.state.blobs)),
+        };
         let make: MakeCursor = Box::new(move || sources.cursor());
         Ok(Scan { scan: VisibleScan::new(make, sight, range), tree, order, _lease: self.lease.clone() })
     }

@@ -6,7 +6,7 @@ use crate::{
     memtable::Memtable,
     range_tombstone::Hidden,
     types::{Seqno, TreeId},
-    version::TableRef,
+    version::{BlobFiles, BlobRef, TableRef},
 };
 use alloc::{
     sync::{Arc, Weak},
@@ -23,6 +23,8 @@ pub(super) struct TreeState {
     pub(super) sealed: Vec<Sealed>,
     /// Tables.
     pub(super) levels: TableLevels,
+    /// What these point to.
+    pub(super) blobs: Arc<BlobFiles>,
     /// Those of them that have range tombstones.
     pub(super) ranged: Arc<[TableRef]>,
     /// Whether any of them has entries that expire.
@@ -49,7 +51,7 @@ pub(super) struct Sealed {
 impl TreeState {
     pub(super) fn recovered(
         active: Memtable,
-        levels: TableLevels,
+        (levels, blobs): (TableLevels, BlobFiles),
         replay_point: Seqno,
         read_floor: Seqno,
     ) -> TreeState {
@@ -59,6 +61,7 @@ impl TreeState {
             ranged: ranged(&levels),
             has_expiring: has_expiring(&levels),
             levels,
+            blobs: Arc::new(blobs),
             sealed_upto: replay_point,
             replay_point,
             read_floor,
@@ -69,7 +72,13 @@ impl TreeState {
     }
 
     pub(super) fn empty(active: Memtable, at: Seqno) -> TreeState {
-        TreeState::recovered(active, TableLevels::default(), at, Seqno::ZERO)
+        TreeState::recovered(active, (TableLevels::default(), BlobFiles::default()), at, Seqno::ZERO)
+    }
+
+    /// All its files go when nobody reads them any more.
+    pub(super) fn mark_obsolete(&self) {
+        self.levels.tables().for_each(|(.., table)| table.mark_obsolete());
+        self.blobs.files().for_each(BlobRef::mark_obsolete);
     }
 
     /// Has other tables from now on.

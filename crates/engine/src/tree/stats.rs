@@ -15,6 +15,8 @@ pub struct TreeStats {
     pub sealed_memtables: usize,
     /// Levels that hold tables.
     pub levels: Vec<(Level, LevelStats)>,
+    /// Files of separated values.
+    pub blobs: BlobStats,
     /// Deletes in tables.
     pub tombstones: u64,
     /// Flushes that wrote tables.
@@ -48,7 +50,40 @@ pub struct LevelStats {
     pub entries: u64,
 }
 
+/// Files of separated values that tables point to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct BlobStats {
+    /// Files.
+    pub files: u64,
+    /// Their sizes.
+    pub bytes: u64,
+    /// Values that tables point to.
+    pub live_records: u64,
+    /// Their sizes, as they are stored.
+    pub live_bytes: u64,
+    /// Sizes of values that no table points to any more.
+    pub stale_bytes: u64,
+    /// Places in tables that point into a file: one for each file and each table that points there.
+    pub references: u64,
+}
+
 impl Tree {
+    /// How much of the files of separated values is needed.
+    pub fn blob_stats(&self) -> BlobStats {
+        let state = self.0.state.load();
+        let references = state.levels.tables().map(|(.., table)| table.blobs.len() as u64).sum();
+        let mut stats = BlobStats { references, ..BlobStats::default() };
+        for account in state.blobs.accounts() {
+            stats.files += 1;
+            stats.bytes += account.file.meta().bytes;
+            stats.live_records += account.live_records;
+            stats.live_bytes += account.live_bytes;
+            stats.stale_bytes += account.stale_bytes();
+        }
+        stats
+    }
+
     /// Shape and counters.
     pub fn stats(&self) -> TreeStats {
         let state = self.0.state.load();
@@ -67,6 +102,7 @@ impl Tree {
             memtable_bytes: state.memtables().map(|memtable| memtable.bytes()).sum(),
             sealed_memtables: state.sealed.len(),
             levels,
+            blobs: self.blob_stats(),
             tombstones: state.levels.tables().map(|(.., table)| table.tombstones).sum(),
             flushes: counters.flushes.load(Ordering::Relaxed),
             flushed_bytes: counters.flushed_bytes.load(Ordering::Relaxed),

@@ -1,15 +1,17 @@
 //! The catalog: what all edits so far add up to. Pure; a manifest's snapshot is an edit that makes one.
 
 use super::{
+    blobs::BlobLedger,
     edit::{Change, Note, TablesChange},
     levels::{Added, Levels},
 };
 use crate::{
+    blob::{self, BlobMeta},
     codec::{Corruption, TlvReader},
     error::{Error, ErrorKind},
     key::BYTE_ORDER_NAME,
     order::{KeyOrder, ORDER_TAG},
-    table::TableMeta,
+    table::{self, TableMeta},
     types::{Seqno, TreeId},
 };
 use alloc::{
@@ -31,6 +33,8 @@ pub struct CatalogTree {
     pub created_at: Seqno,
     /// Its tables. Of an order of keys that is not that of bytes nothing is known here: runs are then not sorted, and not checked.
     pub levels: Levels<Arc<TableMeta>>,
+    /// What these point to.
+    pub blobs: BlobLedger<BlobMeta>,
     /// Everything up to here is in tables.
     pub replay_point: Seqno,
     /// Reads below this may miss versions.
@@ -45,6 +49,7 @@ impl CatalogTree {
             options,
             created_at: at,
             levels: Levels::default(),
+            blobs: BlobLedger::default(),
             replay_point: at,
             read_floor: Seqno::ZERO,
         }
@@ -154,6 +159,9 @@ impl Catalog {
     fn apply_tables(&mut self, change: &TablesChange) -> Result<(), Corruption> {
         let missing = Corruption("an edit changes tables of a tree that is not there");
         let tree = self.trees.get_mut(&change.tree).ok_or(missing)?;
+        let removed = change.removed.iter().filter_map(|&id| tree.levels.table(id)).map(|(.., table)| &**table);
+        let added = change.added.iter().map(|added| &*added.table);
+        tree.blobs = tree.blobs.apply(&change.blobs, added, removed)?;
         tree.levels = tree.levels.apply(tree.order(), &change.removed, &change.added)?;
         tree.replay_point = tree.replay_point.max(change.replay_point.unwrap_or(Seqno::ZERO));
         tree.read_floor = tree.read_floor.max(change.read_floor.unwrap_or(Seqno::ZERO));
@@ -167,7 +175,7 @@ impl Catalog {
     ///
     /// The manifest is damaged, or was never one.
     pub fn check(&self) -> Result<(), Corruption> {
-        let mut ids = BTreeSet::new();
+        let (mut ids, mut blobs) = (BTreeSet::new(), BTreeSet::new());
         let (mut bytes, mut entries) = (0, 0);
         for (id, tree) in &self.trees {
             if id.0 >= self.tree_id_mark {
@@ -183,11 +191,28 @@ impl Catalog {
                 bytes = u64::saturating_add(bytes, table.bytes);
                 entries = u64::saturating_add(entries, table.entries);
             }
+            for file in tree.blobs.files() {
+                if file.id.0 >= self.file_id_mark {
+                    return Err(Corruption("a file of separated values is numbered above the mark"));
+                }
+                if !blobs.insert(file.id) {
+                    return Err(Corruption("a file of separated values is in two trees"));
+                }
+                bytes = u64::saturating_add(bytes, file.bytes);
+            }
         }
         if bytes >= MAX_TOTAL || entries >= MAX_TOTAL {
-            return Err(Corruption("tables are larger than any disk"));
+            return Err(Corruption("tables and separated values are larger than any disk"));
         }
         Ok(())
+    }
+
+    /// Names of the tables and files of separated values of all trees, relative to the root.
+    pub fn files(&self) -> impl Iterator<Item = String> {
+        self.trees.values().flat_map(|tree| {
+            let tables = tree.levels.tables().map(|(.., table)| table::file_name(table.id));
+            tables.chain(tree.blobs.files().map(|file| blob::file_name(file.id)))
+        })
     }
 
     /// The tree of this name.
@@ -204,7 +229,7 @@ impl Catalog {
             changes.push(Change::Note(Note::new(name.clone(), value.clone())));
         }
         for (&id, tree) in &self.trees {
-            let CatalogTree { name, options, created_at, levels, replay_point, read_floor } = tree;
+            let CatalogTree { name, options, created_at, levels, blobs, replay_point, read_floor } = tree;
             let (name, options) = (name.clone(), options.clone());
             changes.push(Change::CreateTree { id, name, options, at: *created_at });
             let added =
@@ -215,6 +240,7 @@ impl Catalog {
                 added: added.collect(),
                 replay_point: Some(*replay_point),
                 read_floor: Some(*read_floor),
+                blobs: blobs.files().copied().collect(),
             }));
         }
         changes

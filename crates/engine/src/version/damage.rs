@@ -1,7 +1,7 @@
-//! Damaged tables: what reading met is noted once for each table, and stays with it until the table goes or
-//! is read in whole without a finding.
+//! Damaged tables and files of separated values: what reading met is noted once for each, and stays with it until it goes
+//! or is read in whole without a finding.
 //!
-//! Jobs that nobody asked for leave such tables alone; reads try them each time. Never mends.
+//! Jobs that nobody asked for leave such files alone; reads try them each time. Never mends.
 
 use crate::error::{Error, ErrorKind};
 use alloc::sync::Arc;
@@ -34,7 +34,7 @@ fn is_damage(error: &Error) -> bool {
     }
 }
 
-/// What is wrong with one table, if anything is known.
+/// What is wrong with one file, if anything is known.
 #[derive(Debug)]
 pub(super) struct Damage(Mutex<Option<Error>>);
 

@@ -2,6 +2,7 @@
 
 use super::levels::{Added, RunAge};
 use crate::{
+    blob::BlobMeta,
     codec::{Corruption, Reader, TlvReader, TlvWriter},
     table::TableMeta,
     types::{Level, Seqno, TableId, TreeId},
@@ -75,6 +76,8 @@ pub struct TablesChange {
     pub replay_point: Option<Seqno>,
     /// Reads below this may miss versions.
     pub read_floor: Option<Seqno>,
+    /// Files of separated values that come. Those that no table points to any more go by themselves.
+    pub blobs: Vec<BlobMeta>,
 }
 
 const CREATE_TREE: u8 = 1;
@@ -90,6 +93,7 @@ const REMOVED: u8 = 2;
 const ADDED: u8 = 3;
 const REPLAY_POINT: u8 = 4;
 const READ_FLOOR: u8 = 5;
+const BLOB: u8 = 6;
 
 /// Encodes changes as fields; [`decode_edit`] is the inverse.
 pub fn encode_edit(changes: &[Change]) -> Vec<u8> {
@@ -189,7 +193,14 @@ pub fn decode_edit(bytes: &[u8]) -> Result<Vec<Change>, Corruption> {
 impl TablesChange {
     /// Nothing changes in `tree` yet.
     pub fn of(tree: TreeId) -> TablesChange {
-        TablesChange { tree, removed: Vec::new(), added: Vec::new(), replay_point: None, read_floor: None }
+        TablesChange {
+            tree,
+            removed: Vec::new(),
+            added: Vec::new(),
+            replay_point: None,
+            read_floor: None,
+            blobs: Vec::new(),
+        }
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -209,6 +220,9 @@ impl TablesChange {
         }
         if let Some(floor) = self.read_floor {
             fields.u64(READ_FLOOR, floor.raw());
+        }
+        for blob in &self.blobs {
+            fields.bytes(BLOB, &blob.encode());
         }
         fields.finish()
     }
@@ -232,6 +246,7 @@ impl TablesChange {
                 }
                 REPLAY_POINT => change.replay_point = Some(seqno(TlvReader::as_u64(value)?)?),
                 READ_FLOOR => change.read_floor = Some(seqno(TlvReader::as_u64(value)?)?),
+                BLOB => change.blobs.push(BlobMeta::decode(value)?),
                 unknown => TlvReader::unknown(unknown)?,
             }
         }

@@ -4,7 +4,7 @@
 use super::{edit::Change, manifest::Manifest};
 use crate::{
     error::{Error, ErrorKind, Result},
-    types::{TableId, TreeId, Uuid},
+    types::{BlobId, TableId, TreeId, Uuid},
 };
 use alloc::format;
 use isopach_env::{
@@ -54,6 +54,19 @@ impl FileIds {
     ///
     /// Those of [`Manifest::commit`], when a block is used up.
     pub fn next_table(&self, manifest: &Manifest) -> Result<TableId> {
+        self.next_file(manifest).map(TableId)
+    }
+
+    /// A number for a file of separated values, never given out before, to a table neither.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileIds::next_table`].
+    pub fn next_blob(&self, manifest: &Manifest) -> Result<BlobId> {
+        self.next_file(manifest).map(BlobId)
+    }
+
+    fn next_file(&self, manifest: &Manifest) -> Result<u64> {
         let mut ids = self.0.lock();
         if ids.next_file >= ids.file_mark {
             let mark = ids.next_file.checked_add(FILE_BLOCK).ok_or_else(|| used_up("file"))?;
@@ -61,7 +74,7 @@ impl FileIds {
             ids.file_mark = mark;
         }
         ids.next_file += 1;
-        Ok(TableId(ids.next_file - 1))
+        Ok(ids.next_file - 1)
     }
 
     /// A number for a tree, never given out before.

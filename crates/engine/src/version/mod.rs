@@ -3,6 +3,7 @@
 //! Pure: [`Levels`], [`Catalog`], [`Change`]. Effects: [`Manifest`] makes edits durable, [`FileRegistry`]
 //! alone removes files, [`TableRef`] is the counted handle of a table.
 
+mod blobs;
 mod catalog;
 mod damage;
 mod dictionaries;
@@ -16,6 +17,7 @@ mod registry;
 mod run_cursor;
 mod table_file;
 
+pub use blobs::{BlobAccount, BlobFiles, BlobLedger, BlobRef};
 pub use catalog::{Catalog, CatalogTree};
 pub(crate) use catalog::{applied_upto, check_names};
 pub use damage::{DamageWatch, Watch};

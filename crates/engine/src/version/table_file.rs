@@ -8,13 +8,14 @@ use super::{
     registry::{FileRegistry, Hold},
 };
 use crate::{
-    cache::OpenTables,
+    blob::BlobFile,
+    cache::OpenFiles,
     codec::{FileDictionary, FileKind},
     error::{Error, Result},
     order::KeyOrder,
     range_tombstone::RangeTombstones,
     table::{self, DataCache, Table, TableMeta},
-    types::{TreeId, Uuid},
+    types::{BlobId, TableId, TreeId, Uuid},
 };
 use alloc::{boxed::Box, format, sync::Arc};
 use core::{
@@ -34,7 +35,9 @@ pub struct TableContext {
     /// Blocks in memory.
     pub blocks: Arc<DataCache>,
     /// Tables open now.
-    pub open: OpenTables<Table>,
+    pub open: OpenFiles<TableId, Table>,
+    /// Files of separated values open now.
+    pub open_blobs: OpenFiles<BlobId, BlobFile>,
     /// Who removes files.
     pub registry: FileRegistry,
     /// What values of some tables are compressed against.

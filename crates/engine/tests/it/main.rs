@@ -1,5 +1,6 @@
 //! Stores and trees through their public surface.
 
+mod blobs;
 mod checksums;
 mod clear;
 mod dice;

@@ -82,6 +82,7 @@ fn the_identity_is_written_last_and_everything_before_it_is_durable() {
             "CreateDir tables",
             "CreateDir wal",
             "CreateDir dictionaries",
+        "CreateDir blobs",
             "Remove MANIFEST-000001.tmp",
             "Create MANIFEST-000001.tmp",
             "Write MANIFEST-000001.tmp",
@@ -137,7 +138,8 @@ fn nothing_is_left_of_creations_that_were_interrupted() {
     let store = open(&Faults::new(&files));
     store.files().run_deletions(u64::MAX);
 
-    assert_eq!(names(&files), ["IDENTITY", "LOCK", "MANIFEST-000003", "dictionaries/", "tables/", "wal/"]);
+    let expected = ["IDENTITY", "LOCK", "MANIFEST-000003", "blobs/", "dictionaries/", "tables/", "wal/"];
+    assert_eq!(names(&files), expected);
 }
 
 /// The next manifest was in place, but its name not durable, when the process died; the next opening had begun one

@@ -8,7 +8,8 @@ use crate::{
 };
 use isopach_engine::{
     compaction::{
-        BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, TreeShape, next_range_plan,
+        BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, TreeShape, leave_garbage,
+        next_range_plan,
     },
     error::ErrorKind as EngineErrorKind,
     key::KeyRange,
@@ -37,8 +38,8 @@ pub(crate) fn note_shape(space: &Space) {
     space.debt_bytes.store(debt, Ordering::Relaxed);
 }
 
-/// The most useful compaction of a keyspace, if it needs any; then asks for the next. If it meets a damaged
-/// table, the next one leaves that alone.
+/// The most useful compaction of a keyspace, if it needs any; then asks for the next. Where the shape is as it should be,
+/// values leave files of which too much is stale. If it meets a damaged table, the next one leaves that alone.
 ///
 /// # Errors
 ///
@@ -47,7 +48,8 @@ pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
     let strategy = strategy(space);
     let known = space.tree.damaged_tables().len();
     drop_unneeded(state, space)?;
-    match step(state, space, |shape| strategy.pick(shape)) {
+    let garbage = space.tree.blob_garbage();
+    match step(state, space, |shape| strategy.pick(shape).or_else(|| leave_garbage(shape, &garbage))) {
         Ok(Step::Nothing | Step::InTheWay) => Ok(()),
         Err(error) if error.kind() == ErrorKind::Poisoned || space.tree.damaged_tables().len() <= known => {
             Err(error)

@@ -123,7 +123,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let mut recovered = find_end(&store, &facts, opening.log_recovery, &mut watch).map_err(locate)?;
     let last_used = facts.last_used(&recovered);
     check_numbers(&store, last_used).map_err(locate)?;
-    store.check_table_numbers().map_err(|error| locate(error.into()))?;
+    store.check_file_numbers().map_err(|error| locate(error.into()))?;
     let visible = last_visible(&store, &recovered);
     let ends = facts.ends(&recovered, visible);
     // From here on the log has no clean end, and numbers go on above all that were ever given out: the first of them

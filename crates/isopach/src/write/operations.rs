@@ -295,8 +295,8 @@ pub(crate) fn decode_operations<'a>(
                 take_varint(&mut fields)?
             }
             ValueKind::Delete | ValueKind::DeleteWeak => 0,
-            ValueKind::BlobPointer | ValueKind::Cells => {
-                return Err(Corruption("an operation of a later version"));
+            ValueKind::BlobPointer | ValueKind::BlobPointerUntil | ValueKind::Cells => {
+                return Err(Corruption("an operation that no log holds"));
             }
         };
         if key_bytes > MAX_KEY_BYTES as u64 {

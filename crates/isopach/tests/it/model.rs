@@ -27,14 +27,16 @@ fn option_sets() -> Vec<OptionSet> {
             threads: 4,
             cache_bytes: 0,
             compression: Compression::None,
+            blobs_from_bytes: Some(64),
             prefix_extractor: Some("isopach.delimited.47"),
             ..base()
         },
-        OptionSet { threads: 3, keep_versions: KeepVersions::All, ..base() },
+        OptionSet { threads: 3, keep_versions: KeepVersions::All, blobs_from_bytes: Some(100), ..base() },
         OptionSet { write_buffer_bytes: 128 << 10, block_bytes: 64 << 10, entry_checksums: true, ..base() },
         OptionSet {
             durability: Durability::Sync,
             filters: FilterPolicy::BitsPerKey(2.0),
+            blobs_from_bytes: Some(200),
             prefix_extractor: Some(FIRST_BYTES),
             ..base()
         },

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 const RESERVE_BYTES: usize = 256;
 
 /// Directories of a database.
-const DIRECTORIES: [&str; 3] = ["tables", "wal", "dictionaries"];
+const DIRECTORIES: [&str; 4] = ["tables", "wal", "dictionaries", "blobs"];
 
 /// Every file of a database. Clones share the bytes.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -19,7 +19,7 @@ impl Image {
     pub fn of(fs: &dyn Fs) -> Image {
         let mut image = Image::default();
         for (name, mut bytes) in crate::db::all_bytes(fs) {
-            if !name.starts_with("tables/") && !name.starts_with("dictionaries/") {
+            if !["tables/", "dictionaries/", "blobs/"].iter().any(|directory| name.starts_with(directory)) {
                 let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
                 bytes.truncate(used.next_multiple_of(8) + RESERVE_BYTES);
             }

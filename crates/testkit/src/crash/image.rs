@@ -181,7 +181,7 @@ pub fn check_image(fs: &(impl Fs + Clone), ledger: &Ledger, promised: Promised) 
     db.wait_idle(SOON).unwrap();
     check_tables(fs, &db);
     check_names(fs, &db);
-    check_dictionaries(fs, &db);
+    check_beside_tables(fs, &db);
     let report = db.verify(VerifyOptions::new()).unwrap();
     assert!(report.found.is_empty(), "after opening: {:?}", report.found);
     assert_eq!(ledger.check(written_to(&db), survived), survived, "background work changes no answer");
@@ -218,9 +218,11 @@ fn check_tables(fs: &impl Fs, db: &Db) {
     assert_eq!(there.len() as u64, known, "orphans among {there:?}: {}", db.stats());
 }
 
-/// Every dictionary is one that a table has, or cannot be told to be one of this database.
-fn check_dictionaries(fs: &impl Fs, db: &Db) {
-    let there = files_in(fs, "dictionaries").into_iter().map(|name| format!("dictionaries/{name}"));
+/// Every dictionary and every file of separated values is one that a table has, or cannot be told to be one of this
+/// database; and tables point to nothing else.
+fn check_beside_tables(fs: &impl Fs, db: &Db) {
+    let names = |directory| files_in(fs, directory).into_iter().map(move |name| format!("{directory}/{name}"));
+    let there = names("dictionaries").chain(names("blobs"));
     let there: Vec<String> = there.filter(|name| !has_damaged_header(fs, name)).collect();
     if there.is_empty() {
         return;
@@ -236,7 +238,7 @@ fn check_names(fs: &impl Fs, db: &Db) {
     let manifests = root.iter().filter(|name| name.starts_with("MANIFEST-")).count();
     assert_eq!(manifests, 1, "manifests in {root:?}");
     root.retain(|name| !name.starts_with("MANIFEST-"));
-    assert_eq!(root, ["IDENTITY", "LOCK", "dictionaries", "tables", "wal"]);
+    assert_eq!(root, ["IDENTITY", "LOCK", "blobs", "dictionaries", "tables", "wal"]);
     let segments = || (files_in(fs, "wal"), db.stats().wal_segments);
     // One may be prepared, and one be kept for the next.
     let is_tidy = |(segments, live): &(Vec<String>, u64)| segments.len() as u64 <= live + 2;

@@ -111,9 +111,10 @@ fn a_put_is_timeless_if_every_view_sees_it_and_nothing_older_is_left() {
     assert_eq!(above(put(4, false), newer(5), &all_see_5), Fate::Drop);
     let under_range = VersionFacts { is_under_range: true, ..put(5, false) };
     assert_eq!(above(under_range, None, &all_see_5), Fate::Keep, "the tombstone would be newer than 0");
-    for kind in [ValueKind::Merge, ValueKind::BlobPointer, ValueKind::Cells] {
+    for kind in [ValueKind::Merge, ValueKind::Cells] {
         assert_eq!(above(facts(5, kind), None, &all_see_5), Fate::Keep, "{kind:?}");
     }
+    assert_eq!(above(facts(5, ValueKind::BlobPointer), None, &all_see_5), Fate::KeepTimeless);
 }
 
 #[test]
@@ -137,13 +138,15 @@ fn a_weak_delete_goes_with_the_put_below_that_no_view_sees() {
     let fate_over = |below, newer, live| fate(weak, newer, below, &views(live, 100));
 
     assert_eq!(fate_over(below(ValueKind::Put), None, &[]), Fate::DropWithPut);
-    assert_eq!(fate_over(below(ValueKind::PutUntil), None, &[]), Fate::DropWithPut);
+    for kind in [ValueKind::PutUntil, ValueKind::BlobPointer, ValueKind::BlobPointerUntil] {
+        assert_eq!(fate_over(below(kind), None, &[]), Fate::DropWithPut, "{kind:?}");
+    }
     assert_eq!(fate_over(below(ValueKind::Put), None, &[29, 40]), Fate::DropWithPut, "neither sees the put");
     assert_eq!(fate_over(below(ValueKind::Put), None, &[30]), Fate::Keep, "30 sees the put");
     assert_eq!(fate_over(below(ValueKind::Put), None, &[39]), Fate::Keep, "39 sees the put");
     let operand = Some(Newer { seqno: seqno(50), kind: ValueKind::Merge });
     assert_eq!(fate_over(below(ValueKind::Put), operand, &[]), Fate::Keep, "the operand stands on it");
-    for kind in [ValueKind::Delete, ValueKind::DeleteWeak, ValueKind::Merge, ValueKind::BlobPointer] {
+    for kind in [ValueKind::Delete, ValueKind::DeleteWeak, ValueKind::Merge, ValueKind::Cells] {
         assert_eq!(fate_over(below(kind), None, &[]), Fate::Keep, "{kind:?}");
     }
     assert_eq!(fate_over(Below::Elsewhere, None, &[]), Fate::Keep);
@@ -173,9 +176,8 @@ fn what_has_expired_becomes_a_delete_while_it_hides_something() {
 fn other_kinds_are_kept_even_in_a_shadow() {
     let views = views(&[], 100);
 
-    for kind in [ValueKind::BlobPointer, ValueKind::Cells] {
-        assert_eq!(above(facts(40, kind), newer(50), &views), Fate::Keep, "{kind:?}");
-    }
+    assert_eq!(above(facts(40, ValueKind::Cells), newer(50), &views), Fate::Keep);
+    assert_eq!(above(facts(40, ValueKind::BlobPointer), newer(50), &views), Fate::Drop);
 }
 
 #[test]

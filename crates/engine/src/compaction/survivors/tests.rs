@@ -66,7 +66,7 @@ fn nothing_of_a_dead_key_comes_back() {
     // Kinds that are kept otherwise would show again if they outlived the delete.
     let entries = vec![
         entry("a", 9, ValueKind::Delete, ""),
-        entry("a", 7, ValueKind::BlobPointer, "where"),
+        entry("a", 7, ValueKind::Cells, "where"),
         entry("a", 5, ValueKind::Merge, "+1"),
         entry("b", 4, ValueKind::Merge, "+1"),
         entry("b", 3, ValueKind::Delete, ""),
@@ -85,7 +85,7 @@ fn nothing_follows_a_version_that_is_timeless() {
     let entries = vec![
         entry("a", 9, ValueKind::Put, "new"),
         entry("a", 7, ValueKind::Put, "seen by all"),
-        entry("a", 5, ValueKind::BlobPointer, "where"),
+        entry("a", 5, ValueKind::Cells, "where"),
         entry("b", 4, ValueKind::Delete, ""),
         entry("c", 3, ValueKind::Put, "c"),
     ];

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     codec::golden::{assert_golden, parse},
     iter::simulated::{Dice, with_seeds},
+    types::{BlobId, Uuid},
 };
 
 const EDIT: &str = include_str!("../../../testdata/golden/edit.hex");
@@ -18,6 +19,10 @@ fn meta(id: u64) -> Arc<TableMeta> {
     Arc::new(TableMeta { id: TableId(id), ..meta })
 }
 
+fn blob(id: u64) -> BlobMeta {
+    BlobMeta { id: BlobId(id), uuid: Uuid([5; 16]), bytes: 4160, records: 3 }
+}
+
 /// A change of every kind.
 fn example() -> Vec<Change> {
     let tables = TablesChange {
@@ -26,6 +31,7 @@ fn example() -> Vec<Change> {
         added: Vec::from([Added { level: Level(0), age: RunAge(9), table: meta(17) }]),
         replay_point: Some(number(9)),
         read_floor: Some(number(8)),
+        blobs: Vec::from([blob(18)]),
     };
     Vec::from([
         Change::FileIdMark(257),
@@ -59,6 +65,7 @@ fn random_change(dice: &mut Dice) -> Change {
                 .collect(),
             replay_point: dice.one_in(2).then_some(at),
             read_floor: dice.one_in(2).then_some(at),
+            blobs: (0..dice.below(3)).map(|_| blob(dice.roll())).collect(),
         }),
     }
 }

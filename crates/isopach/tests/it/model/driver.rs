@@ -443,6 +443,8 @@ impl Driver {
         let prefix_extractor = self.rng.pick(&prefixes).map(Into::into);
         let prefix_extractor = prefix_extractor.filter(|_| self.options.order.is_bytewise());
         let entry_checksums = self.rng.one_in(2);
+        let blobs_from_bytes = *self.rng.pick(&[None, Some(64), Some(100)]);
+        let blob_garbage_percent = *self.rng.pick(&[1, 20, 100]);
         handle
             .set_options(|options| {
                 options.compression = compression.into();
@@ -450,6 +452,8 @@ impl Driver {
                 options.block_bytes = block_bytes.into();
                 options.prefix_extractor = prefix_extractor;
                 options.entry_checksums = entry_checksums;
+                options.blobs_from_bytes = blobs_from_bytes;
+                options.blob_garbage_percent = blob_garbage_percent;
             })
             .unwrap();
         self.changed.insert(space, handle.options());

@@ -22,6 +22,7 @@ pub(crate) struct OptionSet {
     pub(crate) per_level: Option<(PerLevel<Compression>, PerLevel<u32>)>,
     pub(crate) prefix_extractor: Option<&'static str>,
     pub(crate) entry_checksums: bool,
+    pub(crate) blobs_from_bytes: Option<u32>,
     pub(crate) order: KeyOrder,
     pub(crate) keep_versions: KeepVersions,
 }
@@ -54,6 +55,7 @@ impl Default for OptionSet {
             per_level: None,
             prefix_extractor: None,
             entry_checksums: false,
+            blobs_from_bytes: None,
             order: KeyOrder::BYTES,
             keep_versions: KeepVersions::Needed,
         }
@@ -105,6 +107,8 @@ impl OptionSet {
             .merge_operator(&Append::with_separator(b','))
             .entry_checksums(self.entry_checksums)
             .keep_versions(self.keep_versions);
+        options.blobs_from_bytes = self.blobs_from_bytes;
+        options.blob_file_bytes = 64 << 10;
         options.comparator = self.order.name().into();
         options.prefix_extractor = self.prefix_extractor.map(Into::into);
         match &self.per_level {

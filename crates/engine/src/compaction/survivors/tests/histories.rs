@@ -3,9 +3,10 @@
 
 use super::*;
 use crate::{
+    blob::{BlobPointer, stored_pointer},
     compaction::model,
     merge_operator::{Append, MergeError},
-    types::{TableId, View},
+    types::{BlobId, TableId, View},
 };
 use alloc::collections::BTreeMap;
 
@@ -30,11 +31,31 @@ struct Written {
     seqno: u64,
     operation: Operation,
     value: Vec<u8>,
+    /// A put whose value lies elsewhere.
+    is_separated: bool,
+}
+
+/// Separated values: pointers tell the numbers of the puts, and these the values.
+struct Aside;
+
+impl Aside {
+    fn pointer(seqno: u64) -> BlobPointer {
+        let checksum = crate::codec::Checksum(0);
+        BlobPointer { file: BlobId(1), offset: 64 + seqno, record_bytes: 40, value_bytes: 8, checksum }
+    }
+}
+
+impl ReadBlobs for Aside {
+    fn read(&self, _key: &[u8], pointer: &BlobPointer) -> Result<Slice> {
+        Ok(format!("{}", pointer.offset - 64).into())
+    }
 }
 
 impl Written {
     fn kind(&self) -> ValueKind {
         match self.operation {
+            Operation::Put if self.is_separated => ValueKind::BlobPointer,
+            Operation::PutUntil(_) if self.is_separated => ValueKind::BlobPointerUntil,
             Operation::Put => ValueKind::Put,
             Operation::PutUntil(_) => ValueKind::PutUntil,
             Operation::Delete => ValueKind::Delete,
@@ -46,6 +67,10 @@ impl Written {
 
     fn stored(&self) -> Vec<u8> {
         match self.operation {
+            Operation::Put if self.is_separated => Aside::pointer(self.seqno).encode().into(),
+            Operation::PutUntil(at) if self.is_separated => {
+                stored_pointer(Some(at), &Aside::pointer(self.seqno)).1
+            }
             Operation::Put | Operation::Merge => self.value.clone(),
             Operation::PutUntil(at) => expiry::stored_value(at, &self.value),
             Operation::Delete | Operation::DeleteWeak => Vec::new(),
@@ -54,7 +79,13 @@ impl Written {
     }
 
     fn of_entry(entry: Entry<'_>, stored: &[u8]) -> Written {
+        let aside = separated(entry.key, entry.kind, stored, Some(&Aside)).unwrap();
         let (operation, value) = match entry.kind {
+            ValueKind::BlobPointer => (Operation::Put, aside.clone().unwrap().to_vec()),
+            ValueKind::BlobPointerUntil => {
+                let at = expiry::of_version(entry.kind, stored).unwrap().unwrap();
+                (Operation::PutUntil(at), aside.clone().unwrap().to_vec())
+            }
             ValueKind::Put => (Operation::Put, stored.to_vec()),
             ValueKind::PutUntil => {
                 let at = expiry::of_version(entry.kind, stored).unwrap().unwrap();
@@ -66,7 +97,8 @@ impl Written {
             ValueKind::Merge => (Operation::Merge, stored.to_vec()),
             other => panic!("{other:?} was not written"),
         };
-        Written { key: entry.key[0], seqno: entry.seqno.raw(), operation, value }
+        let is_separated = aside.is_some();
+        Written { key: entry.key[0], seqno: entry.seqno.raw(), operation, value, is_separated }
     }
 
     fn tombstone(&self) -> Option<RangeTombstone> {
@@ -154,7 +186,9 @@ impl History {
                 8 | 9 => Operation::DeleteRange(key + 1 + random.below(3) as u8),
                 _ => Operation::Merge,
             };
-            all.push(Written { key, seqno, operation, value: format!("{seqno}").into_bytes() });
+            let is_put = matches!(operation, Operation::Put | Operation::PutUntil(_));
+            let (value, is_separated) = (format!("{seqno}").into_bytes(), is_put && random.below(2) == 0);
+            all.push(Written { key, seqno, operation, value, is_separated });
         }
         // The time is that of the newest operation, or later.
         let visible = if is_whole { seqno } else { random.below(seqno + 2) };
@@ -207,6 +241,7 @@ impl History {
         let entries = job.iter().map(|it| (vec![it.key], it.seqno, it.kind(), it.stored())).collect();
         let mut stream = Survivors::new(VecCursor::new(entries), self.views(), older)
             .with_ranges(ranges, others)
+            .with_blobs(Arc::new(Aside))
             .with_operator(Some(self.operator()));
         let mut kept = Vec::new();
         let mut firsts = BTreeMap::new();

@@ -1,0 +1,142 @@
+//! Separated values: files of records that tables point to, so that compactions move pointers and leave values where
+//! they are. Layout: `docs/format.md` §10.
+//!
+//! | at    | what                                                       |
+//! |-------|------------------------------------------------------------|
+//! | 0     | file header, 64 bytes                                      |
+//! | 64    | records, one right behind the other, to the end of the file |
+//!
+//! A file is written once, in the order of keys of the job that writes it, and never changes. A [`BlobPointer`] stands in
+//! the table in place of the value; a value that expires keeps its time in the table. Which files a tree has, and how much
+//! of them is alive, is [`BlobLedger`](crate::version::BlobLedger)'s.
+
+mod file;
+mod pointer;
+mod record;
+mod writer;
+
+pub use file::{BlobFile, BlobRecord, Walked};
+pub use pointer::{BlobPointer, BlobUse, stored_pointer};
+pub(crate) use pointer::{BlobUses, pointer_of};
+pub use record::{MAX_BLOB_VALUE_BYTES, RECORD_HEADER_BYTES};
+pub use writer::BlobWriter;
+
+use crate::{
+    codec::{Corruption, TlvReader, TlvWriter},
+    error::Result,
+    types::{BlobId, Slice, Uuid},
+};
+use alloc::{format, string::String, vec::Vec};
+
+/// Directory of the files, relative to the root.
+pub const BLOBS_DIR: &str = "blobs";
+
+/// Name of a file, relative to the root.
+pub fn file_name(id: BlobId) -> String {
+    format!("{BLOBS_DIR}/{}", base_name(id))
+}
+
+/// Name of a file in its directory.
+pub fn base_name(id: BlobId) -> String {
+    format!("{:08}.blob", id.0)
+}
+
+/// The number of the file of this name; `None` for other files.
+pub fn number_of(name: &str) -> Option<BlobId> {
+    let digits = name.strip_prefix(BLOBS_DIR)?.strip_prefix('/')?.strip_suffix(".blob")?;
+    let id = BlobId(digits.parse().ok()?);
+    (file_name(id) == name).then_some(id)
+}
+
+/// Who reads separated values.
+pub trait ReadBlobs: Send + Sync {
+    /// The value of `key` that a pointer of its stands for.
+    ///
+    /// # Errors
+    ///
+    /// `Corruption`, naming file, place and key; the backend's.
+    fn read(&self, key: &[u8], pointer: &BlobPointer) -> Result<Slice>;
+}
+
+/// Facts about a finished file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlobMeta {
+    /// Its number; its name is made of it. Later ones are greater.
+    pub id: BlobId,
+    /// The uuid in its header.
+    pub uuid: Uuid,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Records in it.
+    pub records: u64,
+}
+
+mod tag {
+    pub(super) const ID: u8 = 1;
+    pub(super) const UUID: u8 = 2;
+    pub(super) const BYTES: u8 = 3;
+    pub(super) const RECORDS: u8 = 4;
+}
+
+impl BlobMeta {
+    /// Bytes of all records together.
+    pub fn record_bytes(&self) -> u64 {
+        self.bytes - crate::codec::HEADER_BYTES as u64
+    }
+
+    /// Encodes the facts for an edit of the manifest; [`BlobMeta::decode`] is the inverse.
+    ///
+    /// | tag | field          | tag | field            |
+    /// |-----|----------------|-----|------------------|
+    /// | 1   | id             | 3   | size of the file |
+    /// | 2   | uuid, 16 bytes | 4   | records          |
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fields = TlvWriter::new();
+        fields.u64(tag::ID, self.id.0);
+        fields.bytes(tag::UUID, &self.uuid.0);
+        fields.u64(tag::BYTES, self.bytes);
+        fields.u64(tag::RECORDS, self.records);
+        fields.finish()
+    }
+
+    /// Decodes what an edit says of a file.
+    ///
+    /// # Errors
+    ///
+    /// A field is missing, repeated or malformed, or the file is too short for its records.
+    pub fn decode(bytes: &[u8]) -> Result<BlobMeta, Corruption> {
+        let (mut id, mut uuid, mut size, mut records) = (None, None, None, None);
+        let mut fields = TlvReader::new(bytes);
+        while let Some((tag, value)) = fields.next_field()? {
+            match tag {
+                tag::ID => once(&mut id, BlobId(TlvReader::as_u64(value)?))?,
+                tag::UUID => {
+                    let uuid_bytes = value.try_into().map_err(|_| Corruption("a uuid has 16 bytes"))?;
+                    once(&mut uuid, Uuid(uuid_bytes))?;
+                }
+                tag::BYTES => once(&mut size, TlvReader::as_u64(value)?)?,
+                tag::RECORDS => once(&mut records, TlvReader::as_u64(value)?)?,
+                unknown => TlvReader::unknown(unknown)?,
+            }
+        }
+        let (Some(id), Some(uuid), Some(bytes), Some(records)) = (id, uuid, size, records) else {
+            return Err(Corruption("an edit does not say all of a file of separated values"));
+        };
+        let least_bytes = u64::saturating_mul(records, RECORD_HEADER_BYTES as u64);
+        let room = bytes.checked_sub(crate::codec::HEADER_BYTES as u64);
+        if records == 0 || room.is_none_or(|room| room < least_bytes) {
+            return Err(Corruption("a file of separated values is too short for its records"));
+        }
+        Ok(BlobMeta { id, uuid, bytes, records })
+    }
+}
+
+fn once<T>(field: &mut Option<T>, value: T) -> Result<(), Corruption> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Corruption("a field is there twice")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! Writing a file of separated values, from front to back.
+
+use super::{
+    BlobMeta, BlobPointer, BlobRecord, file_name,
+    record::{self, RecordParts},
+};
+use crate::{
+    codec::{Compression, FileCodec, FileHeader, FileKind},
+    error::{Error, Result},
+    types::{BlobId, Seqno, Uuid},
+};
+use alloc::{string::String, sync::Arc, vec::Vec};
+use isopach_env::{CreateOptions, File, Fs, SyncMode, SyncSite, WriteOrigin};
+
+/// Bytes that are collected before they are written.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A file being written. Whoever drops it half-way removes the file.
+pub struct BlobWriter {
+    id: BlobId,
+    uuid: Uuid,
+    codec: FileCodec,
+    file: Arc<dyn File>,
+    name: String,
+    /// Bytes that are not written yet.
+    buffer: Vec<u8>,
+    /// Bytes that are.
+    written: u64,
+    /// Of these, bytes that are durable.
+    synced: u64,
+    records: u64,
+}
+
+impl BlobWriter {
+    /// Creates the file `blobs/<id>.blob`.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if it is there; the backend's.
+    pub fn create(
+        fs: &Arc<dyn Fs>,
+        (id, uuid): (BlobId, Uuid),
+        database: Uuid,
+        origin: WriteOrigin,
+    ) -> Result<BlobWriter> {
+        let name = file_name(id);
+        let created = fs.create(&name, &CreateOptions::new(origin));
+        let file = created.map_err(|error| Error::io(error, "create", name.as_str()))?;
+        let header = FileHeader { kind: FileKind::Blob, file: uuid, database };
+        let (codec, buffer) = (header.codec(), Vec::from(header.encode()));
+        Ok(BlobWriter { id, uuid, codec, file, name, buffer, written: 0, synced: 0, records: 0 })
+    }
+
+    /// Adds a value, and returns what points to it.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    ///
+    /// # Panics
+    ///
+    /// If the key is longer than any, or the value longer than [`MAX_BLOB_VALUE_BYTES`](super::MAX_BLOB_VALUE_BYTES).
+    pub fn add(
+        &mut self,
+        key: &[u8],
+        seqno: Seqno,
+        value: &[u8],
+        compression: Compression,
+    ) -> Result<BlobPointer> {
+        let (codec, stored) = compression.compress(value);
+        let value_bytes = u32::try_from(value.len()).expect("values that are separated are bounded");
+        self.append(RecordParts { key, seqno, codec, stored: &stored, value_bytes })
+    }
+
+    /// Adds a record of another file as it is, and returns what points to it here.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub fn copy(&mut self, record: &BlobRecord) -> Result<BlobPointer> {
+        let (codec, stored) = record.stored();
+        let (key, seqno, value_bytes) = (record.key(), record.seqno(), record.value_bytes());
+        self.append(RecordParts { key, seqno, codec, stored, value_bytes })
+    }
+
+    fn append(&mut self, parts: RecordParts<'_>) -> Result<BlobPointer> {
+        let offset = self.bytes();
+        let checksum = record::encode(&mut self.buffer, &self.codec, offset, parts);
+        self.records += 1;
+        let record_bytes = u32::try_from(self.bytes() - offset).expect("values that are separated are bounded");
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush()?;
+        }
+        let value_bytes = parts.value_bytes;
+        Ok(BlobPointer { file: self.id, offset, record_bytes, value_bytes, checksum })
+    }
+
+    /// Its size so far.
+    pub fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let written = self.file.write_at(self.written, &self.buffer);
+        written.map_err(|error| Error::io(error, "write", self.name.as_str()).at(self.written))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Makes everything that was added durable. Its entry in the directory is the caller's to sync.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub fn sync(&mut self) -> Result<()> {
+        if self.bytes() == self.synced {
+            return Ok(());
+        }
+        self.flush()?;
+        let synced = self.file.sync(SyncMode::Durable, SyncSite("blob.finish"));
+        synced.map_err(|error| Error::io(error, "sync", self.name.as_str()))?;
+        self.synced = self.written;
+        Ok(())
+    }
+
+    /// As [`BlobWriter::sync`], of the whole file.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub fn finish(mut self) -> Result<BlobMeta> {
+        self.sync()?;
+        Ok(BlobMeta { id: self.id, uuid: self.uuid, bytes: self.written, records: self.records })
+    }
+}
