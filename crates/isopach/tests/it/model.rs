@@ -51,6 +51,7 @@ fn assert_enough(counts: &Counts, runs: u64) {
     assert!(counts.range_deletes >= 5 * runs, "{counts:?}");
     assert!(counts.old_reads >= runs, "{counts:?}");
     assert!(counts.crashes >= runs, "{counts:?}");
+    assert!(counts.separated >= 10 * runs, "{counts:?}");
 }
 
 fn run(seed: u64, operations: usize, options: OptionSet, env: Env) {

@@ -61,6 +61,8 @@ pub(crate) struct Counts {
     pub(crate) old_reads: u64,
     /// The database was open, and was opened again.
     pub(crate) crashes: u64,
+    /// Values that lay in files of their own when everything was looked at.
+    pub(crate) separated: u64,
 }
 
 impl AddAssign for Counts {
@@ -69,6 +71,7 @@ impl AddAssign for Counts {
         self.range_deletes += other.range_deletes;
         self.old_reads += other.old_reads;
         self.crashes += other.crashes;
+        self.separated += other.separated;
     }
 }
 
@@ -391,6 +394,8 @@ impl Driver {
     fn fill_last_level(&mut self) {
         let space = self.any_space();
         let handle = self.handle(space);
+        handle.set_options(|options| options.blobs_from_bytes = None).unwrap();
+        self.changed.insert(space, handle.options());
         for _ in 0..8 {
             let mut batch = self.db().batch();
             let puts: Vec<_> =
@@ -443,7 +448,9 @@ impl Driver {
         let prefix_extractor = self.rng.pick(&prefixes).map(Into::into);
         let prefix_extractor = prefix_extractor.filter(|_| self.options.order.is_bytewise());
         let entry_checksums = self.rng.one_in(2);
-        let blobs_from_bytes = *self.rng.pick(&[None, Some(64), Some(100)]);
+        // Of much data tables are to be left.
+        let bounds = if self.is_wide { [None, None, Some(400)] } else { [None, Some(64), Some(100)] };
+        let blobs_from_bytes = *self.rng.pick(&bounds);
         let blob_garbage_percent = *self.rng.pick(&[1, 20, 100]);
         handle
             .set_options(|options| {

@@ -98,6 +98,8 @@ impl Driver {
     }
 
     pub(super) fn check_everything(&mut self) {
+        let keyspaces = self.db().stats().keyspaces;
+        self.counts.separated += keyspaces.iter().map(|it| it.tree.blobs.live_records).sum::<u64>();
         assert_eq!(contents(self.db()), self.oracle.contents(self.oracle.last()));
         for (snapshot, at) in &self.snapshots {
             for (&space, handle) in self.handles.iter().filter(|(space, _)| self.is_seen(**space, *at)) {
