@@ -38,7 +38,7 @@ pub fn file_name(id: BlobId) -> String {
 
 /// Name of a file in its directory.
 pub fn base_name(id: BlobId) -> String {
-    format!("{:08}.blob", id.0)
+    format!("{:06}.blob", id.0)
 }
 
 /// The number of the file of this name; `None` for other files.

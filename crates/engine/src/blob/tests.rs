@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    codec::{Compression, HEADER_BYTES},
+    codec::{Compression, HEADER_BYTES, golden::assert_golden},
     error::ErrorKind,
     key::ValueKind,
     types::{Seqno, UnixUs},
@@ -27,7 +27,7 @@ fn written(
     values: &[(&[u8], Vec<u8>)],
 ) -> (BlobMeta, Vec<BlobPointer>) {
     let identity = (BlobId(id), Uuid([uuid; 16]));
-    let mut writer = BlobWriter::create(fs, identity, DATABASE, WriteOrigin::FlushTable).unwrap();
+    let mut writer = BlobWriter::create(fs, identity, DATABASE, WriteOrigin::FlushBlob).unwrap();
     let compression = if Compression::Lz4.is_available() { Compression::Lz4 } else { Compression::None };
     let add = |(key, value): &(&[u8], Vec<u8>)| writer.add(key, seqno(7), value, compression).unwrap();
     let pointers = values.iter().map(add).collect();
@@ -50,7 +50,7 @@ fn values_are_read_by_their_pointers() {
         assert_eq!(file.read(key, pointer).unwrap(), &value[..]);
         assert_eq!(pointer.value_bytes as usize, value.len());
     }
-    assert_eq!((meta.records, number_of("blobs/00000003.blob")), (4, Some(meta.id)));
+    assert_eq!((meta.records, number_of("blobs/000003.blob")), (4, Some(meta.id)));
     if Compression::Lz4.is_available() {
         assert!(pointers[0].record_bytes < 200, "what compresses is compressed");
     }
@@ -71,7 +71,7 @@ fn a_record_is_copied_as_it_is_and_bound_to_its_new_place() {
     let (from, pointers) = written(&fs, (3, 1), &values());
     let from = BlobFile::open(&fs, &from, DATABASE).unwrap();
     let to = (BlobId(4), Uuid([2; 16]));
-    let mut writer = BlobWriter::create(&fs, to, DATABASE, WriteOrigin::CompactionTable).unwrap();
+    let mut writer = BlobWriter::create(&fs, to, DATABASE, WriteOrigin::CompactionBlob).unwrap();
 
     let copied = writer.copy(&from.read_record(b"noise", &pointers[2]).unwrap()).unwrap();
 
@@ -177,4 +177,20 @@ fn pointers_and_uses_are_read_as_they_were_written() {
     let meta = BlobMeta { id: BlobId(3), uuid: Uuid([1; 16]), bytes: HEADER_BYTES as u64 + 40, records: 1 };
     assert_eq!(BlobMeta::decode(&meta.encode()).unwrap(), meta);
     assert!(BlobMeta::decode(&BlobMeta { records: 2, ..meta }.encode()).is_err());
+}
+
+const EXAMPLE: &str = include_str!("../../testdata/golden/blob.hex");
+
+#[test]
+fn a_file_is_as_documented() {
+    let fs = files();
+    let identity = (BlobId(3), Uuid(core::array::from_fn(|at| at as u8)));
+    let database = Uuid(core::array::from_fn(|at| 0x10 + at as u8));
+    let mut writer = BlobWriter::create(&fs, identity, database, WriteOrigin::FlushBlob).unwrap();
+    let pointer = writer.add(b"apple", seqno(7), b"a red one", Compression::None).unwrap();
+    let meta = writer.finish().unwrap();
+
+    let mut bytes = vec![0; meta.bytes as usize];
+    fs.open(&file_name(meta.id), OpenMode::Read).unwrap().read_exact_at(0, &mut bytes).unwrap();
+    assert_golden("blob", EXAMPLE, &[&bytes[..], &pointer.encode()].concat());
 }

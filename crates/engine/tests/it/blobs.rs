@@ -417,6 +417,42 @@ fn a_failed_sync_of_values_fails_the_flush_and_leaves_nothing() {
 }
 
 #[test]
+fn values_are_durable_before_a_table_that_points_to_them_and_before_the_edit() {
+    let (faults, _store, tree) = fresh();
+    let mut wide = options();
+    wide.table_bytes = 64 << 10;
+    wide.compression = isopach_engine::codec::Compression::None.into();
+    tree.set_options(wide, &[]).unwrap();
+    for number in 2..800 {
+        let key = format!("{number:04}{}", "k".repeat(200));
+        put(&tree, &key, &large(&key), number);
+    }
+    tree.rotate(seqno(800)).unwrap();
+    faults.take_done();
+
+    try_flush(&tree, 800).unwrap();
+
+    let mut unsynced = 0;
+    let (mut tables, mut edits) = (0, 0);
+    for op in faults.take_done() {
+        match op.what {
+            What::Write if op.name.starts_with("blobs/") => unsynced += 1,
+            What::Sync if op.name.starts_with("blobs/") => unsynced = 0,
+            What::Sync if op.name.starts_with("tables/") => {
+                assert_eq!(unsynced, 0, "a table points to what is not durable");
+                tables += 1;
+            }
+            What::Write if op.name.starts_with("MANIFEST") => {
+                assert_eq!(unsynced, 0);
+                edits += usize::from(tables > 0);
+            }
+            _ => {}
+        }
+    }
+    assert!(tables > 1 && edits == 1, "{tables} tables, {edits} edits");
+}
+
+#[test]
 fn damage_of_a_value_is_told_with_its_place_and_harms_no_other() {
     let (faults, store, tree) = fresh();
     for (number, key) in (2..).zip(["a", "b", "c"]) {

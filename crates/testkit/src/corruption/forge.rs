@@ -5,8 +5,11 @@ use super::{
     image::Image,
     layout::{records, sections},
 };
-use isopach::engine::codec::{
-    BlockKind, Compression, FileHeader, Record, Salt, Section, decode_block, encode_block, encode_record,
+use isopach::engine::{
+    blob::BlobPointer,
+    codec::{
+        BlockKind, Compression, FileHeader, Record, Salt, Section, decode_block, encode_block, encode_record,
+    },
 };
 
 /// Changes the last byte of the last value of the first data block of a table whose values are not
@@ -23,6 +26,11 @@ pub fn forge_table(image: &mut Image, name: &str) -> bool {
     match parts.last_mut().and_then(|values| values.last_mut()) {
         None => return false,
         Some(last) => *last ^= 1,
+    }
+    // A pointer tells the checksum of what it points to: forged, it is noticed.
+    let ends_with_pointer = parts.last().and_then(|values| values.last_chunk::<{ BlobPointer::ENCODED_BYTES }>());
+    if ends_with_pointer.is_some_and(|end| BlobPointer::decode(end).is_ok_and(|it| it.file.0 < 1 << 20)) {
+        return false;
     }
     let mut frame = Vec::new();
     let parts: Vec<Section<'_>> =

@@ -1,6 +1,7 @@
 //! Where the parts of each file lie, read with a parser of its own. Layout: `docs/format.md`.
 
 use isopach::engine::{
+    blob,
     codec::{HEADER_BYTES, LogPosition, RECORD_HEADER_BYTES, record_bytes},
     table::FOOTER_BYTES,
 };
@@ -25,12 +26,20 @@ pub enum FileClass {
     Table,
     /// A compression dictionary.
     Dictionary,
+    /// Separated values.
+    Blob,
 }
 
 impl FileClass {
     /// Every class of files that are read.
-    pub const READ: [FileClass; 5] =
-        [FileClass::Identity, FileClass::Manifest, FileClass::Log, FileClass::Table, FileClass::Dictionary];
+    pub const READ: [FileClass; 6] = [
+        FileClass::Identity,
+        FileClass::Manifest,
+        FileClass::Log,
+        FileClass::Table,
+        FileClass::Dictionary,
+        FileClass::Blob,
+    ];
 
     /// Of a file of an image.
     pub fn of(name: &str) -> FileClass {
@@ -40,6 +49,7 @@ impl FileClass {
             _ if name.starts_with("wal/") => FileClass::Log,
             _ if name.starts_with("tables/") => FileClass::Table,
             _ if name.starts_with("dictionaries/") => FileClass::Dictionary,
+            _ if name.starts_with("blobs/") => FileClass::Blob,
             _ => FileClass::Manifest,
         }
     }
@@ -53,6 +63,7 @@ impl FileClass {
             FileClass::Log => "log",
             FileClass::Table => "table",
             FileClass::Dictionary => "dictionary",
+            FileClass::Blob => "values",
         }
     }
 }
@@ -75,6 +86,7 @@ pub fn sections(name: &str, bytes: &[u8]) -> Vec<Section> {
     match FileClass::of(name) {
         FileClass::Lock | FileClass::Identity | FileClass::Dictionary => {}
         FileClass::Table => sections.extend(blocks(bytes)),
+        FileClass::Blob => sections.extend(separated_values(bytes)),
         FileClass::Manifest | FileClass::Log => {
             sections.extend(records(bytes).into_iter().map(|record| record.section()));
         }
@@ -103,6 +115,20 @@ fn blocks(bytes: &[u8]) -> Vec<Section> {
     }
     assert_eq!(at, footer, "the blocks of a table fill it");
     sections.push(Section { what: "footer", range: footer..bytes.len() });
+    sections
+}
+
+/// The records of a file of separated values.
+fn separated_values(bytes: &[u8]) -> Vec<Section> {
+    let mut sections = Vec::new();
+    let mut at = HEADER_BYTES;
+    while at < bytes.len() {
+        let payload = u32::from_le_bytes(bytes[at + 8..at + 12].try_into().expect("four bytes"));
+        let end = at + blob::RECORD_HEADER_BYTES + payload as usize;
+        sections.push(Section { what: "value", range: at..end });
+        at = end;
+    }
+    assert_eq!(at, bytes.len(), "the records of a file fill it");
     sections
 }
 

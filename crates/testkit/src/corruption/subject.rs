@@ -189,7 +189,8 @@ impl Life {
         let packed = options.clone().compression(Compression::Lz4).filters(FilterPolicy::BitsPerKey(10.0));
         life.create(PACKED, packed.prefix_extractor(&DelimitedPrefix::new(b'/')));
         let plain = options.compression(Compression::None).filters(FilterPolicy::None);
-        life.create(PLAIN, plain.merge_operator(&Append::with_separator(b',')));
+        let plain = plain.merge_operator(&Append::with_separator(b','));
+        life.create(PLAIN, plain.blobs_from_bytes(140).blob_garbage_percent(10));
         life.create(TRAINED, crate::db::trained_tables());
         life.create(GONE, KeyspaceOptions::new());
         life.create(EMPTY, KeyspaceOptions::new());
@@ -219,7 +220,7 @@ impl Life {
         let long = [vec![b'l'; 6000], self.rng.bytes(3000)].concat();
         self.put(PACKED, 77, long);
         for n in (0..KEYS).step_by(3) {
-            let value = self.rng.bytes(150);
+            let value = self.rng.bytes(if n % 2 == 0 { 150 } else { 130 }); // Half of them are separated.
             self.put(PLAIN, n, value);
         }
         for n in 0..KEYS {

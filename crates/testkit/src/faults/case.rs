@@ -211,10 +211,11 @@ fn check_state(run: &mut Run, fired: &[Fired]) {
         }
         _ => {}
     }
-    let reads_tables = |fired: &Fired| {
-        fired.name.contains("/tables/") && matches!(fired.call, Call::Read | Call::Open | Call::Size)
+    let reads_data = |fired: &Fired| {
+        let is_data = fired.name.contains("/tables/") || fired.name.contains("/blobs/");
+        is_data && matches!(fired.call, Call::Read | Call::Open | Call::Size)
     };
-    if !health.damaged_tables.is_empty() && !fired.iter().any(reads_tables) {
+    if !health.damaged_tables.is_empty() && !fired.iter().any(reads_data) {
         run.broken.push(format!("damaged without need: {:?}", health.damaged_tables));
     }
 }

@@ -4,7 +4,7 @@
 use super::book::{Book, Change};
 use crate::{
     Contents, Entries,
-    db::{contents, env_of, tiny, tiny_tables},
+    db::{contents, env_of, separating, tiny, tiny_tables},
 };
 use isopach::{
     CheckpointOptions, Db, Durability, Error, ErrorKind, Event, EventListener, Keyspace, KeyspaceAt,
@@ -87,7 +87,7 @@ pub(super) fn killed_database() -> (CrashFs, Contents) {
     let medium = CrashFs::new();
     medium.create_dir("db").expect("an empty place");
     let db = open(&place(&medium, "db"), Heard::default()).expect("nothing fails");
-    let make = |name| db.keyspace_with(name, tiny_tables()).expect("nothing fails");
+    let make = |name| db.keyspace_with(name, separating(tiny_tables())).expect("nothing fails");
     let (a, b) = (make("a"), make("b"));
     make(Book::VOLATILE);
     for n in 0..60_u32 {
@@ -400,7 +400,7 @@ impl Run {
         if !matches!(self.db.as_ref().map(|db| db.get_keyspace(name)), Some(Ok(None))) {
             return;
         }
-        let act = |db: &Db| db.keyspace_with(name, tiny_tables()).map(drop);
+        let act = |db: &Db| db.keyspace_with(name, separating(tiny_tables())).map(drop);
         self.commit("create keyspace", changes, Durability::Sync, act);
     }
 

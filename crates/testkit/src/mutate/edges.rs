@@ -60,11 +60,15 @@ enum Harm {
 }
 
 /// Every order.
-pub const EDGES: [Edge; 30] = [
+pub const EDGES: [Edge; 34] = [
     order("table-edit", "table.finish", |step| writes(step, "MANIFEST"), &[Upkeep]),
     order("flushed-name-edit", "flush.directory", |step| writes(step, "MANIFEST"), &[Upkeep]),
     order("merged-name-edit", "compaction.directory", |step| writes(step, "MANIFEST"), &[Upkeep]),
     order("loaded-name-edit", "ingest.directory", |step| writes(step, "MANIFEST"), &[Loading]),
+    order("blob-edit", "blob.finish", |step| writes(step, "MANIFEST"), &[Upkeep]),
+    order("blob-name-edit", "blob.directory", |step| writes(step, "MANIFEST"), &[Upkeep]),
+    order("edit-blob-removal", "manifest.edit", |step| removes(step, "blobs/"), &[Upkeep, Mixed]),
+    order("edit-blob-number", "manifest.edit", |step| creates(step, "blobs/"), &[Upkeep, Mixed]),
     order("dictionary-edit", "dictionary.finish", |step| writes(step, "MANIFEST"), &[Training]),
     order("dictionary-name-edit", "dictionary.directory", |step| writes(step, "MANIFEST"), &[Training]),
     order("log-edit", "wal.segment", |step| writes(step, "MANIFEST"), &[Upkeep, Mixed]),

@@ -19,7 +19,9 @@ pub struct Site {
 }
 
 /// Every place that syncs.
-pub const SITES: [Site; 28] = [
+pub const SITES: [Site; 30] = [
+    site("blob.directory", "names of files of separated values", &[Upkeep, Mixed]),
+    site("blob.finish", "separated values", &[Upkeep, Mixed]),
     site("checkpoint.begin", "an interrupted copy says that it is one", &[Checkpoints]),
     site("checkpoint.clone", "blocks of cloned tables", &[Checkpoints]),
     site("checkpoint.copy", "copied log segments and tables", &[Checkpoints]),
