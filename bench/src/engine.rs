@@ -29,6 +29,9 @@ pub struct Settings {
     pub block_bytes: u32,
     /// How data on disk is compressed, where the engine can.
     pub compression: Compression,
+    /// Values of so many bytes and more lie outside of the tables, where the engine can. `None`: no value does.
+    #[serde(default)]
+    pub separated_from_bytes: Option<u32>,
     /// What has happened when a write returns.
     pub durability: Durability,
     /// Keyspaces (column families, databases, trees) that the work uses. Their names are
@@ -132,6 +135,12 @@ pub trait Engine: Send + Sync {
     /// Shows `see` at most `scan.limit` entries from `scan.from` on; how many. One iterator a call, made and
     /// dropped.
     fn scan(&self, keyspace: usize, scan: Scan<'_>, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<usize>;
+
+    /// Shows `see` every key, in order; how many. Values are not read where the engine can do without.
+    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        let scan = Scan { from: None, direction: Direction::Forward, limit: usize::MAX };
+        self.scan(keyspace, scan, &mut |key, _| see(key))
+    }
 
     /// Adds the little-endian `operand` to the counter under `key` (absent: 0), as a merge operand where the
     /// engine has merge operators. The default reads and writes: right for one thread.

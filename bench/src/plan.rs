@@ -22,6 +22,7 @@ pub fn quick() -> Plan {
             cache_bytes: 64 << 20,
             write_buffer_bytes: 1 << 20,
             block_bytes: BLOCK_BYTES,
+            separated_from_bytes: None,
             compression: Compression::None,
             durability: Durability::Buffered,
             keyspaces_count: 1,

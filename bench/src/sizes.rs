@@ -196,6 +196,7 @@ fn settled(adapter: &Adapter, dir: &Path, records: &Records, compression: Compre
         cache_bytes: 64 << 20,
         write_buffer_bytes: 4 << 20,
         block_bytes: BLOCK_BYTES,
+        separated_from_bytes: None,
         compression,
         durability: Durability::Buffered,
         keyspaces_count: 1,

@@ -88,6 +88,9 @@ const READING_SHARE: f64 = 0.3;
 /// The same for synced writes, among which hardly any compaction falls.
 const SYNCED_SHARE: f64 = 0.5;
 
+/// Bound of [`Settings::separated_from_bytes`] where values are large.
+const SEPARATED_FROM_BYTES: u32 = 4096;
+
 /// How a workload runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
@@ -162,6 +165,9 @@ pub const WORKLOADS: &[Workload] = &[
         .settled()
         .of(Data::Large)
         .on(Base::Loaded),
+    Workload::reads("scan-16k", "entry", "whole scans over values of 16 KiB", scan::forward).of(Data::Large),
+    Workload::reads("keys-16k", "key", "whole scans of keys only, of values of 16 KiB", scan::keys)
+        .of(Data::Large),
     Workload::writes(
         "deleterange",
         "range",
@@ -310,6 +316,9 @@ impl Workload {
         let sizes = Sizes::of(plan);
         if self.is_cold {
             settings.cache_bytes = (sizes.volume_bytes / 4).max(1 << 20);
+        }
+        if self.data == Data::Large {
+            settings.separated_from_bytes = Some(SEPARATED_FROM_BYTES);
         }
         if self.is_synced {
             settings.durability = Durability::Sync;

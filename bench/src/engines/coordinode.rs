@@ -11,7 +11,7 @@ use crate::engine::{
 use background::Background;
 use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, DescriptorTable, Error, Guard, MergeOperator,
-    SeqNo, SequenceNumberCounter, UserValue, WriteBatch,
+    KvSeparationOptions, SeqNo, SequenceNumberCounter, UserValue, WriteBatch,
     config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry},
 };
 use std::{
@@ -77,6 +77,10 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
                 .data_block_compression_policy(CompressionPolicy::all(compression))
                 .filter_policy(FilterPolicy::all(filter))
                 .with_merge_operator(Some(Arc::new(Add)))
+                .with_kv_separation(settings.separated_from_bytes.map(|bytes| {
+                    KvSeparationOptions::default().separation_threshold(bytes)
+                }))
+                .blob_compression(compression)
                 .open()
         })
         .collect::<Result<_, _>>()?;
@@ -99,6 +103,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("compaction", "Leveled (default)".into()),
         ("backpressure", background::LIMITS.into()),
         ("checksum", "xxh3".into()),
+        ("separated values", super::separation(settings, "garbage collected (default)")),
         ("keyspaces", "a tree each; cache, files and sequence numbers shared".into()),
     ];
     Ok(Box::new(Coordinode {
@@ -237,6 +242,17 @@ impl Engine for Coordinode {
                 // A collected sequence number is the first entry's error: nothing was shown before it.
                 let Some((key, value)) = entry.map(Guard::into_inner).transpose()? else { break };
                 see(&key, &value);
+                shown += 1;
+            }
+            Ok(shown)
+        })
+    }
+
+    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        self.read(|seqno| {
+            let mut shown = 0;
+            for entry in self.trees[keyspace].iter(seqno, None) {
+                see(&entry.key()?);
                 shown += 1;
             }
             Ok(shown)

@@ -5,7 +5,7 @@ use crate::engine::{
     keyspace_name, wait_until_quiet,
 };
 use fjall::{
-    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode,
+    CompressionType, Database, Guard, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode,
     config::{
         BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
         PinningPolicy,
@@ -47,10 +47,13 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
                     .filter_policy(FilterPolicy::all(filter))
                     .filter_block_pinning_policy(PinningPolicy::all(true))
                     .index_block_pinning_policy(PinningPolicy::all(true))
+                    .with_kv_separation(settings.separated_from_bytes.map(|bytes| {
+                        KvSeparationOptions::default().separation_threshold(bytes).compression(compression)
+                    }))
             })
         })
         .collect::<Result<_, _>>()?;
-    let settings = vec![
+    let effective = vec![
         ("cache_bytes", db.cache_capacity().to_string()),
         ("write_buffer_bytes", format!("{} a keyspace", settings.write_buffer_bytes)),
         ("compression", format!("{compression:?} at all levels (default: not at levels 0 and 1)")),
@@ -62,8 +65,9 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("durability", durability.into()),
         ("max_journaling_size", "512 MiB (default)".into()),
         ("checksum", "xxh3".into()),
+        ("separated values", super::separation(settings, "garbage collected (default)")),
     ];
-    Ok(Box::new(Fjall { keyspaces, db, sync, settings }))
+    Ok(Box::new(Fjall { keyspaces, db, sync, settings: effective }))
 }
 
 impl Fjall {
@@ -137,6 +141,15 @@ impl Engine for Fjall {
             see(&key, &value);
         }
         Ok(scan.limit)
+    }
+
+    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        let mut shown = 0;
+        for entry in self.keyspaces[keyspace].iter() {
+            see(&entry.key()?);
+            shown += 1;
+        }
+        Ok(shown)
     }
 
     /// Flushes the memtables; of compactions it can only be asked how many run, not how many are due.

@@ -33,7 +33,8 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         .durability(durability)
         .open()?;
     let options = KeyspaceOptions::new().compression(compression).block_bytes(settings.block_bytes);
-    let options = options.merge_operator(&AddU64);
+    let mut options = options.merge_operator(&AddU64);
+    options.blobs_from_bytes = settings.separated_from_bytes;
     let keyspaces = (0..settings.keyspaces_count)
         .map(|index| db.keyspace_with(&keyspace_name(index), options.clone()))
         .collect::<Result<_, _>>()?;
@@ -48,6 +49,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("compression", format!("{compression:?} at all levels")),
         ("block_bytes", settings.block_bytes.to_string()),
         ("filters", format!("{:?}", options.filters)),
+        ("blobs_from_bytes", format!("{:?}", options.blobs_from_bytes)),
     ];
     Ok(Box::new(Isopach { keyspaces, db, settings }))
 }
@@ -132,6 +134,15 @@ impl Engine for Isopach {
             see(&key, &value);
         }
         Ok(scan.limit)
+    }
+
+    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        let mut shown = 0;
+        for key in self.keyspaces[keyspace].iter().keys() {
+            see(&key?);
+            shown += 1;
+        }
+        Ok(shown)
     }
 
     fn merge(&self, keyspace: usize, key: &[u8], operand: u64) -> Result<()> {

@@ -44,6 +44,13 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     options.set_max_write_buffer_number(1 + WAITING_BUFFERS_COUNT as i32);
     options.set_block_based_table_factory(&tables);
     options.set_merge_operator_associative("add", add);
+    if let Some(bytes) = settings.separated_from_bytes {
+        options.set_enable_blob_files(true);
+        options.set_min_blob_size(bytes.into());
+        options.set_blob_compression_type(compression);
+        options.set_enable_blob_gc(true);
+        options.set_blob_gc_force_threshold(BLOB_GC_FORCE_THRESHOLD);
+    }
 
     let names: Vec<String> = (0..settings.keyspaces_count).map(keyspace_name).collect();
     // It asks for every column family that there is.
@@ -53,7 +60,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
 
     let mut writes = WriteOptions::default();
     writes.set_sync(settings.durability == Durability::Sync);
-    let settings = vec![
+    let effective = vec![
         ("cache_bytes", format!("{} (HyperClockCache)", settings.cache_bytes)),
         ("write_buffer_bytes", format!("{} a keyspace", settings.write_buffer_bytes)),
         ("max_write_buffer_number", (1 + WAITING_BUFFERS_COUNT).to_string()),
@@ -67,10 +74,14 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("durability", format!("WriteOptions::sync = {}", settings.durability == Durability::Sync)),
         ("checksum", format!("xxh3 of blocks (default), crc32c of the log {CRC32C}")),
         ("merge_operator", "associative".into()),
+        ("blob files", super::separation(settings, "garbage collected, forced from 0.3 of the oldest on")),
         ("rocksdb", LIBRARY.into()),
     ];
-    Ok(Box::new(RocksDb { names, db, writes, options, settings }))
+    Ok(Box::new(RocksDb { names, db, writes, options, settings: effective }))
 }
+
+/// Of the oldest files; by default they are only rewritten as compactions come upon them.
+const BLOB_GC_FORCE_THRESHOLD: f64 = 0.3;
 
 /// The library inside the crate.
 const LIBRARY: &str = "11.8.1 (librocksdb-sys 0.19)";
@@ -208,6 +219,20 @@ impl Engine for RocksDb {
                 Direction::Forward => entries.next(),
                 Direction::Reverse => entries.prev(),
             }
+        }
+        entries.status()?;
+        Ok(shown)
+    }
+
+    /// Values of blob files are read all the same: the crate cannot ask for unprepared values.
+    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        let mut entries = self.db.raw_iterator_cf(self.family(keyspace)?);
+        entries.seek_to_first();
+        let mut shown = 0;
+        while let Some(key) = entries.key() {
+            see(key);
+            shown += 1;
+            entries.next();
         }
         entries.status()?;
         Ok(shown)

@@ -55,6 +55,7 @@ pub fn report() -> Report {
                 compression: Compression::Lz4,
                 durability: Durability::Buffered,
                 block_bytes: 4096,
+                separated_from_bytes: None,
                 keyspaces_count: 1,
             },
             seed: 7,

@@ -260,7 +260,7 @@ fn workloads_fall_into_groups() {
         (Group::Reads, "readrandom readrandom-cold readwhilewriting readmissing multireadrandom text-read"),
         (Group::Scans, "seekrandom readseq readreverse seek-hole scan-hole text-seek"),
         (Group::Ycsb, "ycsb-a ycsb-e"),
-        (Group::Large, "fill-16k read-16k overwrite-16k"),
+        (Group::Large, "fill-16k read-16k overwrite-16k scan-16k keys-16k"),
         (Group::Other, "recovery open-1000"),
     ];
     for (of, names) in expected {

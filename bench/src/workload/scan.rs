@@ -51,6 +51,23 @@ pub fn reverse(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     whole(rig, engine, Direction::Reverse, rig.keys.count())
 }
 
+/// Scans all keys, once at least.
+pub fn keys(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
+    let count = rig.keys.count();
+    let driven = rig.drive(engine, u64::MAX, |_| {
+        move |_, tally: &mut Tally| {
+            let mut bytes = 0;
+            let shown = engine.scan_keys(0, &mut |key| bytes += std::hint::black_box(key).len())?;
+            tally.operations += shown as u64;
+            tally.expect(shown as u64 == count, || format!("{shown} keys, not {count}"));
+            Ok(())
+        }
+    })?;
+    let mut measured = driven.measured;
+    rig.note_live(&mut measured, count);
+    Ok(measured)
+}
+
 /// Scans everything, once at least; there must be `expected_count` entries.
 pub fn whole(
     rig: &Rig<'_>,

@@ -171,6 +171,17 @@ pub(crate) struct ShapeFacts {
     pub(crate) keyspace: String,
     pub(crate) memtable_bytes: u64,
     pub(crate) levels: Vec<LevelFacts>,
+    pub(crate) values: ValueFacts,
+}
+
+/// Files of separated values.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ValueFacts {
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    pub(crate) live_records: u64,
+    pub(crate) live_bytes: u64,
+    pub(crate) stale_bytes: u64,
 }
 
 /// One level.
@@ -240,10 +251,18 @@ fn shape_facts(stats: &isopach::KeyspaceStats) -> ShapeFacts {
         bytes: of.bytes,
         entries: of.entries,
     };
+    let values = stats.tree.blobs;
     ShapeFacts {
         keyspace: stats.name.clone(),
         memtable_bytes: stats.tree.memtable_bytes,
         levels: stats.tree.levels.iter().map(level).collect(),
+        values: ValueFacts {
+            files: values.files,
+            bytes: values.bytes,
+            live_records: values.live_records,
+            live_bytes: values.live_bytes,
+            stale_bytes: values.stale_bytes,
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
 };
 use isopach_engine::{
     store::FilterMemory,
-    tree::{LevelStats, TreeStats},
+    tree::{BlobStats, LevelStats, TreeStats},
     types::{Level, Seqno, View},
 };
 use isopach_env::WriteOrigin;
@@ -200,6 +200,10 @@ impl fmt::Display for Stats {
             )?;
             for (Level(level), LevelStats { runs, tables, bytes, entries, .. }) in &tree.levels {
                 writeln!(f, "{name:<24} {level:>5} {runs:>5} {tables:>7} {bytes:>14} {entries:>12}")?;
+            }
+            if tree.blobs.files > 0 {
+                let BlobStats { files, bytes, live_records, .. } = tree.blobs;
+                writeln!(f, "{name:<24} {:>5} {:>5} {files:>7} {bytes:>14} {live_records:>12}", "values", "")?;
             }
         }
         write!(f, "log: {} bytes in {} segments", self.wal_bytes, self.wal_segments)

@@ -86,7 +86,7 @@ pub use isopach_engine::{
     prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor},
     store::{CheckpointInfo, CheckpointOptions, FilterMemory, Finding, NamedTable, Unnamed, UnnamedFile},
     table::VerifyDepth,
-    tree::{FilterPolicy, LevelStats, PerLevel, RangeEstimate, TreeStats},
+    tree::{BlobStats, FilterPolicy, LevelStats, PerLevel, RangeEstimate, TreeStats},
     types::{Level, Seqno, Slice, TreeId as KeyspaceId, UnixUs, Uuid},
     version::DeletionPause,
 };

@@ -83,8 +83,17 @@ pub(super) fn levels(db: &Path, console: &mut Console<'_>) -> Result<(), Failure
 
 fn info_lines(facts: &DatabaseFacts) -> Vec<(&'static str, String)> {
     let keyspaces = facts.keyspaces.iter().map(|shape| {
+        let values = match shape.values.files {
+            0 => String::new(),
+            files => format!(
+                "{} in {}, {} stale; ",
+                text::size(shape.values.bytes),
+                text::counted(files, "file of values", "files of values"),
+                text::size(shape.values.stale_bytes)
+            ),
+        };
         format!(
-            "{} ({} in {}, {} in memory)",
+            "{} ({values}{} in {}, {} in memory)",
             shape.keyspace,
             text::size(shape.table_bytes()),
             text::counted(shape.tables(), "table", "tables"),
@@ -205,6 +214,11 @@ fn levels_table(shapes: &[ShapeFacts]) -> Table {
                 of.entries.to_string(),
             ]);
         }
+        if shape.values.files > 0 {
+            let of = &shape.values;
+            let (files, records) = (of.files.to_string(), of.live_records.to_string());
+            table.row([shape.keyspace.clone(), "values".to_owned(), unknown(), files, text::size(of.bytes), records]);
+        }
     }
     table
 }
@@ -220,13 +234,20 @@ fn shape_object(shape: &ShapeFacts) -> Value {
             "bytes": of.bytes,
             "entries": of.entries,
         })).collect::<Vec<_>>(),
+        "values": {
+            "files": shape.values.files,
+            "bytes": shape.values.bytes,
+            "live": shape.values.live_records,
+            "live_bytes": shape.values.live_bytes,
+            "stale_bytes": shape.values.stale_bytes,
+        },
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::LevelFacts;
+    use crate::database::{LevelFacts, ValueFacts};
 
     fn opening() -> OpeningFacts {
         OpeningFacts { log_records: 2, log_bytes: 100, discarded: None, is_clean: true }
@@ -238,7 +259,8 @@ mod tests {
 
     fn shape() -> ShapeFacts {
         let level = LevelFacts { level: 1, runs: 1, tables: 2, bytes: 2048, entries: 30 };
-        ShapeFacts { keyspace: "k".to_owned(), memtable_bytes: 64, levels: vec![level] }
+        let values = ValueFacts { files: 3, bytes: 4096, live_records: 20, ..ValueFacts::default() };
+        ShapeFacts { keyspace: "k".to_owned(), memtable_bytes: 64, levels: vec![level], values }
     }
 
     #[test]
@@ -300,5 +322,6 @@ mod tests {
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[1], ["k", "mem", "-", "-", "64", "B", "-"]);
         assert_eq!(rows[2], ["k", "1", "1", "2", "2.0", "KiB", "30"]);
+        assert_eq!(rows[3], ["k", "values", "-", "3", "4.0", "KiB", "20"]);
     }
 }

@@ -352,7 +352,7 @@ impl IngestWriter {
     }
 
     /// Of entries that are read again: all values stay in the tables.
-    pub(super) fn as_run(self) -> IngestWriter {
+    pub(super) fn without_separation(self) -> IngestWriter {
         IngestWriter { values: self.values.nowhere(), ..self }
     }
 

@@ -135,7 +135,7 @@ impl IngestSorter {
     fn spill(&mut self) -> Result<()> {
         let entries = self.sort()?;
         let number = Seqno::from_raw(self.runs.len() as u64 + 1).expect("runs are few");
-        let mut writer = self.tree.ingest()?.as_run();
+        let mut writer = self.tree.ingest()?.without_separation();
         for entry in &entries {
             writer.add_numbered(
                 key_of(&self.bytes, entry),
