@@ -97,6 +97,8 @@ targets! {
     table_data_block: table::data_block, data_blocks, COPIES;
     table_file: tables::table_file, tables, UNPACKED;
     dictionary_file: tables::dictionary_file, dictionaries, FILES;
+    blob_file: tables::blob_file, blobs, UNPACKED;
+    blob_pointer: tables::blob_pointer, blob_pointers, COPIES;
     edit: tables::edit, edits, COPIES;
     manifest: tables::manifest, manifests, FILES;
     log_record: db::log_record, log_records, COPIES;

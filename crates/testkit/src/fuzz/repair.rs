@@ -7,7 +7,7 @@
 use isopach::engine::codec::{
     Checksum, Dictionary, HEADER_BYTES, RECORD_HEADER_BYTES, Salt, digest, record_bytes,
 };
-use isopach::engine::{dictionary, table::FOOTER_BYTES, types::Uuid};
+use isopach::engine::{blob, dictionary, table::FOOTER_BYTES, types::Uuid};
 
 const BLOCK_HEADER_BYTES: usize = 24;
 const SECTION_BYTES: usize = 17;
@@ -17,6 +17,7 @@ pub fn file(bytes: &mut [u8]) {
     const MANIFEST: u8 = 2;
     const LOG: u8 = 3;
     const TABLE: u8 = 4;
+    const BLOB: u8 = 5;
     const DICTIONARY: u8 = 6;
     if bytes.get(4) == Some(&DICTIONARY) {
         dictionary_id(bytes);
@@ -26,6 +27,7 @@ pub fn file(bytes: &mut [u8]) {
     match bytes[4] {
         MANIFEST | LOG => records(bytes, salt, HEADER_BYTES),
         TABLE => table(bytes, salt),
+        BLOB => separated_values(bytes, salt),
         DICTIONARY => {
             frame(&mut bytes[HEADER_BYTES..], salt, HEADER_BYTES as u64);
         }
@@ -85,6 +87,20 @@ pub(super) fn records(file: &mut [u8], salt: Salt, mut at: usize) {
             Some(next) => at = next,
             None => return,
         }
+    }
+}
+
+/// Of a file of separated values: its records, one behind the other (section 10). One that would end behind the file
+/// is the last.
+fn separated_values(file: &mut [u8], salt: Salt) {
+    let mut at = HEADER_BYTES;
+    while let Some(header) = file.get(at..at + blob::RECORD_HEADER_BYTES) {
+        let payload_bytes = u32::from_le_bytes(header[8..12].try_into().expect("four bytes")) as usize;
+        let end = (at + blob::RECORD_HEADER_BYTES).saturating_add(payload_bytes);
+        let Some(covered) = file.get(at + 8..end) else { return };
+        let checksum = Checksum::of(covered, salt, at as u64).0.to_le_bytes();
+        file[at..at + 8].copy_from_slice(&checksum);
+        at = end;
     }
 }
 

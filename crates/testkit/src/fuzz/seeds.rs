@@ -11,8 +11,9 @@ use crate::{
 use isopach::{
     Compression, Db, Durability, FilterPolicy, FixedPrefix, KeyspaceOptions, WriteOptions,
     engine::{
+        blob::{BlobMeta, BlobPointer, BlobUse},
         codec::{
-            BLOCK_HEADER_BYTES, BlockKind, Dictionary, FileCodec, FileHeader, FileKind, LogPosition, Record,
+            BLOCK_HEADER_BYTES, BlockKind, Checksum, Dictionary, FileCodec, FileHeader, FileKind, LogPosition, Record,
             RecordReader, SECTION_ENTRY_BYTES, Salt, Section, Step, TlvWriter, encode_block, encode_record,
             train,
         },
@@ -23,7 +24,7 @@ use isopach::{
             TableOptions, TableWriter, file_name, filter::FilterBuilder, number_of,
         },
         tree::TreeOptions,
-        types::{Seqno, TableId, TreeId, UnixUs, Uuid},
+        types::{BlobId, Seqno, TableId, TreeId, UnixUs, Uuid},
     },
     env::{Errno, Fault, Fs, MemFs, Rule, Rules, WriteOrigin},
 };
@@ -62,11 +63,12 @@ fn fill(db: &Db, amount: u32) {
         .prefix_extractor(&FixedPrefix::new(5))
         .entry_checksums(true);
     let plain = KeyspaceOptions::new().filters(FilterPolicy::None).durability(Durability::Sync);
+    let plain = plain.blobs_from_bytes(64);
     for (name, options) in [("a", compressed), ("bb", plain)].into_iter().take(amount.min(2) as usize) {
         let keyspace = db.keyspace_with(name, options).expect("nothing fails");
         for round in 0..3 {
             for n in (0..amount).filter(|n| n % (round + 1) == 0) {
-                let value = format!("{name} {n} ").repeat(1 + n as usize % 9);
+                let value = format!("{name} {n} ").repeat(1 + 2 * (n as usize % 9));
                 keyspace.insert(format!("key{n:03}"), value).expect("nothing fails");
             }
             keyspace.remove("key001").expect("nothing fails");
@@ -112,6 +114,7 @@ fn table_of_one_key() -> Vec<u8> {
     let mut writer = writer.expect("memory takes all");
     for number in (0..300_u64).rev() {
         let kind = ValueKind::from_raw(1 + number as u8 % 7).expect("1 to 7");
+        let kind = if kind.is_separated() { ValueKind::Put } else { kind }; // It would have to be a pointer.
         let seqno = Seqno::from_raw(1 + (number << (number / 10))).expect("below 2^56");
         writer.add(b"key", seqno, kind, &[number as u8; 40]).expect("memory takes all");
     }
@@ -141,6 +144,21 @@ pub(super) fn dictionaries() -> Vec<Vec<u8>> {
     [bytes].into_iter().chain(trained).collect()
 }
 
+/// Files of separated values.
+pub(super) fn blobs() -> Vec<Vec<u8>> {
+    files("blobs/")
+}
+
+/// A pointer, facts about a file, and what a table points to.
+pub(super) fn blob_pointers() -> Vec<Vec<u8>> {
+    let checksum = Checksum(0x0123_4567_89AB_CDEF);
+    let pointer =
+        BlobPointer { file: BlobId(7), offset: 64, record_bytes: 900, value_bytes: 1000, checksum };
+    let meta = BlobMeta { id: BlobId(7), uuid: FILE, bytes: 64 + 900, records: 1 };
+    let uses = [BlobUse { file: BlobId(7), records: 1, bytes: 900 }, BlobUse { file: BlobId(9), records: 2, bytes: 99 }];
+    vec![pointer.encode().to_vec(), meta.encode(), BlobUse::encode_all(&uses)]
+}
+
 pub(super) fn manifests() -> Vec<Vec<u8>> {
     files("MANIFEST")
 }
@@ -155,8 +173,14 @@ pub(super) fn segments() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn headers() -> Vec<Vec<u8>> {
-    let kinds =
-        [FileKind::Identity, FileKind::Manifest, FileKind::Log, FileKind::Table, FileKind::Dictionary];
+    let kinds = [
+        FileKind::Identity,
+        FileKind::Manifest,
+        FileKind::Log,
+        FileKind::Table,
+        FileKind::Dictionary,
+        FileKind::Blob,
+    ];
     kinds.map(|kind| FileHeader { kind, file: FILE, database: Uuid([9; 16]) }.encode().to_vec()).into()
 }
 

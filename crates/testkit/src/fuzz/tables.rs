@@ -3,7 +3,8 @@
 use super::{framing::FILE, place_of, repair, with_checksums};
 use isopach::{
     engine::{
-        codec::{Checksum, Compression, FileDictionary, Salt, WritingDictionary},
+        blob::{self, BlobFile, BlobMeta, BlobPointer, BlobUse},
+        codec::{Checksum, Compression, FileDictionary, FileHeader, Salt, WritingDictionary},
         dictionary,
         iter::Cursor,
         key::InternalKey,
@@ -13,7 +14,7 @@ use isopach::{
             DataCache, FOOTER_BYTES, Table, TableCursor, TableMeta, VerifyDepth, file_name, fuzz,
             inspect::LoneTable,
         },
-        types::{Seqno, TableId, Uuid},
+        types::{BlobId, Seqno, TableId, Uuid},
         version::{Catalog, decode_edit, encode_edit, manifest_name, replay},
     },
     env::Fs,
@@ -85,6 +86,55 @@ pub(super) fn dictionary_file(data: &[u8]) {
             codec.decompress_in(packed.into_owned(), data.len(), &FileDictionary::Reading(Arc::new(read)));
         assert_eq!(raw.as_deref(), Ok(data));
     });
+}
+
+/// A file of separated values: walked over, and every record that is sound is read by a pointer to it.
+pub(super) fn blob_file(data: &[u8]) {
+    with_checksums(data, repair::file, |data| {
+        let id = BlobId(1);
+        let fs: Arc<dyn Fs> = Arc::new(place_of([(&*blob::file_name(id), data)]));
+        let Some(header) = data.first_chunk().and_then(|header| FileHeader::decode(header).ok()) else { return };
+        let meta = BlobMeta { id, uuid: header.file, bytes: data.len() as u64, records: 1 };
+        let Ok(file) = BlobFile::open(&fs, &meta, header.database) else { return };
+        let mut found: Vec<(Vec<u8>, BlobPointer)> = Vec::new();
+        let _ = file.walk(&mut |at| {
+            let (checksum, value_bytes) = (at.record.checksum(), at.record.value_bytes());
+            let record_bytes = u32::try_from(at.record_bytes).expect("it is in the file");
+            let pointer = BlobPointer { file: id, offset: at.offset, record_bytes, value_bytes, checksum };
+            found.push((at.record.key().to_vec(), pointer));
+            Ok(())
+        });
+        for (key, pointer) in &found {
+            let value = file.read(key, pointer).expect("it was just walked over");
+            assert_eq!(value.len(), pointer.value_bytes as usize);
+            assert!(file.read(key, &BlobPointer { offset: pointer.offset + 1, ..*pointer }).is_err());
+            assert!(file.read(&[&key[..], b"x"].concat(), pointer).is_err());
+        }
+        let anywhere = BlobPointer { offset: 64, ..pointer_anywhere(data) };
+        let _ = (file.read(b"", &anywhere), file.read(b"key", &pointer_anywhere(data)));
+    });
+}
+
+/// What the last bytes make of a pointer.
+fn pointer_anywhere(data: &[u8]) -> BlobPointer {
+    let last = data.last_chunk::<{ BlobPointer::ENCODED_BYTES }>();
+    let decoded = last.and_then(|last| BlobPointer::decode(last).ok());
+    let checksum = Checksum(0);
+    decoded.unwrap_or(BlobPointer { file: BlobId(1), offset: 64, record_bytes: 32, value_bytes: 0, checksum })
+}
+
+/// A pointer, what the manifest says of a file, and what tables say of what they point to.
+pub(super) fn blob_pointer(data: &[u8]) {
+    if let Ok(pointer) = BlobPointer::decode(data) {
+        assert_eq!(pointer.encode(), data);
+    }
+    if let Ok(meta) = BlobMeta::decode(data) {
+        assert_eq!(BlobMeta::decode(&meta.encode()), Ok(meta));
+        assert!(meta.record_bytes() < meta.bytes);
+    }
+    if let Ok(uses) = BlobUse::decode_all(data) {
+        assert_eq!(BlobUse::encode_all(&uses), data);
+    }
 }
 
 /// Everything that can be asked of a table file without its database.

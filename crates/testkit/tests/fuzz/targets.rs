@@ -37,6 +37,8 @@ tests! {
     table_data_block: 50_000;
     table_file: 10_000;
     dictionary_file: 20_000;
+    blob_file: 20_000;
+    blob_pointer: 200_000;
     edit: 100_000;
     manifest: 20_000;
     log_record: 200_000;
