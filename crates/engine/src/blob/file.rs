@@ -26,7 +26,7 @@ pub struct BlobFile {
 pub struct BlobRecord {
     header: RecordHeader,
     /// Header, key, and value as it is stored.
-    bytes: Vec<u8>,
+    bytes: Slice,
 }
 
 impl BlobFile {
@@ -86,14 +86,52 @@ impl BlobFile {
     /// The backend's; `Corruption`, naming place and key, if the pointer points elsewhere, if the record is damaged, or is
     /// another one.
     pub fn read_record(&self, key: &[u8], pointer: &BlobPointer) -> Result<BlobRecord> {
-        let BlobPointer { offset, record_bytes, value_bytes, checksum, .. } = *pointer;
-        let damaged = |why| self.damaged(key, offset, why);
-        if offset.saturating_add(u64::from(record_bytes)) > self.bytes {
-            return Err(damaged(Corruption("a pointer points behind the end of the file")));
+        self.check_inside(key, pointer)?;
+        self.record_in(key, pointer, self.read_bytes(key, pointer.offset, pointer.record_bytes.into())?)
+    }
+
+    /// Its size.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Says whether a pointer points into the file.
+    ///
+    /// # Errors
+    ///
+    /// `Corruption`, naming place and key.
+    pub(crate) fn check_inside(&self, key: &[u8], pointer: &BlobPointer) -> Result<()> {
+        if pointer.offset.saturating_add(pointer.record_bytes.into()) <= self.bytes {
+            return Ok(());
         }
-        let mut bytes = vec![0; record_bytes as usize];
-        let read = self.file.read_exact_at(offset, &mut bytes);
+        Err(self.damaged(key, pointer.offset, Corruption("a pointer points behind the end of the file")))
+    }
+
+    /// Bytes that lie in the file, read for the value of `key`.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub(crate) fn read_bytes(&self, key: &[u8], offset: u64, bytes: u64) -> Result<Slice> {
+        let mut buffer = vec![0; usize::try_from(bytes).expect("what is read is bounded")];
+        let read = self.file.read_exact_at(offset, &mut buffer);
         read.map_err(|error| over_key(Error::io(error, "read", self.name.as_str()).at(offset), key))?;
+        Ok(Slice::from(buffer))
+    }
+
+    /// As [`BlobFile::read`], of a record that was read.
+    ///
+    /// # Errors
+    ///
+    /// `Corruption`, as there.
+    pub(crate) fn value_in(&self, key: &[u8], pointer: &BlobPointer, bytes: Slice) -> Result<Slice> {
+        let record = self.record_in(key, pointer, bytes)?;
+        record.into_value().map_err(|why| self.damaged(key, pointer.offset, why))
+    }
+
+    fn record_in(&self, key: &[u8], pointer: &BlobPointer, bytes: Slice) -> Result<BlobRecord> {
+        let BlobPointer { offset, value_bytes, checksum, .. } = *pointer;
+        let damaged = |why| self.damaged(key, offset, why);
         let (header, bytes) = record::decode(bytes, &self.codec, offset).map_err(damaged)?;
         let record = BlobRecord { header, bytes };
         if header.checksum != checksum || header.value_bytes != value_bytes || record.key() != key {
@@ -125,7 +163,7 @@ impl BlobFile {
             let len = usize::try_from(record_bytes).expect("the size of a record has 32 bits, and a little more");
             let mut bytes = vec![0; len];
             self.file.read_exact_at(offset, &mut bytes).map_err(io)?;
-            let (header, bytes) = record::decode(bytes, &self.codec, offset).map_err(damaged)?;
+            let (header, bytes) = record::decode(bytes.into(), &self.codec, offset).map_err(damaged)?;
             let record = BlobRecord { header, bytes };
             record.clone().into_value().map_err(damaged)?;
             with(Walked { offset, record_bytes, record: &record })?;
@@ -189,9 +227,9 @@ impl BlobRecord {
     pub fn into_value(self) -> Result<Slice, Corruption> {
         let (at, value_bytes) = (self.value_at(), self.header.value_bytes as usize);
         if self.header.codec == Codec::None && self.bytes.len() - at == value_bytes {
-            return Ok(Slice::from(self.bytes).tail(at));
+            return Ok(self.bytes.tail(at));
         }
-        let stored = Vec::from(&self.bytes[at..]);
+        let stored = &self.bytes[at..];
         self.header.codec.decompress_in(stored, value_bytes, &FileDictionary::None).map(Slice::from)
     }
 }

@@ -16,7 +16,7 @@
 use crate::{
     codec::{Checksum, Codec, Corruption, FileCodec, Reader},
     key::MAX_KEY_BYTES,
-    types::Seqno,
+    types::{Seqno, Slice},
 };
 use alloc::vec::Vec;
 
@@ -99,10 +99,10 @@ impl RecordHeader {
 ///
 /// It is not what its checksum says, or not of this size.
 pub(super) fn decode(
-    mut bytes: Vec<u8>,
+    bytes: Slice,
     codec: &FileCodec,
     offset: u64,
-) -> Result<(RecordHeader, Vec<u8>), Corruption> {
+) -> Result<(RecordHeader, Slice), Corruption> {
     let header = bytes.first_chunk().ok_or(Corruption("a record is too short"))?;
     let header = RecordHeader::decode(header)?;
     if header.record_bytes(codec) != bytes.len() as u64 {
@@ -112,8 +112,12 @@ pub(super) fn decode(
     if Checksum::of(&bytes[8..end], codec.salt, offset) != header.checksum {
         return Err(Corruption("a record fails its checksum"));
     }
-    bytes.truncate(end);
-    let opened = codec.sealing.open_behind(bytes, RECORD_HEADER_BYTES, offset + RECORD_HEADER_BYTES as u64)?;
+    let opened = if codec.sealing.is_clear() {
+        bytes.slice(..end)
+    } else {
+        let payload_at = offset + RECORD_HEADER_BYTES as u64;
+        Slice::from(codec.sealing.open_behind(bytes[..end].into(), RECORD_HEADER_BYTES, payload_at)?)
+    };
     if opened.len() < RECORD_HEADER_BYTES + usize::from(header.key_bytes) {
         return Err(Corruption("the key of a record ends behind it"));
     }

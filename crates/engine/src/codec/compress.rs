@@ -175,17 +175,18 @@ impl Codec {
     ///
     /// The bytes are not `raw_bytes` long once decompressed, or cannot be, for one because the file has no
     /// dictionary. Nothing is allocated for a length that the codec cannot reach from this input.
-    pub fn decompress_in(
+    pub fn decompress_in<'a>(
         self,
-        stored: Vec<u8>,
+        stored: impl Into<Cow<'a, [u8]>>,
         raw_bytes: usize,
         dictionary: &FileDictionary,
     ) -> Result<Vec<u8>, Corruption> {
+        let stored = stored.into();
         if raw_bytes as u64 > (stored.len() as u64).saturating_mul(self.max_ratio()) {
             return Err(Corruption("a section claims more bytes than its compression can yield"));
         }
         match self {
-            Codec::None if stored.len() == raw_bytes => Ok(stored),
+            Codec::None if stored.len() == raw_bytes => Ok(stored.into_owned()),
             Codec::None => Err(Corruption("a stored section has another length than its directory says")),
             #[cfg(feature = "lz4")]
             Codec::Lz4 => decompress_lz4(&stored, raw_bytes),

@@ -23,6 +23,11 @@ impl Sealing {
         }
     }
 
+    /// Whether bytes are stored as they are.
+    pub fn is_clear(self) -> bool {
+        self == Sealing::Clear
+    }
+
     /// As [`Sealing::open`], of what lies behind the first `start` of these bytes, which stay before it.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use crate::{
     range_tombstone::Hidden,
     table::KeyHash,
     types::{Seqno, Slice, TreeId, UnixUs, View},
-    version::{BlobFiles, CoveredPrefix, Lease, RunCursor},
+    version::{BlobReadAhead, CoveredPrefix, Lease, RunCursor},
 };
 use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
 
@@ -211,7 +211,7 @@ impl Reader {
             hidden,
             operator: self.state.code.merge.clone(),
             order: order.clone(),
-            blobs: Some(Arc::<BlobFiles>::clone(&self.state.blobs)),
+            blobs: Some(BlobReadAhead::reader(&self.state.blobs)),
         };
         let make: MakeCursor = Box::new(move || sources.cursor());
         Ok(Scan { scan: VisibleScan::new(make, sight, range), tree, order, _lease: self.lease.clone() })

@@ -99,6 +99,11 @@ impl<F: Borrow<BlobMeta> + Clone> BlobLedger<F> {
         self.0.contains_key(&id)
     }
 
+    /// Number of files.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -222,7 +227,7 @@ impl BlobFiles {
         self.0.get(&pointer.file).is_some_and(|account| account.file.is_damaged())
     }
 
-    fn with_file<T>(
+    pub(super) fn with_file<T>(
         &self,
         key: &[u8],
         pointer: &BlobPointer,

@@ -3,6 +3,7 @@
 //! Pure: [`Levels`], [`Catalog`], [`Change`]. Effects: [`Manifest`] makes edits durable, [`FileRegistry`]
 //! alone removes files, [`TableRef`] is the counted handle of a table.
 
+mod blob_read_ahead;
 mod blobs;
 mod catalog;
 mod damage;
@@ -17,6 +18,7 @@ mod registry;
 mod run_cursor;
 mod table_file;
 
+pub use blob_read_ahead::BlobReadAhead;
 pub use blobs::{BlobAccount, BlobFiles, BlobLedger, BlobRef};
 pub use catalog::{Catalog, CatalogTree};
 pub(crate) use catalog::{applied_upto, check_names};
