@@ -39,6 +39,10 @@ pub enum ValueKind {
     DeleteRange = 8,
     /// As `BlobPointer`, of a put that expires: its time is in front of the pointer.
     BlobPointerUntil = 9,
+    /// A put whose value is compressed by itself.
+    PutPacked = 10,
+    /// As `PutPacked`, of a put that expires: its time is in front.
+    PutPackedUntil = 11,
 }
 
 impl ValueKind {
@@ -54,6 +58,8 @@ impl ValueKind {
             7 => ValueKind::Cells,
             8 => ValueKind::DeleteRange,
             9 => ValueKind::BlobPointerUntil,
+            10 => ValueKind::PutPacked,
+            11 => ValueKind::PutPackedUntil,
             _ => return None,
         })
     }
@@ -65,12 +71,12 @@ impl ValueKind {
 
     /// Whether it says that a key has a value, wherever that lies.
     pub const fn is_put(self) -> bool {
-        matches!(self, ValueKind::Put) || self.expires() || self.is_separated()
+        matches!(self, ValueKind::Put | ValueKind::PutPacked) || self.expires() || self.is_separated()
     }
 
     /// Whether it is a put whose stored bytes begin with the time it expires at.
     pub const fn expires(self) -> bool {
-        matches!(self, ValueKind::PutUntil | ValueKind::BlobPointerUntil)
+        matches!(self, ValueKind::PutUntil | ValueKind::BlobPointerUntil | ValueKind::PutPackedUntil)
     }
 
     /// Whether it is a put whose value lies elsewhere.

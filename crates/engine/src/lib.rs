@@ -74,6 +74,7 @@
 //! | [`codec`]      | framing: headers, checksums bound to their place, blocks, records, compression |
 //! | [`range_tombstone`] | deletes of ranges, and what they hide |
 //! | [`expiry`]     | puts that expire |
+//! | [`packed`]     | values that are compressed by themselves |
 //! | [`dictionary`] | compression dictionaries as files, and when one is worth having |
 //! | [`blob`]       | separated values: their files, and what points to them |
 //! | [`cache`]      | decoded blocks and open tables in memory |
@@ -123,6 +124,8 @@ pub mod codec;
 pub mod range_tombstone;
 
 pub mod expiry;
+
+pub mod packed;
 
 pub mod dictionary;
 

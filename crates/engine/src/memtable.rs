@@ -156,7 +156,7 @@ impl Memtable {
         for Operation { seqno, kind, key, value } in operations {
             let checksum = self.is_checked.then(|| EntryChecksum::of(kind, key, value));
             bytes += tree.insert(InternalKey { key, seqno }, kind, value, checksum);
-            if kind == ValueKind::PutUntil {
+            if kind.expires() {
                 self.may_expire.store(true, Ordering::Relaxed);
             }
             if kind == ValueKind::DeleteRange {

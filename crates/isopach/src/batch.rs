@@ -34,7 +34,8 @@ impl Batch {
     pub fn insert(&mut self, ks: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Batch {
         self.name(ks);
         let lives = ks.space().ttl().map(Lives::Default);
-        self.operations.put(ks.id(), key.as_ref(), value.as_ref(), lives);
+        let value = value.as_ref();
+        self.operations.put(ks.id(), key.as_ref(), value, lives, ks.space().packing(value.len()));
         self
     }
 
@@ -47,7 +48,8 @@ impl Batch {
         ttl: Duration,
     ) -> &mut Batch {
         self.name(ks);
-        self.operations.put(ks.id(), key.as_ref(), value.as_ref(), Some(Lives::Own(ttl)));
+        let (value, lives) = (value.as_ref(), Some(Lives::Own(ttl)));
+        self.operations.put(ks.id(), key.as_ref(), value, lives, ks.space().packing(value.len()));
         self
     }
 

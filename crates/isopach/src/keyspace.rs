@@ -92,7 +92,8 @@ impl Keyspace {
     ) -> Result<Seqno> {
         let mut operations = Operations::reusing();
         let lives = options.ttl.map(Lives::Own).or_else(|| self.space.ttl().map(Lives::Default));
-        operations.put(self.space.id, key.as_ref(), value.as_ref(), lives);
+        let value = value.as_ref();
+        operations.put(self.space.id, key.as_ref(), value, lives, self.space.packing(value.len()));
         self.write(operations, WriteOptions { ttl: None, ..options })
     }
 

@@ -5,18 +5,22 @@ use crate::{
     options::{Durability, KeepVersions, KeyspaceOptions},
 };
 use isopach_engine::{
+    codec::Compression,
     tree::Tree,
-    types::{Seqno, TreeId},
+    types::{Level, Seqno, TreeId},
     version::Note,
 };
 use isopach_env::sync::{
     Mutex, Rank, RwLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 /// Of the map of keyspaces. Held for a lookup.
 const SPACES: Rank = Rank::new(24, "spaces");
+
+/// Shorter values are not worth packing.
+const LEAST_PACKED_BYTES: u32 = 1 << 10;
 
 /// One keyspace.
 pub(crate) struct Space {
@@ -31,6 +35,8 @@ pub(crate) struct Space {
     is_dropped: AtomicBool,
     /// How long puts live that say nothing else, in microseconds; `u64::MAX`: for good.
     ttl_us: AtomicU64,
+    /// Values of at least so many bytes are packed before they come into log and memtable.
+    packed_from_bytes: AtomicU32,
     /// Set while its clearing is in the log and not in the manifest, because that failed: writes are refused.
     is_half_cleared: AtomicBool,
     /// Last operation that is not in the log. Such are flushed before a close.
@@ -51,6 +57,7 @@ impl Space {
             keep_versions: AtomicU64::new(options.keep_versions.to_raw()),
             is_dropped: AtomicBool::new(false),
             ttl_us: AtomicU64::new(stored_ttl(options.ttl)),
+            packed_from_bytes: AtomicU32::new(packed_from_bytes(options)),
             is_half_cleared: AtomicBool::new(false),
             last_volatile: AtomicU64::new(0),
             l0_runs: AtomicU64::new(0),
@@ -72,6 +79,13 @@ impl Space {
             u64::MAX => None,
             ttl_us => Some(Duration::from_micros(ttl_us)),
         }
+    }
+
+    /// How values of this size are packed before they come into log and memtable.
+    #[inline]
+    pub(crate) fn packing(&self, value_bytes: usize) -> Option<Compression> {
+        let is_large = value_bytes >= self.packed_from_bytes.load(Ordering::Relaxed) as usize;
+        is_large.then_some(Compression::Lz4)
     }
 
     /// Notes an operation that is not in the log.
@@ -163,7 +177,16 @@ impl Space {
         self.durability.store(stored(options.durability), Ordering::Relaxed);
         self.keep_versions.store(options.keep_versions.to_raw(), Ordering::Relaxed);
         self.ttl_us.store(stored_ttl(options.ttl), Ordering::Relaxed);
+        self.packed_from_bytes.store(packed_from_bytes(options), Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Packed are values that will be separated, and that takes little time: LZ4 is faster than writing twice as much.
+fn packed_from_bytes(options: &KeyspaceOptions) -> u32 {
+    match (options.blobs_from_bytes, options.compression.at(Level(u8::MAX))) {
+        (Some(bytes), Compression::Lz4) => bytes.max(LEAST_PACKED_BYTES),
+        _ => u32::MAX,
     }
 }
 

@@ -94,6 +94,8 @@ fn kind_word(kind: ValueKind) -> &'static str {
         ValueKind::Merge => "merge",
         ValueKind::BlobPointer => "blob-pointer",
         ValueKind::BlobPointerUntil => "blob-pointer-until",
+        ValueKind::PutPacked => "put-packed",
+        ValueKind::PutPackedUntil => "put-packed-until",
         ValueKind::PutUntil => "put-until",
         ValueKind::Cells => "cells",
         ValueKind::DeleteRange => "delete-range",

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     codec::{Compression, FileCodec, FileHeader, FileKind},
     error::{Error, Result},
+    packed::Packed,
     types::{BlobId, Seqno, Uuid},
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -70,6 +71,16 @@ impl BlobWriter {
         let (codec, stored) = compression.compress(value);
         let value_bytes = u32::try_from(value.len()).expect("values that are separated are bounded");
         self.append(RecordParts { key, seqno, codec, stored: &stored, value_bytes })
+    }
+
+    /// As [`BlobWriter::add`], of a value that is compressed already.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub(crate) fn add_packed(&mut self, key: &[u8], seqno: Seqno, packed: Packed<'_>) -> Result<BlobPointer> {
+        let Packed { codec, value_bytes, bytes } = packed;
+        self.append(RecordParts { key, seqno, codec, stored: bytes, value_bytes })
     }
 
     /// Adds a record of another file as it is, and returns what points to it here.

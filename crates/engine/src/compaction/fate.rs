@@ -156,11 +156,11 @@ fn ground(seqno: Seqno, below: Below, views: &Views) -> Option<Ground> {
         return (below == Below::Nothing).then_some(Ground::Nothing);
     };
     match kind {
-        ValueKind::Put | ValueKind::BlobPointer => Some(Ground::Value),
+        ValueKind::Put | ValueKind::BlobPointer | ValueKind::PutPacked => Some(Ground::Value),
         ValueKind::Delete | ValueKind::DeleteWeak | ValueKind::DeleteRange => Some(Ground::Nothing),
         ValueKind::Merge => (!views.has_view_in(older, seqno)).then_some(Ground::Operand),
         // Until then it depends on the time of the view.
-        ValueKind::PutUntil | ValueKind::BlobPointerUntil => {
+        ValueKind::PutUntil | ValueKind::BlobPointerUntil | ValueKind::PutPackedUntil => {
             let has_expired = expires_at.is_some_and(|expires_at| expires_at <= views.oldest_time());
             has_expired.then_some(Ground::Nothing)
         }

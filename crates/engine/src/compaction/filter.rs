@@ -7,7 +7,7 @@ use crate::{
     blob::ReadBlobs,
     error::{Error, ErrorKind, Result},
     expiry,
-    iter::{Cursor, Entry, separated},
+    iter::{Cursor, Entry, value_apart},
     named::{Named, NamedSet},
     types::{Level, Seqno, Slice, TreeId, UnixUs},
 };
@@ -98,7 +98,7 @@ impl<'a> FilterEntry<'a> {
     pub fn value(&self) -> Result<Slice> {
         self.expires_at()?;
         let (Entry { key, kind, .. }, stored) = (self.entry, self.cursor.value()?);
-        match separated(key, kind, &stored, self.blobs)? {
+        match value_apart(key, kind, &stored, self.blobs)? {
             Some(value) => Ok(value),
             None => Ok(expiry::value_of(kind, stored)),
         }

@@ -13,7 +13,7 @@ use crate::{
     blob::ReadBlobs,
     error::{Error, ErrorKind, Result},
     expiry,
-    iter::{CheckedValue, Cursor, Entry, separated},
+    iter::{CheckedValue, Cursor, Entry, value_apart},
     key::ValueKind,
     merge_operator::MergeOperator,
     order::KeyOrder,
@@ -482,7 +482,7 @@ impl<C: Cursor> Survivors<C> {
     fn base(&self) -> Result<Option<Slice>> {
         let (stored, _) = self.cursor.checked_value()?;
         let kind = self.cursor.entry().map_or(ValueKind::Put, |entry| entry.kind);
-        match separated(&self.key, kind, stored, self.job.blobs.as_deref()) {
+        match value_apart(&self.key, kind, stored, self.job.blobs.as_deref()) {
             Ok(None) => Ok(Some(Slice::from(stored))),
             Err(error) if error.kind() == ErrorKind::Corruption => Ok(None),
             read => read,

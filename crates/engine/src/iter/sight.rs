@@ -9,6 +9,7 @@ use crate::{
     key::ValueKind,
     merge_operator::{self, MergeOperator},
     order::KeyOrder,
+    packed::packed_of,
     range_tombstone::Hidden,
     types::{Seqno, Slice, UnixUs, View},
 };
@@ -82,16 +83,18 @@ impl Sight {
                 }
                 Ok(Answer::Value(stored.tail(expiry::EXPIRY_BYTES)))
             }
-            ValueKind::BlobPointer if !with_value => Ok(Answer::Value(Slice::EMPTY)),
-            ValueKind::BlobPointer | ValueKind::BlobPointerUntil => {
-                self.answer_separated(cursor, entry, with_value)
-            }
+            ValueKind::BlobPointer | ValueKind::PutPacked if !with_value => Ok(Answer::Value(Slice::EMPTY)),
+            ValueKind::BlobPointer
+            | ValueKind::BlobPointerUntil
+            | ValueKind::PutPacked
+            | ValueKind::PutPackedUntil => self.answer_apart(cursor, entry, with_value),
             ValueKind::Cells => Err(unsupported(entry.key, entry.kind)),
         }
     }
 
-    /// As [`Sight::answer`], of a put whose value lies elsewhere: the file is touched for a value only.
-    fn answer_separated(&self, cursor: &impl Cursor, entry: Entry<'_>, with_value: bool) -> Result<Answer> {
+    /// As [`Sight::answer`], of a put whose value has to be fetched or unpacked: that is done for a value only.
+    #[cold]
+    fn answer_apart(&self, cursor: &impl Cursor, entry: Entry<'_>, with_value: bool) -> Result<Answer> {
         let (Entry { key, kind, .. }, stored) = (entry, cursor.value_bytes()?);
         if kind.expires() && self.at.time >= cursor.expires_from() {
             let expires_at = expiry::of_version(kind, stored).map_err(|why| damaged(key, why))?;
@@ -99,7 +102,7 @@ impl Sight {
                 return Ok(Answer::Nothing);
             }
         }
-        let value = if with_value { separated(key, kind, stored, self.blobs.as_deref())? } else { None };
+        let value = if with_value { value_apart(key, kind, stored, self.blobs.as_deref())? } else { None };
         Ok(Answer::Value(value.unwrap_or_default()))
     }
 
@@ -122,18 +125,22 @@ impl Sight {
     }
 }
 
-/// The value of a put that lies elsewhere, out of what is stored; `None` of other kinds.
+/// The value of a put of which something else is stored: one that lies elsewhere, or is packed; `None` of other kinds.
 ///
 /// # Errors
 ///
 /// Those of [`ReadBlobs::read`]; `Corruption` of what is stored.
-pub(crate) fn separated(
+pub(crate) fn value_apart(
     key: &[u8],
     kind: ValueKind,
     stored: &[u8],
     blobs: Option<&dyn ReadBlobs>,
 ) -> Result<Option<Slice>> {
-    let Some(pointer) = pointer_of(kind, stored).map_err(|why| damaged(key, why))? else { return Ok(None) };
+    let damaged = |why| damaged(key, why);
+    if let Some(packed) = packed_of(kind, stored).map_err(damaged)? {
+        return packed.unpack().map(|value| Some(Slice::from(value))).map_err(damaged);
+    }
+    let Some(pointer) = pointer_of(kind, stored).map_err(damaged)? else { return Ok(None) };
     let blobs = blobs.ok_or_else(|| unsupported(key, kind))?;
     blobs.read(key, &pointer).map(Some)
 }

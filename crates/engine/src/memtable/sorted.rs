@@ -85,7 +85,7 @@ impl<'a> Sorter<'a> {
             order: self.order,
             bytes: Arc::clone(self.bytes),
             has_ranges: self.places.iter().any(|(_, place)| place.kind == ValueKind::DeleteRange),
-            may_expire: self.places.iter().any(|(_, place)| place.kind == ValueKind::PutUntil),
+            may_expire: self.places.iter().any(|(_, place)| place.kind.expires()),
             places: self.places.into_iter().map(|(_, place)| place).collect(),
             operation_bytes: self.operation_bytes,
             last_position: self.last_position,

@@ -65,8 +65,8 @@ impl PropertySeed {
 pub struct KindCounts([u64; KindCounts::KINDS]);
 
 impl KindCounts {
-    /// Kinds have numbers 1 to 9.
-    const KINDS: usize = 9;
+    /// Kinds have numbers 1 to 11.
+    const KINDS: usize = 11;
     /// So many are always told of.
     const TOLD: usize = 7;
 

@@ -4,7 +4,7 @@ use super::{Tree, state::TreeState};
 use crate::{
     error::{Error, ErrorKind, KeyBounds, Result},
     expiry,
-    iter::{Cursor, Item, MergeCursor, Sight, SkippingCursor, VisibleScan, separated, unexpired, unsupported},
+    iter::{Cursor, Item, MergeCursor, Sight, SkippingCursor, VisibleScan, unexpired, unsupported, value_apart},
     key::{KeyRange, ValueKind, prefix_of_range},
     order::KeyOrder,
     range_tombstone::Hidden,
@@ -145,11 +145,11 @@ impl Reader {
                 Ok(self.scan(key..=key, view)?.next().transpose()?.map(|(_, value)| value))
             }
             ValueKind::Delete | ValueKind::DeleteWeak | ValueKind::DeleteRange => Ok(None),
-            ValueKind::BlobPointer => separated(key, kind, &stored, Some(&*self.state.blobs)),
-            ValueKind::BlobPointerUntil => {
+            ValueKind::BlobPointer | ValueKind::PutPacked => value_apart(key, kind, &stored, Some(&*self.state.blobs)),
+            ValueKind::BlobPointerUntil | ValueKind::PutPackedUntil => {
                 let expires_at = expiry::of_version(kind, &stored).unwrap_or_default();
                 match expires_at.filter(|&expires_at| near(expires_at) < expires_at) {
-                    Some(_) => separated(key, kind, &stored, Some(&*self.state.blobs)),
+                    Some(_) => value_apart(key, kind, &stored, Some(&*self.state.blobs)),
                     None => Ok(None),
                 }
             }

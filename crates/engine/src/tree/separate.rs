@@ -12,6 +12,7 @@ use crate::{
     expiry,
     iter::Entry,
     key::ValueKind,
+    packed::packed_of,
     types::{BlobId, Level, UnixUs},
     version::{BlobFiles, BlobRef, Hold, new_uuid},
 };
@@ -44,6 +45,15 @@ pub(super) struct Placed {
 }
 
 impl Placed {
+    /// A value that is stored in the table.
+    fn in_table(expires_at: Option<UnixUs>, value: Vec<u8>) -> Placed {
+        let (kind, stored) = match expires_at {
+            None => (ValueKind::Put, value),
+            Some(at) => (ValueKind::PutUntil, expiry::stored_value(at, &value)),
+        };
+        Placed { kind, stored, record_bytes: 0 }
+    }
+
     /// Bytes that were written or are to be.
     pub(super) fn bytes(&self) -> u64 {
         self.stored.len() as u64 + self.record_bytes
@@ -102,6 +112,7 @@ impl SeparatedValues {
     pub(super) fn place(&mut self, entry: Entry<'_>, stored: &[u8]) -> Result<Option<Placed>> {
         match entry.kind {
             ValueKind::Put | ValueKind::PutUntil if stored.len() >= self.from_bytes => self.separate(entry, stored),
+            ValueKind::PutPacked | ValueKind::PutPackedUntil => self.separate_packed(entry, stored),
             ValueKind::BlobPointer | ValueKind::BlobPointerUntil if !self.left.is_empty() => {
                 self.leave(entry, stored)
             }
@@ -119,6 +130,18 @@ impl SeparatedValues {
         self.point(expires_at, |writer| writer.add(key, seqno, value, compression))
     }
 
+    /// A packed value is written as it is, or unpacked into the table. One that is damaged stays: who reads it is told.
+    fn separate_packed(&mut self, entry: Entry<'_>, stored: &[u8]) -> Result<Option<Placed>> {
+        let Ok(Some(packed)) = packed_of(entry.kind, stored) else { return Ok(None) };
+        let Ok(expires_at) = expires_at(entry, stored) else { return Ok(None) };
+        if packed.value_bytes as usize >= self.from_bytes {
+            let (key, seqno) = (entry.key, entry.seqno);
+            return self.point(expires_at, |writer| writer.add_packed(key, seqno, packed));
+        }
+        let Ok(value) = packed.unpack() else { return Ok(None) };
+        Ok(Some(Placed::in_table(expires_at, value)))
+    }
+
     /// A pointer into a file that is left behind gets another one, or the value in its place; one to what is damaged stays.
     fn leave(&mut self, entry: Entry<'_>, stored: &[u8]) -> Result<Option<Placed>> {
         let pointer = pointer_of(entry.kind, stored).map_err(|why| damaged(entry, why.0))?;
@@ -134,11 +157,7 @@ impl SeparatedValues {
             return self.point(expires_at, |writer| writer.copy(&record));
         }
         let value = record.into_value().map_err(|why| damaged(entry, why.0).in_file(file_name(pointer.file)))?;
-        let (kind, stored) = match expires_at {
-            None => (ValueKind::Put, Vec::from(&*value)),
-            Some(at) => (ValueKind::PutUntil, expiry::stored_value(at, &value)),
-        };
-        Ok(Some(Placed { kind, stored, record_bytes: 0 }))
+        Ok(Some(Placed::in_table(expires_at, Vec::from(&*value))))
     }
 
     /// Adds a record to the file that is being written.

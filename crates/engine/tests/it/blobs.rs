@@ -11,6 +11,8 @@ use isopach_engine::{
     },
     env::{CreateOptions, Fs, MemFs, OpenMode, WriteOrigin},
     error::{ErrorKind, Result},
+    key::ValueKind,
+    memtable::Operation,
     store::{CheckpointOptions, Store, StoreOptions, VerifyOptions},
     table::VerifyDepth,
     tree::{KnownCode, Tree, TreeOptions, WriteBatch},
@@ -101,6 +103,66 @@ fn large_values_lie_in_files_of_their_own_and_are_read_from_there() {
     let store = open(&faults);
     assert_eq!(store.remove_orphans().unwrap(), 0);
     check(&store.tree("t").unwrap());
+}
+
+/// What isopach makes of large values: a value of 300 bytes, packed by no compression.
+fn put_packed(tree: &Tree, key: &str, byte: u8, until: Option<u64>, number: u64) {
+    let mut stored = until.map_or(Vec::new(), |until| until.to_le_bytes().to_vec());
+    stored.extend([0, 44, 1, 0, 0]);
+    stored.extend([byte; 300]);
+    let kind = if until.is_some() { ValueKind::PutPackedUntil } else { ValueKind::PutPacked };
+    let operation = Operation { seqno: seqno(number), kind, key: key.as_bytes(), value: &stored };
+    tree.apply_operations(&[operation]).unwrap();
+}
+
+#[test]
+fn packed_values_are_read_from_memory_and_go_into_files_as_they_are() {
+    let (faults, store, tree) = fresh();
+    put_packed(&tree, "a", b'a', None, 2);
+    put_packed(&tree, "b", b'b', Some(50), 3);
+    let seen = |tree: &Tree, key: &str, time| {
+        let view = View::new(seqno(9), UnixUs(time));
+        let found = tree.get(key.as_bytes(), view).unwrap().map(|value| value.to_vec());
+        let mut scan = tree.scan(key..=key, view).unwrap();
+        assert_eq!(scan.next().map(|item| item.unwrap().1.to_vec()), found);
+        let mut keys = tree.scan(key..=key, view).unwrap();
+        assert_eq!(keys.next_key().is_some(), found.is_some());
+        found
+    };
+    let check = |tree: &Tree| {
+        assert_eq!(seen(tree, "a", 49), Some(vec![b'a'; 300]));
+        assert_eq!(seen(tree, "b", 49), Some(vec![b'b'; 300]));
+        assert_eq!(seen(tree, "b", 50), None);
+    };
+    check(&tree);
+
+    flush(&tree, 9);
+    check(&tree);
+    assert_eq!((left(&store, &faults).len(), tree.stats().blobs.live_records), (1, 2));
+
+    let mut inside = options();
+    inside.blobs_from_bytes = None;
+    tree.set_options(inside, &[]).unwrap();
+    put_packed(&tree, "a", b'A', None, 10);
+    flush(&tree, 10);
+    assert_eq!(get(&tree, "a", 10), Some(vec![b'A'; 300]));
+    assert_eq!(tree.stats().blobs.files, 1, "unpacked into its table");
+}
+
+#[test]
+fn a_packed_value_that_is_damaged_is_told_and_stops_no_flush() {
+    let (_faults, _store, tree) = fresh();
+    let hostile = Operation { seqno: seqno(2), kind: ValueKind::PutPacked, key: b"a", value: &[1, 9, 9, 9, 9, 7] };
+    tree.apply_operations(&[hostile]).unwrap();
+    put(&tree, "b", &large("b"), 3);
+    let mut inside = options();
+    inside.blobs_from_bytes = None;
+
+    assert_eq!(tree.get(b"a", at(3)).unwrap_err().kind(), ErrorKind::Corruption);
+    tree.set_options(inside, &[]).unwrap();
+    flush(&tree, 3);
+    assert_eq!(tree.get(b"a", at(3)).unwrap_err().kind(), ErrorKind::Corruption);
+    assert_eq!(get(&tree, "b", 3), Some(large("b")));
 }
 
 #[test]

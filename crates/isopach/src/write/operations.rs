@@ -2,7 +2,7 @@
 //!
 //! | field        | encoding                            |
 //! |--------------|-------------------------------------|
-//! | kind         | u8, a value kind: 1 put, 2 delete, 3 weak delete, 4 operand, 6 put that expires, 8 range delete |
+//! | kind         | u8, a value kind: 1 put, 2 delete, 3 weak delete, 4 operand, 6 put that expires, 8 range delete, 10 and 11 these puts with a packed value |
 //! | keyspace     | varint, its tree id                 |
 //! | key length   | varint                              |
 //! | value length | varint, not of kinds 2 and 3        |
@@ -17,11 +17,13 @@ use crate::{
     wal::ENTRY_PREFIX_BYTES,
 };
 use isopach_engine::{
-    codec::{Corruption, Reader},
+    blob::MAX_BLOB_VALUE_BYTES,
+    codec::{Compression, Corruption, Reader},
     expiry::EXPIRY_BYTES,
     key::{KeyRange, MAX_KEY_BYTES, MAX_VALUE_BYTES, ValueKind},
     memtable::{Operation, SortedBatch, Sorter},
     order::KeyOrder,
+    packed::{PACKED_HEAD_BYTES, check_packed, pack},
     range_tombstone::range_of_delete,
     types::{Seqno, TreeId, UnixUs},
 };
@@ -84,12 +86,51 @@ impl Operations {
         MEMORY.with(|memory| memory.set(bytes));
     }
 
-    /// Puts a value, for good or for a time.
-    pub(crate) fn put(&mut self, tree: TreeId, key: &[u8], value: &[u8], lives: Option<Lives>) {
-        let Some(lives) = lives else { return self.push(ValueKind::Put, tree, key, &[], Some(value)) };
-        let time = lives.microseconds().to_le_bytes();
-        self.push(ValueKind::PutUntil, tree, key, &time, Some(value));
-        let at = self.bytes.len().saturating_sub(time.len() + value.len());
+    /// Puts a value, for good or for a time; packed, where that is wanted and worth it.
+    #[inline]
+    pub(crate) fn put(
+        &mut self,
+        tree: TreeId,
+        key: &[u8],
+        value: &[u8],
+        lives: Option<Lives>,
+        packing: Option<Compression>,
+    ) {
+        match (packing, lives) {
+            (None, None) => self.push(ValueKind::Put, tree, key, &[], Some(value)),
+            (None, Some(lives)) => self.put_for(ValueKind::PutUntil, tree, key, &[], value, lives),
+            (Some(compression), _) => self.put_packed(tree, key, value, lives, compression),
+        }
+    }
+
+    #[cold]
+    fn put_packed(
+        &mut self,
+        tree: TreeId,
+        key: &[u8],
+        value: &[u8],
+        lives: Option<Lives>,
+        compression: Compression,
+    ) {
+        // What is too large is told as the value that it is.
+        let packed = if value.len() > MAX_BLOB_VALUE_BYTES { None } else { pack(value, compression) };
+        match (packed, lives) {
+            (None, _) => self.put(tree, key, value, lives, None),
+            (Some((head, bytes)), None) => self.push(ValueKind::PutPacked, tree, key, &head, Some(&bytes)),
+            (Some((head, bytes)), Some(lives)) => {
+                self.put_for(ValueKind::PutPackedUntil, tree, key, &head, &bytes, lives);
+            }
+        }
+    }
+
+    /// Puts a value for a time: `head` is a part of it.
+    fn put_for(&mut self, kind: ValueKind, tree: TreeId, key: &[u8], head: &[u8], value: &[u8], lives: Lives) {
+        let mut front = [0; EXPIRY_BYTES + PACKED_HEAD_BYTES];
+        let front = &mut front[..EXPIRY_BYTES + head.len()];
+        front[..EXPIRY_BYTES].copy_from_slice(&lives.microseconds().to_le_bytes());
+        front[EXPIRY_BYTES..].copy_from_slice(head);
+        self.push(kind, tree, key, front, Some(value));
+        let at = self.bytes.len().saturating_sub(front.len() + value.len());
         self.expiring.push(Expiring { at, lives });
     }
 
@@ -174,10 +215,13 @@ impl Operations {
         let decoded = decode_operations(body, Seqno::ZERO, before.count, |tree, operation| {
             let Operation { kind, key, value, .. } = operation;
             match kind {
-                ValueKind::Put => self.put(tree, key, value, Some(lives)),
-                ValueKind::PutUntil => {
+                ValueKind::Put => self.put(tree, key, value, Some(lives), None),
+                ValueKind::PutPacked => {
+                    self.put_for(ValueKind::PutPackedUntil, tree, key, &[], value, lives);
+                }
+                ValueKind::PutUntil | ValueKind::PutPackedUntil => {
                     let lives = own_at(value).map_or(lives, |put| put.lives);
-                    self.put(tree, key, &value[EXPIRY_BYTES..], Some(lives));
+                    self.put_for(kind, tree, key, &[], &value[EXPIRY_BYTES..], lives);
                 }
                 _ => self.add(tree, &operation),
             }
@@ -291,9 +335,12 @@ pub(crate) fn decode_operations<'a>(
             u32::try_from(take_varint(&mut fields)?).map_err(|_| Corruption("a tree id exceeds 32 bits"))?;
         let key_bytes = take_varint(&mut fields)?;
         let value_bytes = match kind {
-            ValueKind::Put | ValueKind::PutUntil | ValueKind::Merge | ValueKind::DeleteRange => {
-                take_varint(&mut fields)?
-            }
+            ValueKind::Put
+            | ValueKind::PutUntil
+            | ValueKind::PutPacked
+            | ValueKind::PutPackedUntil
+            | ValueKind::Merge
+            | ValueKind::DeleteRange => take_varint(&mut fields)?,
             ValueKind::Delete | ValueKind::DeleteWeak => 0,
             ValueKind::BlobPointer | ValueKind::BlobPointerUntil | ValueKind::Cells => {
                 return Err(Corruption("an operation that no log holds"));
@@ -317,7 +364,9 @@ pub(crate) fn decode_operations<'a>(
 /// Whether an operation of this kind can have this value; whether a range ends behind its beginning its tree knows.
 fn check_value(kind: ValueKind, value: &[u8]) -> std::result::Result<(), Corruption> {
     match kind {
-        ValueKind::PutUntil if value.len() < EXPIRY_BYTES => {
+        ValueKind::PutPacked => check_packed(kind, value),
+        ValueKind::PutPackedUntil if value.len() >= EXPIRY_BYTES => check_packed(kind, value),
+        ValueKind::PutUntil | ValueKind::PutPackedUntil if value.len() < EXPIRY_BYTES => {
             Err(Corruption("a put that expires does not say when"))
         }
         ValueKind::DeleteRange if value.len() > MAX_KEY_BYTES + 1 => {
@@ -397,7 +446,7 @@ mod tests {
     #[test]
     fn a_batch_encodes_as_documented() {
         let mut operations = Operations::default();
-        operations.put(TreeId(7), b"k", b"vw", None);
+        operations.put(TreeId(7), b"k", b"vw", None, None);
         operations.delete(TreeId(128), b"");
 
         let (bytes, count) = operations.finish(UnixUs(0)).unwrap();
@@ -425,22 +474,42 @@ mod tests {
     fn a_put_expires_so_long_after_the_write_as_the_nearest_says() {
         let (own, keyspace) = (Duration::from_micros(5), Duration::from_micros(9));
         let mut operations = Operations::default();
-        operations.put(TreeId(1), b"own", b"1", Some(Lives::Own(own)));
-        operations.put(TreeId(1), b"keyspace's", b"2", Some(Lives::Default(keyspace)));
-        operations.put(TreeId(2), b"none", b"3", None);
+        operations.put(TreeId(1), b"own", b"1", Some(Lives::Own(own)), None);
+        operations.put(TreeId(1), b"keyspace's", b"2", Some(Lives::Default(keyspace)), None);
+        operations.put(TreeId(2), b"none", b"3", None, None);
         operations.merge(TreeId(1), b"operand", b"4");
+        operations.put(TreeId(1), b"packed", &[5; 5000], Some(Lives::Own(own)), Some(Compression::Lz4));
+        operations.put(TreeId(1), b"packed, none", &[6; 5000], None, Some(Compression::Lz4));
         let expiries = |operations: Operations| -> Vec<Option<u64>> {
             let (bytes, count) = operations.finish(UnixUs(100)).unwrap();
             let found = decode(&bytes, count).unwrap();
             let time = |value: &[u8]| u64::from_le_bytes(value[..8].try_into().unwrap());
-            let expires =
-                |it: &(TreeId, Operation<'_>)| (it.1.kind == ValueKind::PutUntil).then(|| time(it.1.value));
+            let expires = |it: &(TreeId, Operation<'_>)| it.1.kind.expires().then(|| time(it.1.value));
             found.iter().map(expires).collect()
         };
 
-        assert_eq!(expiries(operations.clone()), [Some(105), Some(109), None, None]);
+        assert_eq!(expiries(operations.clone()), [Some(105), Some(109), None, None, Some(105), None]);
         operations.live(Duration::from_micros(7));
-        assert_eq!(expiries(operations), [Some(105), Some(107), Some(107), None]);
+        assert_eq!(expiries(operations), [Some(105), Some(107), Some(107), None, Some(105), Some(107)]);
+    }
+
+    #[test]
+    fn large_values_are_packed_if_that_makes_them_smaller() {
+        let word = |at: u64| isopach_engine::codec::digest(&at.to_le_bytes()).to_le_bytes();
+        let noise: Vec<u8> = (0..250).flat_map(word).collect();
+        let mut operations = Operations::default();
+        operations.put(TreeId(1), b"k", &[7; 5000], None, Some(Compression::Lz4));
+        operations.put(TreeId(1), b"l", &noise, None, Some(Compression::Lz4));
+
+        let (bytes, count) = operations.finish(UnixUs(0)).unwrap();
+
+        let found = decode(&bytes, count).unwrap();
+        assert_eq!(found[0].1.kind, ValueKind::PutPacked);
+        assert!(found[0].1.value.len() < 100);
+        assert!(found[1].1.kind == ValueKind::Put && found[1].1.value == noise);
+        for bad in [&[10, 1, 1, 1, b'k', 1][..], &[10, 1, 1, 6, b'k', 99, 0, 0, 0, 0, 0], &[11, 1, 1, 7, b'k', 0, 0, 0, 0, 0, 0, 0]] {
+            assert!(decode(bad, 1).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -33,6 +33,8 @@ struct Written {
     value: Vec<u8>,
     /// A put whose value lies elsewhere.
     is_separated: bool,
+    /// A put whose value is packed.
+    is_packed: bool,
 }
 
 /// Separated values: pointers tell the numbers of the puts, and these the values.
@@ -56,6 +58,8 @@ impl Written {
         match self.operation {
             Operation::Put if self.is_separated => ValueKind::BlobPointer,
             Operation::PutUntil(_) if self.is_separated => ValueKind::BlobPointerUntil,
+            Operation::Put if self.is_packed => ValueKind::PutPacked,
+            Operation::PutUntil(_) if self.is_packed => ValueKind::PutPackedUntil,
             Operation::Put => ValueKind::Put,
             Operation::PutUntil(_) => ValueKind::PutUntil,
             Operation::Delete => ValueKind::Delete,
@@ -71,6 +75,8 @@ impl Written {
             Operation::PutUntil(at) if self.is_separated => {
                 stored_pointer(Some(at), &Aside::pointer(self.seqno)).1
             }
+            Operation::Put if self.is_packed => self.packed(),
+            Operation::PutUntil(at) if self.is_packed => expiry::stored_value(at, &self.packed()),
             Operation::Put | Operation::Merge => self.value.clone(),
             Operation::PutUntil(at) => expiry::stored_value(at, &self.value),
             Operation::Delete | Operation::DeleteWeak => Vec::new(),
@@ -78,11 +84,16 @@ impl Written {
         }
     }
 
+    /// As it is packed by no compression.
+    fn packed(&self) -> Vec<u8> {
+        [&[0, self.value.len() as u8, 0, 0, 0], &self.value[..]].concat()
+    }
+
     fn of_entry(entry: Entry<'_>, stored: &[u8]) -> Written {
-        let aside = separated(entry.key, entry.kind, stored, Some(&Aside)).unwrap();
+        let aside = value_apart(entry.key, entry.kind, stored, Some(&Aside)).unwrap();
         let (operation, value) = match entry.kind {
-            ValueKind::BlobPointer => (Operation::Put, aside.clone().unwrap().to_vec()),
-            ValueKind::BlobPointerUntil => {
+            ValueKind::BlobPointer | ValueKind::PutPacked => (Operation::Put, aside.clone().unwrap().to_vec()),
+            ValueKind::BlobPointerUntil | ValueKind::PutPackedUntil => {
                 let at = expiry::of_version(entry.kind, stored).unwrap().unwrap();
                 (Operation::PutUntil(at), aside.clone().unwrap().to_vec())
             }
@@ -97,8 +108,8 @@ impl Written {
             ValueKind::Merge => (Operation::Merge, stored.to_vec()),
             other => panic!("{other:?} was not written"),
         };
-        let is_separated = aside.is_some();
-        Written { key: entry.key[0], seqno: entry.seqno.raw(), operation, value, is_separated }
+        let (is_separated, is_packed) = (entry.kind.is_separated(), false);
+        Written { key: entry.key[0], seqno: entry.seqno.raw(), operation, value, is_separated, is_packed }
     }
 
     fn tombstone(&self) -> Option<RangeTombstone> {
@@ -187,8 +198,9 @@ impl History {
                 _ => Operation::Merge,
             };
             let is_put = matches!(operation, Operation::Put | Operation::PutUntil(_));
-            let (value, is_separated) = (format!("{seqno}").into_bytes(), is_put && random.below(2) == 0);
-            all.push(Written { key, seqno, operation, value, is_separated });
+            let (value, kept) = (format!("{seqno}").into_bytes(), random.below(3));
+            let (is_separated, is_packed) = (is_put && kept == 0, is_put && kept == 1);
+            all.push(Written { key, seqno, operation, value, is_separated, is_packed });
         }
         // The time is that of the newest operation, or later.
         let visible = if is_whole { seqno } else { random.below(seqno + 2) };
