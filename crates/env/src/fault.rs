@@ -459,7 +459,7 @@ impl FileMap for FaultMap {
         }
     }
 
-    fn populate(&self, bytes: u64) {
+    fn populate(&self, bytes: Range<u64>) {
         self.inner.populate(bytes);
     }
 }

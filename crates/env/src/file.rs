@@ -5,7 +5,7 @@ use crate::{
     ledger::WriteOrigin,
 };
 use alloc::boxed::Box;
-use core::fmt;
+use core::{fmt, ops::Range};
 
 /// An open file. Shared by threads; positioned access only, so there is no cursor.
 ///
@@ -86,8 +86,9 @@ pub trait FileMap: Send + Sync {
     /// If the bytes do not lie in the map, or `offset` is no multiple of eight.
     fn store(&self, offset: u64, data: &[u8]);
 
-    /// Brings the pages of the first `bytes` bytes into memory, so that stores do not wait for them. A hint.
-    fn populate(&self, bytes: u64) {
+    /// Brings the pages of these bytes into memory, so that stores do not wait for them; as if they were stored to, they are
+    /// written to the medium. A hint.
+    fn populate(&self, bytes: Range<u64>) {
         let _ = bytes;
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     ledger::{Ledger, WriteOrigin},
 };
 use alloc::{boxed::Box, sync::Arc};
+use core::ops::Range;
 
 /// Keeps the contract of [`File`] over calls that may be interrupted or short. A sync that failed for any
 /// other reason is never repeated: the second one could succeed without the lost pages.
@@ -88,7 +89,7 @@ impl FileMap for CountedMap {
         self.ledger.add(self.origin, data.len() as u64);
     }
 
-    fn populate(&self, bytes: u64) {
+    fn populate(&self, bytes: Range<u64>) {
         self.map.populate(bytes);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::file::{FileMap, is_storable};
 use core::{
+    ops::Range,
     ptr::{self, NonNull},
     sync::atomic::{AtomicU8, AtomicU64, Ordering},
 };
@@ -23,6 +24,9 @@ const SAFE: [u32; 3] = [
     0x5846_5342, // XFS
     0x0102_1994, // tmpfs
 ];
+
+/// A multiple of the size of a page, whatever that is.
+const ALIGN_BYTES: usize = 64 << 10;
 
 /// The first bytes of a file in the memory of this process.
 pub(super) struct OsMap {
@@ -73,10 +77,16 @@ impl FileMap for OsMap {
         }
     }
 
-    fn populate(&self, bytes: u64) {
-        let bytes = usize::try_from(bytes).map_or(self.bytes, |bytes| bytes.min(self.bytes));
-        // SAFETY: the memory is this map's; nothing in it changes.
-        let populated = unsafe { madvise(self.start.as_ptr().cast(), bytes, Advice::LinuxPopulateWrite) };
+    fn populate(&self, bytes: Range<u64>) {
+        let inside = |at: u64| usize::try_from(at).map_or(self.bytes, |at| at.min(self.bytes));
+        let (from, to) = (inside(bytes.start) & !(ALIGN_BYTES - 1), inside(bytes.end));
+        if from >= to {
+            return;
+        }
+        // SAFETY: the memory is this map's, and begins at a page; nothing in it changes.
+        let populated = unsafe {
+            madvise(self.start.as_ptr().add(from).cast(), to - from, Advice::LinuxPopulateWrite)
+        };
         let _ = populated; // Systems before 5.14 do not know it; pages then come one by one.
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Appender {
     maps: bool,
     /// Whether a preparation of the next segment was wished for since this one began.
     pub(super) wished_for_next: bool,
+    /// Whether pages of this segment were wished for since some came.
+    pub(super) wished_for_pages: bool,
     /// Segments are written, not mapped, until so many records were appended without a demand for a sync.
     pub(super) written_records: u32,
     /// Bytes of a failed group may lie behind the log's end: the segment that hides them is made durable as
@@ -75,6 +77,7 @@ impl Appender {
             left_maps: Vec::new(),
             maps,
             wished_for_next: false,
+            wished_for_pages: false,
             written_records: 0,
             hides_garbage: false,
             failures_in_row: 0,
@@ -213,12 +216,16 @@ impl Wal {
         Ok(end)
     }
 
-    /// Has the next segment prepared in time.
+    /// Has the next segment prepared in time, and the pages of this one.
     fn wish_for_next(&self, appender: &mut Appender) {
         let is_due = |place: &Place| place.end > self.options.segment_bytes / PREPARED_AT;
         if !appender.wished_for_next && appender.place.as_ref().is_some_and(is_due) {
             appender.wished_for_next = true;
             self.wants_preparation.store(appender.blank.is_none(), Ordering::Relaxed);
+        }
+        if !appender.wished_for_pages && appender.place.as_ref().is_some_and(Place::wants_pages) {
+            appender.wished_for_pages = true;
+            self.wants_preparation.store(true, Ordering::Relaxed);
         }
     }
 

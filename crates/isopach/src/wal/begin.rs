@@ -20,7 +20,7 @@ use isopach_env::{
     CreateOptions, File, FileMap, IoErrorKind, IoResult, SyncMode, SyncSite, WriteOrigin,
     sync::atomic::Ordering,
 };
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 /// The entry of a new segment.
 const SYNC_NAME: SyncSite = SyncSite("wal.name");
@@ -46,9 +46,14 @@ pub(super) struct Place {
 
 /// The reserved part of a segment in memory.
 pub(super) struct Map {
-    memory: Box<dyn FileMap>,
+    memory: Arc<dyn FileMap>,
     bytes: u64,
+    /// Of the first so many the pages were brought into memory ahead.
+    populated: u64,
 }
+
+/// So much of a map is brought into memory at a time: it is written to the medium whether it was stored to or not.
+const POPULATED_BYTES: u64 = 8 << 20;
 
 /// A file without content that will be a segment.
 pub(super) struct Blank {
@@ -70,8 +75,13 @@ pub(super) struct Prepared {
 impl Map {
     /// Maps what is reserved of a file, if the backend maps at all.
     fn new(file: &dyn File, reserved_bytes: u64) -> Option<Map> {
-        let memory = file.map(reserved_bytes).ok()?;
-        Some(Map { memory, bytes: reserved_bytes })
+        let memory = Arc::from(file.map(reserved_bytes).ok()?);
+        Some(Map { memory, bytes: reserved_bytes, populated: 0 })
+    }
+
+    /// What is to be brought into memory next.
+    fn next_pages(&self) -> Range<u64> {
+        self.populated..(self.populated + POPULATED_BYTES).min(self.bytes)
     }
 }
 
@@ -83,6 +93,12 @@ impl Place {
     /// Whether so many bytes can be stored behind the last record.
     pub(super) fn can_store(&self, bytes: u64) -> bool {
         self.map.as_ref().is_some_and(|map| self.end + bytes <= map.bytes)
+    }
+
+    /// Whether records will soon come to pages that are not in memory.
+    pub(super) fn wants_pages(&self) -> bool {
+        let is_near = |map: &Map| map.populated < map.bytes && self.end + POPULATED_BYTES / 2 > map.populated;
+        self.map.as_ref().is_some_and(is_near)
     }
 
     /// Stores records behind the last one, where [`Place::can_store`] them, and returns where they end.
@@ -178,6 +194,7 @@ impl Wal {
 
         appender.hides_garbage = false;
         appender.wished_for_next = false;
+        appender.wished_for_pages = false;
         self.has_grown.store(true, Ordering::Relaxed);
         let Prepared { reserved_bytes, map } = prepared;
         let map =
@@ -221,6 +238,7 @@ impl Wal {
     ///
     /// As [`Wal::append`](Wal::append), which does itself what is not done then.
     pub(crate) fn prepare(&self) -> Result<()> {
+        self.bring_pages();
         let (left_maps, has_blank, wants_map, spare) = {
             let mut appender = self.appender.lock();
             self.check_open(&appender)?;
@@ -241,6 +259,25 @@ impl Wal {
         };
         let prepared = self.prepare_blank(&blank, wants_map);
         self.have_ahead(blank, prepared)
+    }
+
+    /// Brings pages of the current segment into memory that records will come to, so that none waits for them.
+    fn bring_pages(&self) {
+        let due = {
+            let mut appender = self.appender.lock();
+            appender.wished_for_pages = false;
+            let place = appender.place.as_ref().filter(|place| place.wants_pages());
+            place.and_then(|place| Some((place.number, place.map.as_ref()?)).map(|(number, map)| {
+                (number, Arc::clone(&map.memory), map.next_pages())
+            }))
+        };
+        let Some((number, memory, pages)) = due else { return };
+        memory.populate(pages.clone());
+        let mut appender = self.appender.lock();
+        let place = appender.place.as_mut().filter(|place| place.number == number);
+        if let Some(map) = place.and_then(|place| place.map.as_mut()) {
+            map.populated = pages.end;
+        }
     }
 
     /// Has the file of the first segment ready: created, its entry durable, without space. So the first commit does not
@@ -289,9 +326,11 @@ impl Wal {
             None => self.reserve_blank(blank)?,
         };
         self.sync_name()?;
-        let map = if wants_map { Map::new(&*blank.file, reserved_bytes) } else { None };
-        if let Some(map) = &map {
-            map.memory.populate(map.bytes);
+        let mut map = if wants_map { Map::new(&*blank.file, reserved_bytes) } else { None };
+        if let Some(map) = &mut map {
+            let pages = map.next_pages();
+            map.memory.populate(pages.clone());
+            map.populated = pages.end;
         }
         Ok(Prepared { reserved_bytes, map })
     }
