@@ -79,6 +79,11 @@ impl ValueKind {
         matches!(self, ValueKind::PutUntil | ValueKind::BlobPointerUntil | ValueKind::PutPackedUntil)
     }
 
+    /// Whether it is a put of which something else is stored than its value: a pointer, or the value compressed.
+    pub const fn is_apart(self) -> bool {
+        self.is_separated() || matches!(self, ValueKind::PutPacked | ValueKind::PutPackedUntil)
+    }
+
     /// Whether it is a put whose value lies elsewhere.
     pub const fn is_separated(self) -> bool {
         matches!(self, ValueKind::BlobPointer | ValueKind::BlobPointerUntil)

@@ -94,11 +94,22 @@ impl Pinned {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Slice>> {
-        let near = |expires_at| match self.time {
+        let near = |expires_at| self.near(expires_at);
+        self.reader.get_timed(key, self.seqno, near).map_err(|error| self.locate(error))
+    }
+
+    pub(crate) fn value_len(&self, key: &[u8]) -> Result<Option<u32>> {
+        let near = |expires_at| self.near(expires_at);
+        self.reader.value_len_timed(key, self.seqno, near).map_err(|error| self.locate(error))
+    }
+
+    /// The time of the view, or one that tells as well whether something has expired.
+    #[inline]
+    fn near(&self, expires_at: UnixUs) -> UnixUs {
+        match self.time {
             ReadTime::Of(time) => time,
             ReadTime::Now(views) => views(&*self.owner).near(expires_at),
-        };
-        self.reader.get_timed(key, self.seqno, near).map_err(|error| self.locate(error))
+        }
     }
 
     pub(crate) fn get_many<K: AsRef<[u8]>>(
@@ -153,9 +164,9 @@ macro_rules! readable {
                 self.pin()?.get_many(keys)
             }
 
-            /// Whether the key has a value.
+            /// Whether the key has a value. One that lies outside of the tables is not read.
             pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
-                self.get(key).map(|value| value.is_some())
+                self.value_len(key).map(|bytes| bytes.is_some())
             }
 
             /// Whether any key starts with `prefix`.
@@ -163,10 +174,9 @@ macro_rules! readable {
                 self.prefix(prefix).keys().next().transpose().map(|key| key.is_some())
             }
 
-            /// Size of the value in bytes.
+            /// Size of the value in bytes. One that lies outside of the tables is not read.
             pub fn value_len(&self, key: impl AsRef<[u8]>) -> Result<Option<u32>> {
-                let bytes = |value: Slice| u32::try_from(value.len()).expect("a value is at most 4 GiB - 1");
-                self.get(key).map(|value| value.map(bytes))
+                self.pin()?.value_len(key.as_ref())
             }
 
             /// Whether there is no entry. Stops at the first.

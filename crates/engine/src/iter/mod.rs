@@ -16,7 +16,7 @@ pub(crate) mod simulated;
 pub use checksum::{CheckedValue, EntryChecksum};
 pub use merge::MergeCursor;
 pub use sight::Sight;
-pub(crate) use sight::{unexpired, unsupported, value_apart};
+pub(crate) use sight::{unexpired, unsupported, value_apart, value_bytes_apart};
 pub use skipping::SkippingCursor;
 pub use visible::{Item, VisibleScan};
 

@@ -63,9 +63,16 @@ impl Sight {
         if entry.seqno < below {
             return Ok(Answer::Nothing);
         }
+        if entry.kind == ValueKind::Put {
+            return if with_value { cursor.value().map(Answer::Value) } else { Ok(Answer::Value(Slice::EMPTY)) };
+        }
+        self.answer_of_others(cursor, entry, with_value)
+    }
+
+    /// As [`Sight::answer`], of kinds that are not plain puts.
+    fn answer_of_others(&self, cursor: &impl Cursor, entry: Entry<'_>, with_value: bool) -> Result<Answer> {
         match entry.kind {
-            ValueKind::Put if with_value => cursor.value().map(Answer::Value),
-            ValueKind::Put => Ok(Answer::Value(Slice::EMPTY)),
+            ValueKind::Put => Ok(Answer::Value(if with_value { cursor.value()? } else { Slice::EMPTY })),
             ValueKind::Delete | ValueKind::DeleteWeak | ValueKind::DeleteRange => Ok(Answer::Nothing),
             ValueKind::Merge if with_value => Ok(Answer::Operands),
             ValueKind::Merge => Ok(Answer::Value(Slice::EMPTY)),
@@ -143,6 +150,20 @@ pub(crate) fn value_apart(
     let Some(pointer) = pointer_of(kind, stored).map_err(damaged)? else { return Ok(None) };
     let blobs = blobs.ok_or_else(|| unsupported(key, kind))?;
     blobs.read(key, &pointer).map(Some)
+}
+
+/// The size of the value of a put of which something else is stored.
+///
+/// # Errors
+///
+/// `Corruption` of what is stored.
+pub(crate) fn value_bytes_apart(key: &[u8], kind: ValueKind, stored: &[u8]) -> Result<u32> {
+    let damaged = |why| damaged(key, why);
+    if let Some(packed) = packed_of(kind, stored).map_err(damaged)? {
+        return Ok(packed.value_bytes);
+    }
+    let pointer = pointer_of(kind, stored).map_err(damaged)?;
+    pointer.map(|pointer| pointer.value_bytes).ok_or_else(|| unsupported(key, kind))
 }
 
 #[cold]

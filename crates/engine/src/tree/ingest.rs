@@ -271,7 +271,8 @@ impl IngestWriter {
             self.values.sync()?;
             self.finish_table(table)?;
         }
-        let placed = self.values.place(Entry { key, seqno, kind }, value)?;
+        let is_concerned = self.values.concern(kind, value);
+        let placed = if is_concerned { self.values.place(Entry { key, seqno, kind }, value)? } else { None };
         let table = match &mut self.unfinished {
             Some(table) => table,
             None => {

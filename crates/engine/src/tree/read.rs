@@ -4,7 +4,7 @@ use super::{Tree, state::TreeState};
 use crate::{
     error::{Error, ErrorKind, KeyBounds, Result},
     expiry,
-    iter::{Cursor, Item, MergeCursor, Sight, SkippingCursor, VisibleScan, unexpired, unsupported, value_apart},
+    iter::{Cursor, Item, MergeCursor, Sight, SkippingCursor, VisibleScan, unexpired, unsupported, value_apart, value_bytes_apart},
     key::{KeyRange, ValueKind, prefix_of_range},
     order::KeyOrder,
     range_tombstone::Hidden,
@@ -73,6 +73,12 @@ struct Newest {
     expires_from: UnixUs,
 }
 
+/// Whether a put of which something else is stored than its value has not expired.
+fn is_there(kind: ValueKind, stored: &[u8], near: impl Fn(UnixUs) -> UnixUs) -> bool {
+    let expires_at = expiry::of_version(kind, stored).unwrap_or_default();
+    !kind.expires() || expires_at.is_some_and(|expires_at| near(expires_at) < expires_at)
+}
+
 /// One state of a tree. Holds its memtables and files until dropped.
 #[derive(Clone)]
 pub struct Reader {
@@ -122,6 +128,37 @@ impl Reader {
         found.map_err(|error| error.in_tree(self.tree.id()))
     }
 
+    /// As [`Reader::get_timed`], of the value's size: one that is separated or packed is not read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tree::get`].
+    pub fn value_len_timed(
+        &self,
+        key: &[u8],
+        seqno: Seqno,
+        near: impl Fn(UnixUs) -> UnixUs,
+    ) -> Result<Option<u32>> {
+        self.check(seqno)?;
+        let bytes = |value: Slice| u32::try_from(value.len()).expect("values are bounded");
+        let found = self.newest(key, seqno).and_then(|newest| match newest {
+            None => Ok(None),
+            Some(newest) if !newest.version.1.is_apart() => {
+                Ok(self.value_of(key, seqno, near, newest)?.map(bytes))
+            }
+            Some(Newest { version: (number, kind, stored), .. }) => {
+                if self.state.is_hidden(key, number, seqno)? || !is_there(kind, &stored, near) {
+                    return Ok(None);
+                }
+                value_bytes_apart(key, kind, &stored).map(Some)
+            }
+        });
+        if let Err(error) = self.tree.0.order.check() {
+            return Err(error.in_tree(self.tree.id()));
+        }
+        found.map_err(|error| error.in_tree(self.tree.id()))
+    }
+
     /// What the newest version of a key that a view sees, hidden or not, makes of the key.
     #[inline]
     fn value_of(
@@ -145,14 +182,13 @@ impl Reader {
                 Ok(self.scan(key..=key, view)?.next().transpose()?.map(|(_, value)| value))
             }
             ValueKind::Delete | ValueKind::DeleteWeak | ValueKind::DeleteRange => Ok(None),
-            ValueKind::BlobPointer | ValueKind::PutPacked => value_apart(key, kind, &stored, Some(&*self.state.blobs)),
-            ValueKind::BlobPointerUntil | ValueKind::PutPackedUntil => {
-                let expires_at = expiry::of_version(kind, &stored).unwrap_or_default();
-                match expires_at.filter(|&expires_at| near(expires_at) < expires_at) {
-                    Some(_) => value_apart(key, kind, &stored, Some(&*self.state.blobs)),
-                    None => Ok(None),
-                }
-            }
+            ValueKind::BlobPointer
+            | ValueKind::BlobPointerUntil
+            | ValueKind::PutPacked
+            | ValueKind::PutPackedUntil => match is_there(kind, &stored, near) {
+                true => value_apart(key, kind, &stored, Some(&*self.state.blobs)),
+                false => Ok(None),
+            },
             ValueKind::Cells => Err(unsupported(key, kind)),
         }
     }

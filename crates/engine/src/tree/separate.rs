@@ -108,6 +108,12 @@ impl SeparatedValues {
         self
     }
 
+    /// Whether [`SeparatedValues::place`] may change anything of a version.
+    #[inline]
+    pub(super) fn concern(&self, kind: ValueKind, stored: &[u8]) -> bool {
+        stored.len() >= self.from_bytes || kind.is_apart()
+    }
+
     /// Puts the value of a version where it belongs; `None`: it stays as it is.
     pub(super) fn place(&mut self, entry: Entry<'_>, stored: &[u8]) -> Result<Option<Placed>> {
         match entry.kind {

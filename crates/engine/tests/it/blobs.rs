@@ -127,6 +127,8 @@ fn packed_values_are_read_from_memory_and_go_into_files_as_they_are() {
         assert_eq!(scan.next().map(|item| item.unwrap().1.to_vec()), found);
         let mut keys = tree.scan(key..=key, view).unwrap();
         assert_eq!(keys.next_key().is_some(), found.is_some());
+        let len = tree.reader().unwrap().value_len_timed(key.as_bytes(), seqno(9), |_| UnixUs(time)).unwrap();
+        assert_eq!(len.map(|len| len as usize), found.as_ref().map(Vec::len));
         found
     };
     let check = |tree: &Tree| {
@@ -178,6 +180,9 @@ fn scans_of_keys_and_counts_touch_no_file_of_values() {
     assert_eq!(scan.next_key().unwrap().unwrap().0, b"a");
     assert_eq!(scan.next_key_back().unwrap().unwrap().0, b"b");
     assert!(scan.next_key().is_none());
+
+    let len = |key: &str| tree.reader().unwrap().value_len_timed(key.as_bytes(), seqno(3), |_| UnixUs(0)).unwrap();
+    assert_eq!((len("a"), len("b"), len("c")), (Some(200), Some(200), None));
 
     let error = tree.get(b"a", at(3)).unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::Corruption, Some(&*file)));
