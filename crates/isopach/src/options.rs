@@ -483,7 +483,7 @@ pub struct KeyspaceOptions {
     /// Size that files of separated values are cut near, 64 KiB to 4 GiB. Default 64 MiB.
     pub blob_file_bytes: u64,
     /// Of all separated bytes so many percent may be those of values that were deleted or overwritten; beyond that, the
-    /// background takes the living ones out of the files of which most are not. 1 to 100; 100: never. Default 20.
+    /// background takes the living ones out of the files of which most are not. 1 to 100; 100: never. Default 25.
     pub blob_garbage_percent: u8,
     /// Which versions of the past are kept for [`Db::snapshot_at`](crate::Db::snapshot_at). Default
     /// [`KeepVersions::Needed`].

@@ -79,7 +79,7 @@ pub struct TreeOptions {
     /// Size that files of separated values are cut near, 64 KiB to 4 GiB. Default 64 MiB.
     pub blob_file_bytes: u64,
     /// Of all separated bytes so many percent may be stale; beyond that, live values are taken out of the files of which
-    /// most is. 1 to 100; 100: never. Default 20.
+    /// most is. 1 to 100; 100: never. Default 25.
     pub blob_garbage_percent: u8,
 }
 
@@ -100,7 +100,7 @@ impl Default for TreeOptions {
             dictionary_bytes: 0,
             blobs_from_bytes: None,
             blob_file_bytes: 64 << 20,
-            blob_garbage_percent: 20,
+            blob_garbage_percent: 25,
         }
     }
 }
