@@ -56,7 +56,9 @@ pub const ADAPTERS: &[Adapter] = &[
 
 /// What an engine says of [`Settings::separated_from_bytes`].
 pub fn separation(settings: &crate::engine::Settings, how: &str) -> String {
-    settings.separated_from_bytes.map_or_else(|| "off".into(), |bytes| format!("from {bytes} bytes on; {how}"))
+    settings
+        .separated_from_bytes
+        .map_or_else(|| "off".into(), |bytes| format!("from {bytes} bytes on; {how}"))
 }
 
 pub fn find(name: &str) -> Option<&'static Adapter> {

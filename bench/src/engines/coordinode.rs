@@ -10,8 +10,8 @@ use crate::engine::{
 };
 use background::Background;
 use lsm_tree::{
-    AbstractTree, AnyTree, Cache, CompressionType, Config, DescriptorTable, Error, Guard, MergeOperator,
-    KvSeparationOptions, SeqNo, SequenceNumberCounter, UserValue, WriteBatch,
+    AbstractTree, AnyTree, Cache, CompressionType, Config, DescriptorTable, Error, Guard,
+    KvSeparationOptions, MergeOperator, SeqNo, SequenceNumberCounter, UserValue, WriteBatch,
     config::{BlockSizePolicy, BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry},
 };
 use std::{
@@ -77,9 +77,11 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
                 .data_block_compression_policy(CompressionPolicy::all(compression))
                 .filter_policy(FilterPolicy::all(filter))
                 .with_merge_operator(Some(Arc::new(Add)))
-                .with_kv_separation(settings.separated_from_bytes.map(|bytes| {
-                    KvSeparationOptions::default().separation_threshold(bytes)
-                }))
+                .with_kv_separation(
+                    settings
+                        .separated_from_bytes
+                        .map(|bytes| KvSeparationOptions::default().separation_threshold(bytes)),
+                )
                 .blob_compression(compression)
                 .open()
         })

@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn what_does_not_compress_is_left_as_it_is() {
-        let noise: Vec<u8> = (0..250_u64).flat_map(|at| crate::codec::digest(&at.to_le_bytes()).to_le_bytes()).collect();
+        let noise: Vec<u8> =
+            (0..250_u64).flat_map(|at| crate::codec::digest(&at.to_le_bytes()).to_le_bytes()).collect();
 
         assert!(pack(&noise, Compression::Lz4).is_none());
         assert!(pack(&[b'v'; 5000], Compression::None).is_none());

@@ -203,7 +203,11 @@ impl fmt::Display for Stats {
             }
             if tree.blobs.files > 0 {
                 let BlobStats { files, bytes, live_records, .. } = tree.blobs;
-                writeln!(f, "{name:<24} {:>5} {:>5} {files:>7} {bytes:>14} {live_records:>12}", "values", "")?;
+                writeln!(
+                    f,
+                    "{name:<24} {:>5} {:>5} {files:>7} {bytes:>14} {live_records:>12}",
+                    "values", ""
+                )?;
             }
         }
         write!(f, "log: {} bytes in {} segments", self.wal_bytes, self.wal_segments)

@@ -217,7 +217,14 @@ fn levels_table(shapes: &[ShapeFacts]) -> Table {
         if shape.values.files > 0 {
             let of = &shape.values;
             let (files, records) = (of.files.to_string(), of.live_records.to_string());
-            table.row([shape.keyspace.clone(), "values".to_owned(), unknown(), files, text::size(of.bytes), records]);
+            table.row([
+                shape.keyspace.clone(),
+                "values".to_owned(),
+                unknown(),
+                files,
+                text::size(of.bytes),
+                records,
+            ]);
         }
     }
     table

@@ -160,7 +160,8 @@ impl BlobFile {
             if record_bytes > self.bytes - offset {
                 return Err(damaged(Corruption("a record ends behind the file")));
             }
-            let len = usize::try_from(record_bytes).expect("the size of a record has 32 bits, and a little more");
+            let len =
+                usize::try_from(record_bytes).expect("the size of a record has 32 bits, and a little more");
             let mut bytes = vec![0; len];
             self.file.read_exact_at(offset, &mut bytes).map_err(io)?;
             let (header, bytes) = record::decode(bytes.into(), &self.codec, offset).map_err(damaged)?;

@@ -60,7 +60,8 @@ fn values_are_read_by_their_pointers() {
         Ok(())
     })
     .unwrap();
-    let told = values().into_iter().zip(&pointers).map(|((key, _), at)| (at.offset, key.to_vec(), at.checksum));
+    let told =
+        values().into_iter().zip(&pointers).map(|((key, _), at)| (at.offset, key.to_vec(), at.checksum));
     assert_eq!(walked, told.collect::<Vec<_>>());
     assert_eq!(pointers.iter().map(|at| u64::from(at.record_bytes)).sum::<u64>(), meta.record_bytes());
 }

@@ -98,7 +98,8 @@ impl BlobWriter {
         let offset = self.bytes();
         let checksum = record::encode(&mut self.buffer, &self.codec, offset, parts);
         self.records += 1;
-        let record_bytes = u32::try_from(self.bytes() - offset).expect("values that are separated are bounded");
+        let record_bytes =
+            u32::try_from(self.bytes() - offset).expect("values that are separated are bounded");
         if self.buffer.len() >= BUFFER_BYTES {
             self.flush()?;
         }

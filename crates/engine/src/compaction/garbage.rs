@@ -77,7 +77,10 @@ pub fn leave_garbage(tree: &TreeShape<'_>, left: &[BlobId]) -> Option<Plan> {
         plans
     });
     // Of level 0 last: it is compacted soon anyway.
-    candidates.filter(|(freed, _)| *freed > 0).max_by_key(|(freed, plan)| (plan.to > Level(0), *freed)).map(|(_, plan)| plan)
+    candidates
+        .filter(|(freed, _)| *freed > 0)
+        .max_by_key(|(freed, plan)| (plan.to > Level(0), *freed))
+        .map(|(_, plan)| plan)
 }
 
 #[cfg(test)]

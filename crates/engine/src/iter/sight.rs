@@ -64,7 +64,11 @@ impl Sight {
             return Ok(Answer::Nothing);
         }
         if entry.kind == ValueKind::Put {
-            return if with_value { cursor.value().map(Answer::Value) } else { Ok(Answer::Value(Slice::EMPTY)) };
+            return if with_value {
+                cursor.value().map(Answer::Value)
+            } else {
+                Ok(Answer::Value(Slice::EMPTY))
+            };
         }
         self.answer_of_others(cursor, entry, with_value)
     }

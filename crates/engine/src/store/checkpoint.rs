@@ -14,8 +14,7 @@ use super::{
     open::uuid_source,
 };
 use crate::{
-    blob,
-    dictionary,
+    blob, dictionary,
     error::{Error, ErrorKind, Result},
     table::{self, TableMeta},
     tree::{MemtablePin, Tree},

@@ -61,7 +61,8 @@ impl Store {
         // The directories first: a file created meanwhile is registered before it exists.
         let mut listed = Vec::new();
         for (kind, directory) in [(FileKind::Table, table::TABLES_DIR), (FileKind::Blob, blob::BLOBS_DIR)] {
-            let entries = self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
+            let entries =
+                self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
             let files = entries.into_iter().filter(|entry| !entry.is_dir);
             listed.extend(files.map(|entry| (kind, format!("{directory}/{}", entry.name))));
         }

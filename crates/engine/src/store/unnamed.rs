@@ -7,8 +7,7 @@ use super::{
     orphans::number_of,
 };
 use crate::{
-    blob,
-    dictionary,
+    blob, dictionary,
     error::{Error, Result},
     table,
     version::{manifest_number, temporary_number},

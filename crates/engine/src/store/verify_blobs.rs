@@ -67,9 +67,9 @@ impl BlobCheck {
         while accounts.peek().is_some() {
             let mut pointers_at_once = 0;
             let mut some: Vec<&BlobAccount<BlobRef>> = Vec::new();
-            while let Some(next) = accounts.next_if(|next| {
-                some.is_empty() || pointers_at_once + next.live_records <= POINTERS_AT_ONCE
-            }) {
+            while let Some(next) = accounts
+                .next_if(|next| some.is_empty() || pointers_at_once + next.live_records <= POINTERS_AT_ONCE)
+            {
                 pointers_at_once += next.live_records;
                 some.push(next);
             }

@@ -292,9 +292,7 @@ impl TableWriter {
         if kind.is_separated() {
             let counted = self.blobs.count(kind, value);
             let here = || Bound::Included(Vec::from(key));
-            counted.map_err(|why| {
-                Error::new(ErrorKind::Corruption, why.0).over_keys((here(), here()))
-            })?;
+            counted.map_err(|why| Error::new(ErrorKind::Corruption, why.0).over_keys((here(), here())))?;
         }
         self.count(key, seqno, kind, value);
         Ok(())

@@ -17,7 +17,7 @@ use crate::{
 pub struct RangeEstimate {
     /// Versions.
     pub rows: u64,
-    /// Their part of the files, and of the memory of memtables.
+    /// Their part of the files, that of separated values included, and of the memory of memtables.
     pub bytes: u64,
     /// Their share of all versions, 0.0 to 1.0.
     pub selectivity: f64,
@@ -59,7 +59,8 @@ impl Tree {
                 }
             };
             rows += part.entries;
-            bytes += part.share * table.bytes as f64;
+            let separated: u64 = table.blobs.iter().map(|of| of.bytes).sum();
+            bytes += part.share * (table.bytes + separated) as f64;
         }
         // Rounded: what is cut off is less than a half.
         let (rows, bytes) = ((rows + 0.5) as u64, (bytes + 0.5) as u64);

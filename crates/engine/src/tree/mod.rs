@@ -46,8 +46,8 @@ use crate::{
     order::KeyOrder,
     types::{Seqno, TableId, TreeId},
     version::{
-        Added, BlobFiles, BlobRef, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note, TableContext, TableRef,
-        TablesChange, check_names,
+        Added, BlobFiles, BlobRef, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note,
+        TableContext, TableRef, TablesChange, check_names,
     },
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};

@@ -170,7 +170,8 @@ impl Tree {
             let (entry, is_new_key) = (survivors.entry(), survivors.is_new_key());
             let (value, checksum) = survivors.checked_value()?;
             let placed = if values.concern(entry.kind, value) { values.place(entry, value)? } else { None };
-            announced_bytes += entry.key.len() as u64 + placed.as_ref().map_or(value.len() as u64, Placed::bytes);
+            announced_bytes +=
+                entry.key.len() as u64 + placed.as_ref().map_or(value.len() as u64, Placed::bytes);
             if announced_bytes >= STEP_BYTES {
                 proceed(core::mem::take(&mut announced_bytes))?;
             }

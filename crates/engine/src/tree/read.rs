@@ -4,7 +4,10 @@ use super::{Tree, state::TreeState};
 use crate::{
     error::{Error, ErrorKind, KeyBounds, Result},
     expiry,
-    iter::{Cursor, Item, MergeCursor, Sight, SkippingCursor, VisibleScan, unexpired, unsupported, value_apart, value_bytes_apart},
+    iter::{
+        Cursor, Item, MergeCursor, Sight, SkippingCursor, VisibleScan, unexpired, unsupported, value_apart,
+        value_bytes_apart,
+    },
     key::{KeyRange, ValueKind, prefix_of_range},
     order::KeyOrder,
     range_tombstone::Hidden,

@@ -117,7 +117,9 @@ impl SeparatedValues {
     /// Puts the value of a version where it belongs; `None`: it stays as it is.
     pub(super) fn place(&mut self, entry: Entry<'_>, stored: &[u8]) -> Result<Option<Placed>> {
         match entry.kind {
-            ValueKind::Put | ValueKind::PutUntil if stored.len() >= self.from_bytes => self.separate(entry, stored),
+            ValueKind::Put | ValueKind::PutUntil if stored.len() >= self.from_bytes => {
+                self.separate(entry, stored)
+            }
             ValueKind::PutPacked | ValueKind::PutPackedUntil => self.separate_packed(entry, stored),
             ValueKind::BlobPointer | ValueKind::BlobPointerUntil if !self.left.is_empty() => {
                 self.leave(entry, stored)
@@ -162,7 +164,8 @@ impl SeparatedValues {
         if pointer.value_bytes as usize >= self.from_bytes {
             return self.point(expires_at, |writer| writer.copy(&record));
         }
-        let value = record.into_value().map_err(|why| damaged(entry, why.0).in_file(file_name(pointer.file)))?;
+        let value =
+            record.into_value().map_err(|why| damaged(entry, why.0).in_file(file_name(pointer.file)))?;
         Ok(Some(Placed::in_table(expires_at, Vec::from(&*value))))
     }
 

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn a_window_gives_what_it_holds() {
-        let window = Window { bytes: Slice::from((0..100).collect::<alloc::vec::Vec<u8>>()), start: 50, last: (0, 0) };
+        let window =
+            Window { bytes: Slice::from((0..100).collect::<alloc::vec::Vec<u8>>()), start: 50, last: (0, 0) };
 
         assert_eq!(window.get(60, 63).unwrap(), &[10, 11, 12]);
         assert_eq!(window.get(50, 150).unwrap().len(), 100);

@@ -284,7 +284,8 @@ mod tests {
 
     #[test]
     fn what_is_alive_follows_from_the_tables_and_a_file_goes_with_its_last_pointer() {
-        let (flushed, merged, moved) = (table(2, &[(1, 3)]), table(4, &[(1, 1), (3, 2)]), table(6, &[(3, 2)]));
+        let (flushed, merged, moved) =
+            (table(2, &[(1, 3)]), table(4, &[(1, 1), (3, 2)]), table(6, &[(3, 2)]));
         let ledger = BlobLedger::default();
 
         let ledger = ledger.apply(&[file(1, 3)], [&flushed].into_iter(), [].into_iter()).unwrap();
@@ -301,7 +302,8 @@ mod tests {
 
     #[test]
     fn what_tables_say_has_to_fit_the_files() {
-        let ledger = BlobLedger::default().apply(&[file(1, 3)], [&table(2, &[(1, 2)])].into_iter(), [].into_iter());
+        let ledger =
+            BlobLedger::default().apply(&[file(1, 3)], [&table(2, &[(1, 2)])].into_iter(), [].into_iter());
         let ledger = ledger.unwrap();
         let refused = |files: &[BlobMeta], added: Vec<TableMeta>, removed: Vec<TableMeta>| {
             ledger.apply(files, added.iter(), removed.iter()).unwrap_err().0

@@ -159,7 +159,8 @@ impl Catalog {
     fn apply_tables(&mut self, change: &TablesChange) -> Result<(), Corruption> {
         let missing = Corruption("an edit changes tables of a tree that is not there");
         let tree = self.trees.get_mut(&change.tree).ok_or(missing)?;
-        let removed = change.removed.iter().filter_map(|&id| tree.levels.table(id)).map(|(.., table)| &**table);
+        let removed =
+            change.removed.iter().filter_map(|&id| tree.levels.table(id)).map(|(.., table)| &**table);
         let added = change.added.iter().map(|added| &*added.table);
         tree.blobs = tree.blobs.apply(&change.blobs, added, removed)?;
         tree.levels = tree.levels.apply(tree.order(), &change.removed, &change.added)?;

@@ -154,7 +154,8 @@ fn packed_values_are_read_from_memory_and_go_into_files_as_they_are() {
 #[test]
 fn a_packed_value_that_is_damaged_is_told_and_stops_no_flush() {
     let (_faults, _store, tree) = fresh();
-    let hostile = Operation { seqno: seqno(2), kind: ValueKind::PutPacked, key: b"a", value: &[1, 9, 9, 9, 9, 7] };
+    let hostile =
+        Operation { seqno: seqno(2), kind: ValueKind::PutPacked, key: b"a", value: &[1, 9, 9, 9, 9, 7] };
     tree.apply_operations(&[hostile]).unwrap();
     put(&tree, "b", &large("b"), 3);
     let mut inside = options();
@@ -181,7 +182,8 @@ fn scans_of_keys_and_counts_touch_no_file_of_values() {
     assert_eq!(scan.next_key_back().unwrap().unwrap().0, b"b");
     assert!(scan.next_key().is_none());
 
-    let len = |key: &str| tree.reader().unwrap().value_len_timed(key.as_bytes(), seqno(3), |_| UnixUs(0)).unwrap();
+    let len =
+        |key: &str| tree.reader().unwrap().value_len_timed(key.as_bytes(), seqno(3), |_| UnixUs(0)).unwrap();
     assert_eq!((len("a"), len("b"), len("c")), (Some(200), Some(200), None));
 
     let error = tree.get(b"a", at(3)).unwrap_err();
@@ -227,6 +229,8 @@ fn compactions_move_pointers_and_leave_values_where_they_are() {
 
     assert_eq!(left(&store, &faults), files);
     assert!(table_bytes(&tree) < 8192, "only keys and pointers were written");
+    let (live_bytes, estimate) = (tree.stats().blobs.live_bytes, tree.approximate_range(..).unwrap());
+    assert_eq!((estimate.rows, estimate.bytes), (10, live_bytes + table_bytes(&tree)));
     assert_eq!(get(&tree, "05", 11), Some(vec![5; 10_000]));
 }
 
@@ -534,7 +538,10 @@ fn damage_of_a_value_is_told_with_its_place_and_harms_no_other() {
     file.write_at(at_byte, &[byte[0] ^ 1]).unwrap();
 
     let error = tree.get(b"b", at(4)).unwrap_err();
-    assert_eq!((error.kind(), error.file(), error.offset()), (ErrorKind::Corruption, Some(&*name), Some(64 + 233)));
+    assert_eq!(
+        (error.kind(), error.file(), error.offset()),
+        (ErrorKind::Corruption, Some(&*name), Some(64 + 233))
+    );
     assert_eq!((get(&tree, "a", 4), get(&tree, "c", 4)), (Some(large("a")), Some(large("c"))));
     let mut scan = tree.scan(.., at(4)).unwrap();
     assert_eq!(scan.next().unwrap().unwrap().0, b"a");
@@ -542,7 +549,10 @@ fn damage_of_a_value_is_told_with_its_place_and_harms_no_other() {
     assert_eq!(scan.next().unwrap().unwrap().0, b"c");
     assert!(scan.next().is_none());
     let report = store.verify(VerifyOptions::new().depth(VerifyDepth::Full), &mut |_, _| Ok(())).unwrap();
-    assert!(report.found.iter().any(|found| found.file == name && found.offset == Some(64 + 233)), "{report:?}");
+    assert!(
+        report.found.iter().any(|found| found.file == name && found.offset == Some(64 + 233)),
+        "{report:?}"
+    );
 
     assert_eq!(tree.damaged_tables().len(), 1);
 

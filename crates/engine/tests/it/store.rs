@@ -82,7 +82,7 @@ fn the_identity_is_written_last_and_everything_before_it_is_durable() {
             "CreateDir tables",
             "CreateDir wal",
             "CreateDir dictionaries",
-        "CreateDir blobs",
+            "CreateDir blobs",
             "Remove MANIFEST-000001.tmp",
             "Create MANIFEST-000001.tmp",
             "Write MANIFEST-000001.tmp",

@@ -84,9 +84,8 @@ impl FileMap for OsMap {
             return;
         }
         // SAFETY: the memory is this map's, and begins at a page; nothing in it changes.
-        let populated = unsafe {
-            madvise(self.start.as_ptr().add(from).cast(), to - from, Advice::LinuxPopulateWrite)
-        };
+        let populated =
+            unsafe { madvise(self.start.as_ptr().add(from).cast(), to - from, Advice::LinuxPopulateWrite) };
         let _ = populated; // Systems before 5.14 do not know it; pages then come one by one.
     }
 }

@@ -267,9 +267,10 @@ impl Wal {
             let mut appender = self.appender.lock();
             appender.wished_for_pages = false;
             let place = appender.place.as_ref().filter(|place| place.wants_pages());
-            place.and_then(|place| Some((place.number, place.map.as_ref()?)).map(|(number, map)| {
-                (number, Arc::clone(&map.memory), map.next_pages())
-            }))
+            place.and_then(|place| {
+                Some((place.number, place.map.as_ref()?))
+                    .map(|(number, map)| (number, Arc::clone(&map.memory), map.next_pages()))
+            })
         };
         let Some((number, memory, pages)) = due else { return };
         memory.populate(pages.clone());

@@ -124,7 +124,15 @@ impl Operations {
     }
 
     /// Puts a value for a time: `head` is a part of it.
-    fn put_for(&mut self, kind: ValueKind, tree: TreeId, key: &[u8], head: &[u8], value: &[u8], lives: Lives) {
+    fn put_for(
+        &mut self,
+        kind: ValueKind,
+        tree: TreeId,
+        key: &[u8],
+        head: &[u8],
+        value: &[u8],
+        lives: Lives,
+    ) {
         let mut front = [0; EXPIRY_BYTES + PACKED_HEAD_BYTES];
         let front = &mut front[..EXPIRY_BYTES + head.len()];
         front[..EXPIRY_BYTES].copy_from_slice(&lives.microseconds().to_le_bytes());
@@ -507,7 +515,11 @@ mod tests {
         assert_eq!(found[0].1.kind, ValueKind::PutPacked);
         assert!(found[0].1.value.len() < 100);
         assert!(found[1].1.kind == ValueKind::Put && found[1].1.value == noise);
-        for bad in [&[10, 1, 1, 1, b'k', 1][..], &[10, 1, 1, 6, b'k', 99, 0, 0, 0, 0, 0], &[11, 1, 1, 7, b'k', 0, 0, 0, 0, 0, 0, 0]] {
+        for bad in [
+            &[10, 1, 1, 1, b'k', 1][..],
+            &[10, 1, 1, 6, b'k', 99, 0, 0, 0, 0, 0],
+            &[11, 1, 1, 7, b'k', 0, 0, 0, 0, 0, 0, 0],
+        ] {
             assert!(decode(bad, 1).is_err(), "{bad:?}");
         }
     }

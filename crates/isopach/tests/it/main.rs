@@ -2,6 +2,7 @@
 
 mod arguments;
 mod basics;
+mod blobs;
 mod budget;
 mod checkpoint;
 mod clear;

@@ -28,7 +28,8 @@ pub fn forge_table(image: &mut Image, name: &str) -> bool {
         Some(last) => *last ^= 1,
     }
     // A pointer tells the checksum of what it points to: forged, it is noticed.
-    let ends_with_pointer = parts.last().and_then(|values| values.last_chunk::<{ BlobPointer::ENCODED_BYTES }>());
+    let ends_with_pointer =
+        parts.last().and_then(|values| values.last_chunk::<{ BlobPointer::ENCODED_BYTES }>());
     if ends_with_pointer.is_some_and(|end| BlobPointer::decode(end).is_ok_and(|it| it.file.0 < 1 << 20)) {
         return false;
     }

@@ -221,7 +221,8 @@ fn check_tables(fs: &impl Fs, db: &Db) {
 /// Every dictionary and every file of separated values is one that a table has, or cannot be told to be one of this
 /// database; and tables point to nothing else.
 fn check_beside_tables(fs: &impl Fs, db: &Db) {
-    let names = |directory| files_in(fs, directory).into_iter().map(move |name| format!("{directory}/{name}"));
+    let names =
+        |directory| files_in(fs, directory).into_iter().map(move |name| format!("{directory}/{name}"));
     let there = names("dictionaries").chain(names("blobs"));
     let there: Vec<String> = there.filter(|name| !has_damaged_header(fs, name)).collect();
     if there.is_empty() {

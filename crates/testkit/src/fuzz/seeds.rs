@@ -13,9 +13,9 @@ use isopach::{
     engine::{
         blob::{BlobMeta, BlobPointer, BlobUse},
         codec::{
-            BLOCK_HEADER_BYTES, BlockKind, Checksum, Dictionary, FileCodec, FileHeader, FileKind, LogPosition, Record,
-            RecordReader, SECTION_ENTRY_BYTES, Salt, Section, Step, TlvWriter, encode_block, encode_record,
-            train,
+            BLOCK_HEADER_BYTES, BlockKind, Checksum, Dictionary, FileCodec, FileHeader, FileKind,
+            LogPosition, Record, RecordReader, SECTION_ENTRY_BYTES, Salt, Section, Step, TlvWriter,
+            encode_block, encode_record, train,
         },
         dictionary,
         key::ValueKind,
@@ -152,10 +152,12 @@ pub(super) fn blobs() -> Vec<Vec<u8>> {
 /// A pointer, facts about a file, and what a table points to.
 pub(super) fn blob_pointers() -> Vec<Vec<u8>> {
     let checksum = Checksum(0x0123_4567_89AB_CDEF);
-    let pointer =
-        BlobPointer { file: BlobId(7), offset: 64, record_bytes: 900, value_bytes: 1000, checksum };
+    let pointer = BlobPointer { file: BlobId(7), offset: 64, record_bytes: 900, value_bytes: 1000, checksum };
     let meta = BlobMeta { id: BlobId(7), uuid: FILE, bytes: 64 + 900, records: 1 };
-    let uses = [BlobUse { file: BlobId(7), records: 1, bytes: 900 }, BlobUse { file: BlobId(9), records: 2, bytes: 99 }];
+    let uses = [
+        BlobUse { file: BlobId(7), records: 1, bytes: 900 },
+        BlobUse { file: BlobId(9), records: 2, bytes: 99 },
+    ];
     vec![pointer.encode().to_vec(), meta.encode(), BlobUse::encode_all(&uses)]
 }
 

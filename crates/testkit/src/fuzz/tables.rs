@@ -93,7 +93,9 @@ pub(super) fn blob_file(data: &[u8]) {
     with_checksums(data, repair::file, |data| {
         let id = BlobId(1);
         let fs: Arc<dyn Fs> = Arc::new(place_of([(&*blob::file_name(id), data)]));
-        let Some(header) = data.first_chunk().and_then(|header| FileHeader::decode(header).ok()) else { return };
+        let Some(header) = data.first_chunk().and_then(|header| FileHeader::decode(header).ok()) else {
+            return;
+        };
         let meta = BlobMeta { id, uuid: header.file, bytes: data.len() as u64, records: 1 };
         let Ok(file) = BlobFile::open(&fs, &meta, header.database) else { return };
         let mut found: Vec<(Vec<u8>, BlobPointer)> = Vec::new();

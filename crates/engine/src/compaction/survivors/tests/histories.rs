@@ -92,7 +92,9 @@ impl Written {
     fn of_entry(entry: Entry<'_>, stored: &[u8]) -> Written {
         let aside = value_apart(entry.key, entry.kind, stored, Some(&Aside)).unwrap();
         let (operation, value) = match entry.kind {
-            ValueKind::BlobPointer | ValueKind::PutPacked => (Operation::Put, aside.clone().unwrap().to_vec()),
+            ValueKind::BlobPointer | ValueKind::PutPacked => {
+                (Operation::Put, aside.clone().unwrap().to_vec())
+            }
             ValueKind::BlobPointerUntil | ValueKind::PutPackedUntil => {
                 let at = expiry::of_version(entry.kind, stored).unwrap().unwrap();
                 (Operation::PutUntil(at), aside.clone().unwrap().to_vec())
