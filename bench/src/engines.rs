@@ -55,6 +55,7 @@ pub const ADAPTERS: &[Adapter] = &[
 ];
 
 /// What an engine says of [`Settings::separated_from_bytes`].
+#[cfg(any(feature = "rocksdb", feature = "fjall", feature = "coordinode"))]
 pub fn separation(settings: &crate::engine::Settings, how: &str) -> String {
     settings
         .separated_from_bytes

@@ -262,6 +262,7 @@ fn for_each_engine(work: impl Fn(&dyn Engine)) {
 
 fn settings(durability: Durability) -> Settings {
     Settings {
+        separated_from_bytes: None,
         cache_bytes: 32 << 20,
         write_buffer_bytes: 1 << 20,
         block_bytes: 4096,
