@@ -138,6 +138,7 @@ impl State {
                 let _ = self.commits.wal.rotate_segment(); // As in `seal`.
             }
         }
+        self.shed_spare_memory();
         let is_full = committed.memtable_bytes >= self.settings.write_buffer_bytes();
         if is_full || self.lacks_room() {
             self.seal(&self.commits.order(), request.spaces);
@@ -155,7 +156,6 @@ impl State {
                 has_rotated |= self.rotate(order, space);
             }
         }
-        self.shed_spare_memory();
         has_rotated |= self.make_room(order);
         if has_rotated {
             // So that the flush syncs finished segments only. For want of space the log goes on where it is.
@@ -178,9 +178,9 @@ impl State {
 
     /// What is kept for the next memtables gives way to those that are there (INV-MEM-1).
     fn shed_spare_memory(&self) {
-        let left = self.commits.memtable_limit().saturating_sub(self.commits.memtable_bytes());
-        if left < self.settings.write_buffer_bytes() {
-            self.store.shed_spare_memory(left);
+        let room = self.commits.memtable_room();
+        if room < self.settings.write_buffer_bytes() {
+            self.store.shed_spare_memory(room);
         }
     }
 

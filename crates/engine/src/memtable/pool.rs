@@ -8,7 +8,7 @@ use isopach_env::{
     memory::HugePage,
     sync::{
         Mutex, Rank,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -24,6 +24,8 @@ const READY_PAGES: usize = 4;
 /// than the most that were in use at once (INV-MEM-1), and the four that are had ahead.
 pub struct PagePool {
     kept: Mutex<Kept>,
+    /// How many are kept, for who asks without the lock.
+    count: AtomicUsize,
     /// Few are kept, and more may be: somebody should have some ready.
     runs_short: AtomicBool,
 }
@@ -39,7 +41,11 @@ impl PagePool {
     /// A pool that keeps up to so many bytes, in whole pages.
     pub fn new(capacity_bytes: u64) -> PagePool {
         let kept = Kept { pages: Vec::new(), capacity: pages_in(capacity_bytes) };
-        PagePool { kept: Mutex::new(POOL, kept), runs_short: AtomicBool::new(false) }
+        PagePool {
+            kept: Mutex::new(POOL, kept),
+            count: AtomicUsize::new(0),
+            runs_short: AtomicBool::new(false),
+        }
     }
 
     /// Changes the bound. What is beyond it goes back to the system.
@@ -48,24 +54,30 @@ impl PagePool {
         self.shed(bytes);
     }
 
-    /// Gives back to the system what is kept beyond so many bytes. The bound stays.
+    /// Gives back to the system what is kept beyond so many bytes. The bound stays. Costs a load where there is
+    /// nothing beyond.
     pub fn shed(&self, to_bytes: u64) {
+        if self.kept_bytes() <= to_bytes {
+            return;
+        }
         let mut kept = self.kept.lock();
         let excess = kept.pages.len().saturating_sub(pages_in(to_bytes));
         let excess: Vec<HugePage> = kept.pages.drain(..excess).collect();
+        self.count.store(kept.pages.len(), Ordering::Relaxed);
         drop(kept);
         drop(excess); // No lock is held over calls of the system.
     }
 
     /// Memory that is kept for the next.
     pub fn kept_bytes(&self) -> u64 {
-        (self.kept.lock().pages.len() * HugePage::BYTES) as u64
+        (self.count.load(Ordering::Relaxed) * HugePage::BYTES) as u64
     }
 
     /// A page: one that is kept, with whatever is in it, or a new one.
     pub(super) fn take(&self) -> HugePage {
         let mut kept = self.kept.lock();
         let page = kept.pages.pop();
+        self.count.store(kept.pages.len(), Ordering::Relaxed);
         if kept.pages.len() < READY_PAGES.min(kept.capacity) {
             self.runs_short.store(true, Ordering::Relaxed);
         }
@@ -78,12 +90,12 @@ impl PagePool {
         self.runs_short.load(Ordering::Relaxed) && self.runs_short.swap(false, Ordering::Relaxed)
     }
 
-    /// Has some pages ready, if there is room for them: whoever takes one then waits for no page fault. For a thread
-    /// that does not write.
-    pub fn prepare(&self) {
+    /// Has some pages ready, if there is room for them within the bound and `room_bytes`: whoever takes one then waits
+    /// for no page fault. For a thread that does not write.
+    pub fn prepare(&self, room_bytes: u64) {
         let lacks_one = || {
             let kept = self.kept.lock();
-            kept.pages.len() < READY_PAGES.min(kept.capacity)
+            kept.pages.len() < READY_PAGES.min(kept.capacity).min(pages_in(room_bytes))
         };
         while lacks_one() {
             let page = HugePage::new();
@@ -97,6 +109,7 @@ impl PagePool {
         let mut kept = self.kept.lock();
         let room = kept.capacity.saturating_sub(kept.pages.len());
         kept.pages.extend(pages.drain(..room.min(pages.len())));
+        self.count.store(kept.pages.len(), Ordering::Relaxed);
         drop(kept);
         drop(pages);
     }
@@ -165,16 +178,18 @@ mod tests {
 
         let first = pool.take();
         assert!(pool.takes_wish() && !pool.takes_wish(), "it is wished for once");
-        pool.prepare();
+        pool.prepare(u64::MAX);
 
         assert_eq!(pool.kept_bytes(), READY_PAGES as u64 * PAGE);
         let more = pages(&pool, 3);
-        pool.prepare();
+        pool.prepare(u64::MAX);
         assert_eq!(pool.kept_bytes(), READY_PAGES as u64 * PAGE);
         drop((first, more));
         let small = PagePool::new(PAGE);
         drop(small.take());
-        small.prepare();
+        small.prepare(PAGE - 1);
+        assert_eq!(small.kept_bytes(), 0, "no more than there is room for");
+        small.prepare(u64::MAX);
         assert_eq!(small.kept_bytes(), PAGE, "no more than the bound says");
     }
 }

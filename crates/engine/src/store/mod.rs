@@ -370,10 +370,10 @@ impl Store {
         self.0.context.memtable_pages.takes_wish()
     }
 
-    /// Has some memory ready for the memtable that grows, so that nobody who writes waits for it. For a thread that
-    /// does not write.
-    pub fn prepare_memory(&self) {
-        self.0.context.memtable_pages.prepare();
+    /// Has some memory ready for the memtable that grows, so that nobody who writes waits for it: no more than is kept
+    /// at most, and than `room_bytes`. For a thread that does not write.
+    pub fn prepare_memory(&self, room_bytes: u64) {
+        self.0.context.memtable_pages.prepare(room_bytes);
     }
 
     /// Changes the bound of [`Store::spare_memory_bytes`]. What is beyond it goes back to the system.

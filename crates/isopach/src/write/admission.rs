@@ -23,7 +23,12 @@ impl Commits {
         self.memtable_limit.load(Ordering::Relaxed)
     }
 
-    /// Changes it. Who waits for memory looks again.
+    /// What memtables may still take.
+    pub(crate) fn memtable_room(&self) -> u64 {
+        self.memtable_limit().saturating_sub(self.memtable_bytes())
+    }
+
+    /// Changes the limit. Who waits for memory looks again.
     pub(crate) fn set_memtable_limit(&self, bytes: u64) {
         self.memtable_limit.store(bytes, Ordering::Relaxed);
         self.wake_writers();

@@ -169,7 +169,7 @@ impl Commits {
     ///
     /// Commits do themselves what is not done then. Want of space is none: who needs it will say so.
     pub(crate) fn prepare(&self) -> Result<()> {
-        self.store.prepare_memory();
+        self.store.prepare_memory(self.memtable_room());
         let (next, reserved) = {
             let ordered = self.ordered.lock();
             (ordered.next, ordered.reserved)

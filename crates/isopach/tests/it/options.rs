@@ -110,7 +110,7 @@ const OF_DATABASES: [Named<DbOptions>; 10] = [
 const FIXED: [&str; 2] = ["threads", "mapped_log"];
 
 /// Every option of a keyspace.
-const OF_KEYSPACES: [Named<KeyspaceOptions>; 13] = [
+const OF_KEYSPACES: [Named<KeyspaceOptions>; 16] = [
     ("compression", |options| options.compression = Compression::None.into()),
     ("block_bytes", |options| options.block_bytes = (8 << 10).into()),
     ("filters", |options| options.filters = FilterPolicy::BitsPerKey(6.0).into()),
@@ -121,6 +121,9 @@ const OF_KEYSPACES: [Named<KeyspaceOptions>; 13] = [
     ("compaction_filter", |options| options.compaction_filter = Some("app.as_told".into())),
     ("entry_checksums", |options| options.entry_checksums = true),
     ("dictionary_bytes", |options| options.dictionary_bytes = 4 << 10),
+    ("blobs_from_bytes", |options| options.blobs_from_bytes = Some(2 << 10)),
+    ("blob_file_bytes", |options| options.blob_file_bytes = 1 << 20),
+    ("blob_garbage_percent", |options| options.blob_garbage_percent = 40),
     ("keep_versions", |options| options.keep_versions = KeepVersions::For(Duration::from_secs(9))),
     ("ttl", |options| options.ttl = Some(Duration::from_secs(11))),
     ("durability", |options| options.durability = Some(Durability::Volatile)),
