@@ -258,7 +258,7 @@ mod tests {
 
         assert_eq!(chosen("fillrandom"), "fillrandom");
         assert_eq!(chosen("fillrandom,fillsync,fills*"), "fillseq fillrandom fillsync fillsync-8t");
-        assert_eq!(chosen("*-16k"), "fill-16k read-16k overwrite-16k");
+        assert_eq!(chosen("*-16k"), "fill-16k read-16k overwrite-16k scan-16k keys-16k");
         assert_eq!(chosen("text"), "text-fill text-read text-seek");
         assert_eq!(chosen("*read*random"), "readrandom multireadrandom");
     }

@@ -60,7 +60,7 @@ pub(crate) fn packed_of(kind: ValueKind, stored: &[u8]) -> Result<Option<Packed<
 ///
 /// # Errors
 ///
-/// As [`packed_of`].
+/// It is said to be packed, and is too short for what comes before its bytes, or of a codec that there is not.
 pub fn check_packed(kind: ValueKind, stored: &[u8]) -> Result<(), Corruption> {
     packed_of(kind, stored).map(drop)
 }

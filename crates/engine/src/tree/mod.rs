@@ -40,10 +40,14 @@ pub use state::OldState;
 pub use stats::{BlobStats, LevelStats, TreeStats};
 
 use crate::{
+    blob::{BlobUse, BlobUses},
+    codec::Corruption,
     compaction::CheckedPlan,
     error::{Error, ErrorKind, Result},
+    iter::Cursor,
     memtable::{Memtable, PagePool},
     order::KeyOrder,
+    table,
     types::{Seqno, TableId, TreeId},
     version::{
         Added, BlobFiles, BlobRef, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note,
@@ -408,7 +412,13 @@ impl Tree {
         let levels = levels.expect("INV-MAN-3: an edit fits what is there");
         let added = change.added.iter().map(|added| &*added.table);
         let gone = removed.iter().map(|table| &**table.meta());
-        let left = blobs.apply(written.blobs(), added, gone).expect("INV-MAN-3: an edit fits what is there");
+        let left = match blobs.apply(written.blobs(), added, gone) {
+            Ok(left) => left,
+            Err(why) => {
+                drop(edits);
+                return Err(self.miscounted(&removed, why));
+            }
+        };
         let emptied: Vec<BlobRef> =
             blobs.files().chain(written.blobs()).filter(|file| !left.has(file.meta().id)).cloned().collect();
 
@@ -442,6 +452,38 @@ impl Tree {
         drop(old);
         Ok(Some(written))
     }
+}
+
+impl Tree {
+    /// Why an edit does not fit the separated values that are there: a table that it removes points to others than the
+    /// manifest says of it.
+    #[cold]
+    fn miscounted(&self, removed: &[TableRef], why: Corruption) -> Error {
+        for table in removed {
+            match uses_of(table) {
+                Ok(uses) if uses == table.blobs => {}
+                Ok(_) => {
+                    let why = "the table points to other separated values than the manifest says";
+                    return table.blame(Error::corrupt(table::file_name(table.id), 0, why));
+                }
+                Err(error) => return table.blame(error),
+            }
+        }
+        Error::new(ErrorKind::Corruption, why.0).in_tree(self.0.id)
+    }
+}
+
+/// What a table points to, by its entries.
+fn uses_of(table: &TableRef) -> Result<Vec<BlobUse>> {
+    let mut uses = BlobUses::default();
+    let mut cursor = table.open()?.cursor_past_cache();
+    cursor.seek_first()?;
+    while let Some(kind) = cursor.entry().map(|entry| entry.kind) {
+        let counted = uses.count(kind, cursor.value_bytes()?);
+        counted.map_err(|why| Error::corrupt(table::file_name(table.id), 0, why))?;
+        cursor.next()?;
+    }
+    Ok(uses.finish())
 }
 
 impl TreeInner {

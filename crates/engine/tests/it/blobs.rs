@@ -5,7 +5,7 @@ use crate::{
     harness::{BROKEN, at, flush, merge_all, open, seqno, try_flush, views},
 };
 use isopach_engine::{
-    blob,
+    blob::{self, BlobUse},
     compaction::{
         CompactionFilter, CompactionFilterFactory, FilterContext, FilterEntry, Plan, Verdict, leave_garbage,
     },
@@ -14,9 +14,10 @@ use isopach_engine::{
     key::ValueKind,
     memtable::Operation,
     store::{CheckpointOptions, Store, StoreOptions, VerifyOptions},
-    table::VerifyDepth,
+    table::{self, TableMeta, VerifyDepth},
     tree::{KnownCode, Tree, TreeOptions, WriteBatch},
-    types::{BlobId, Level, UnixUs, View},
+    types::{BlobId, Level, UnixUs, Uuid, View},
+    version::{FileRegistry, Manifest, manifest_number, replay},
 };
 use std::sync::Arc;
 
@@ -577,4 +578,42 @@ fn the_file_of_a_table_that_is_rewritten_stays_as_it_is() {
 
     assert_eq!(left(&store, &faults), files);
     assert_eq!(get(&tree, "a", 2), Some(large("a")));
+}
+
+/// A manifest that was forged with its checksums said of a table that it points to another file's values. A compaction
+/// took the edit that followed from that for its own mistake, and panicked.
+#[test]
+fn a_table_that_points_to_other_values_than_the_manifest_says_is_damaged() {
+    let (faults, store, tree) = fresh();
+    put(&tree, "a", &large("a"), 2);
+    flush(&tree, 2);
+    put(&tree, "b", &large("b"), 3);
+    put(&tree, "c", &large("c"), 4);
+    flush(&tree, 4);
+    let database = store.uuid();
+    drop((tree, store));
+    let number = names(&faults.files).iter().filter_map(|name| manifest_number(name)).max().unwrap();
+    let mut catalog = replay(&faults.files, number, database).unwrap().catalog;
+    for stored in catalog.trees.values_mut() {
+        let of_second =
+            stored.levels.tables().find(|(.., table)| table.blobs[0].records == 2).unwrap().2.blobs[0];
+        stored.levels = stored.levels.map(|table| {
+            let half = BlobUse { records: 1, bytes: of_second.bytes / 2, ..of_second };
+            Arc::new(TableMeta { blobs: vec![half], ..TableMeta::clone(table) })
+        });
+    }
+    let (fs, registry) = (faults.env().fs, FileRegistry::new(faults.env().fs));
+    let draw = Box::new(|| Ok(Uuid([7; 16])));
+    drop(Manifest::start(fs, registry, database, draw, number + 1, catalog).unwrap());
+    let store = open(&faults);
+    let tree = store.tree("t").unwrap();
+
+    let error = merge_all(&tree, 1, &views(&[4])).unwrap_err();
+
+    assert_eq!(error.kind(), ErrorKind::Corruption);
+    assert!(error.to_string().contains("than the manifest says"), "{error}");
+    let second = tree.tables().iter().map(|table| table.id).max().unwrap();
+    assert_eq!(error.file(), Some(&table::file_name(second)[..]));
+    assert_eq!(tree.damaged_tables().len(), 1, "no compaction takes it again");
+    assert_eq!(get(&tree, "b", 4), Some(large("b")));
 }
