@@ -6,6 +6,7 @@ use isopach::{
         cache::BlockCache,
         key::ValueKind,
         memtable::{Memtable, Operation},
+        place::PlaceId,
         table::{
             DataCache, FilterKind, FilterOptions, PropertySeed, TABLES_DIR, Table, TableIdentity,
             TableOptions, TableWriter,
@@ -129,7 +130,7 @@ pub fn table_options(filter_bits_per_key: Option<f32>) -> TableOptions {
 /// A writer of table `id`.
 pub fn table_writer(env: &Env, id: u64, options: TableOptions) -> TableWriter {
     let uuid = Uuid([u8::try_from(id).expect("few tables"); 16]);
-    let identity = TableIdentity { id: TableId(id), uuid, database: DATABASE };
+    let identity = TableIdentity { id: TableId(id), uuid, database: DATABASE, place: PlaceId::MAIN };
     let seed = PropertySeed::new(TreeId(1), "part", UnixUs(0));
     TableWriter::create(&env.fs, identity, options, seed, WriteOrigin::FlushTable).expect("memory suffices")
 }

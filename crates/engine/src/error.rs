@@ -195,6 +195,8 @@ pub enum ErrorKind {
     FilterFailed,
     /// A compression dictionary that tables need is gone: put it back from a copy.
     MissingDictionary,
+    /// Files lie at a place that nobody knows, or that is not there: open again with its route.
+    MissingRoute,
     /// Files of different stores lie in one directory: put the right ones there.
     MixedStore,
     /// Written by a newer version, or not a store at all.

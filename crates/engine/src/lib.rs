@@ -72,6 +72,7 @@
 //! | [`prefix`]     | prefixes of keys that filters are made of, and extractors by name |
 //! | [`merge_operator`] | what operands do to a value |
 //! | [`codec`]      | framing: headers, checksums bound to their place, blocks, records, compression |
+//! | [`place`]      | where files lie, as part of their names |
 //! | [`range_tombstone`] | deletes of ranges, and what they hide |
 //! | [`expiry`]     | puts that expire |
 //! | [`packed`]     | values that are compressed by themselves |
@@ -120,6 +121,8 @@ pub mod prefix;
 pub mod merge_operator;
 
 pub mod codec;
+
+pub mod place;
 
 pub mod range_tombstone;
 

@@ -34,6 +34,12 @@ impl Env {
         Env::new(Arc::new(MemFs::new()), Arc::new(TestClock::new()), Arc::new(SeededEntropy::new(seed)))
     }
 
+    /// The same environment with other files.
+    #[must_use]
+    pub fn with_fs(self, fs: Arc<dyn Fs>) -> Env {
+        Env { fs, ..self }
+    }
+
     /// The same environment with another place for parallel work.
     #[must_use]
     pub fn with_spawn(self, spawn: Arc<dyn Spawn>) -> Env {

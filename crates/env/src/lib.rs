@@ -39,6 +39,7 @@ mod spawn;
 
 mod dir;
 mod mem;
+mod mount;
 mod crash;
 mod fault;
 #[cfg(feature = "std")]
@@ -57,6 +58,7 @@ pub use file::{CreateOptions, File, FileMap, OpenMode, SyncMode, SyncSite};
 pub use fs::{DirEntry, FileLock, Fs, LockMode};
 pub use ledger::{Ledger, WriteOrigin};
 pub use mem::MemFs;
+pub use mount::MountFs;
 #[cfg(feature = "std")]
 pub use os::{OsEntropy, OsFs, SystemClock, ThreadSpawn};
 pub use spawn::{Inline, Job, Spawn};

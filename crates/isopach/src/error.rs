@@ -138,6 +138,7 @@ impl From<EngineError> for Error {
             EngineErrorKind::ComparatorFailed => ErrorKind::ComparatorFailed,
             EngineErrorKind::FilterFailed => ErrorKind::FilterFailed,
             EngineErrorKind::MissingDictionary => ErrorKind::MissingDictionary,
+            EngineErrorKind::MissingRoute => ErrorKind::MissingRoute,
             EngineErrorKind::MixedStore => ErrorKind::MixedDatabase,
             EngineErrorKind::UnsupportedFormat => ErrorKind::UnsupportedFormat,
             EngineErrorKind::UnsupportedFeature => ErrorKind::UnsupportedFeature,
@@ -204,6 +205,9 @@ pub enum ErrorKind {
     UnsupportedFeature,
     /// Files of different databases in one place: put the right ones there.
     MixedDatabase,
+    /// Files lie at a place that was not given, or that is not there: mount it, or give it to
+    /// [`Builder::route`](crate::Builder::route).
+    MissingRoute,
     /// A keyspace has an order of keys that this version does not know.
     MissingComparator,
     /// A keyspace names a prefix extractor that was not registered: open again with

@@ -163,7 +163,6 @@ impl KeyspaceStats {
 impl Stats {
     pub(crate) fn of(state: &State) -> Stats {
         let cache = state.store.cache();
-        let ledger = state.store.env().fs.ledger();
         Stats {
             keyspaces: state.spaces.all().iter().map(|space| KeyspaceStats::of(space)).collect(),
             memory: MemoryStats {
@@ -179,7 +178,7 @@ impl Stats {
             cache_hits: cache.hits,
             cache_misses: cache.misses,
             accepted_bytes: state.commits.accepted_bytes(),
-            written_bytes: ledger.map(|ledger| ledger.snapshot()).unwrap_or_default(),
+            written_bytes: state.store.written_bytes(),
             stalled: state.commits.throttle.waited(),
         }
     }

@@ -3,6 +3,7 @@
 use crate::{
     error::{Error, Result},
     recovery::{Opening, find_log},
+    routes::find_places,
     state::State,
 };
 use isopach_engine::{
@@ -46,6 +47,7 @@ pub(crate) fn verify_closed(opening: Opening, options: VerifyOptions) -> Result<
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
     store_options.code = opening.code.clone();
+    store_options.places = find_places(&opening.routes);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
     let mut report = verify_tables(&store, options)?;
     match find_log(&store).map_err(locate)? {

@@ -1,7 +1,7 @@
 //! Reading a file of separated values: one record that a pointer tells of, or all of them in a row.
 
 use super::{
-    BlobMeta, BlobPointer, file_name,
+    BlobMeta, BlobPointer,
     record::{self, RECORD_HEADER_BYTES, RecordHeader},
 };
 use crate::{
@@ -37,7 +37,7 @@ impl BlobFile {
     /// The backend's; `Corruption` if it is missing, has another size or another uuid; `MixedStore` if it is of another
     /// database.
     pub fn open(fs: &Arc<dyn Fs>, meta: &BlobMeta, database: Uuid) -> Result<BlobFile> {
-        let name = file_name(meta.id);
+        let name = meta.file_name();
         let io = |doing: &'static str, error| Error::io(error, doing, name.as_str());
         let file = match fs.open(&name, OpenMode::Read) {
             Err(error) if error.kind() == IoErrorKind::NotFound => {

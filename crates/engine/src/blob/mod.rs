@@ -24,6 +24,7 @@ pub use writer::BlobWriter;
 use crate::{
     codec::{Corruption, TlvReader, TlvWriter},
     error::Result,
+    place::PlaceId,
     types::{BlobId, Slice, Uuid},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -31,7 +32,7 @@ use alloc::{format, string::String, vec::Vec};
 /// Directory of the files, relative to the root.
 pub const BLOBS_DIR: &str = "blobs";
 
-/// Name of a file, relative to the root.
+/// Name of a file, relative to its place.
 pub fn file_name(id: BlobId) -> String {
     format!("{BLOBS_DIR}/{}", base_name(id))
 }
@@ -41,8 +42,9 @@ pub fn base_name(id: BlobId) -> String {
     format!("{:06}.blob", id.0)
 }
 
-/// The number of the file of this name; `None` for other files.
+/// The number of the file of this name, in whatever place; `None` for other files.
 pub fn number_of(name: &str) -> Option<BlobId> {
+    let (_, name) = PlaceId::split(name);
     let digits = name.strip_prefix(BLOBS_DIR)?.strip_prefix('/')?.strip_suffix(".blob")?;
     let id = BlobId(digits.parse().ok()?);
     (file_name(id) == name).then_some(id)
@@ -69,6 +71,8 @@ pub struct BlobMeta {
     pub bytes: u64,
     /// Records in it.
     pub records: u64,
+    /// Where the file lies.
+    pub place: PlaceId,
 }
 
 mod tag {
@@ -76,9 +80,15 @@ mod tag {
     pub(super) const UUID: u8 = 2;
     pub(super) const BYTES: u8 = 3;
     pub(super) const RECORDS: u8 = 4;
+    pub(super) const PLACE: u8 = 5;
 }
 
 impl BlobMeta {
+    /// Name of the file.
+    pub fn file_name(&self) -> String {
+        self.place.name_of(&file_name(self.id))
+    }
+
     /// Bytes of all records together.
     pub fn record_bytes(&self) -> u64 {
         self.bytes - crate::codec::HEADER_BYTES as u64
@@ -90,12 +100,16 @@ impl BlobMeta {
     /// |-----|----------------|-----|------------------|
     /// | 1   | id             | 3   | size of the file |
     /// | 2   | uuid, 16 bytes | 4   | records          |
+    /// | 5   | place, unless it is the store's directory | | |
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.u64(tag::ID, self.id.0);
         fields.bytes(tag::UUID, &self.uuid.0);
         fields.u64(tag::BYTES, self.bytes);
         fields.u64(tag::RECORDS, self.records);
+        if self.place != PlaceId::MAIN {
+            fields.u64(tag::PLACE, u64::from(self.place.0));
+        }
         fields.finish()
     }
 
@@ -105,7 +119,7 @@ impl BlobMeta {
     ///
     /// A field is missing, repeated or malformed, or the file is too short for its records.
     pub fn decode(bytes: &[u8]) -> Result<BlobMeta, Corruption> {
-        let (mut id, mut uuid, mut size, mut records) = (None, None, None, None);
+        let (mut id, mut uuid, mut size, mut records, mut place) = (None, None, None, None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -116,6 +130,7 @@ impl BlobMeta {
                 }
                 tag::BYTES => once(&mut size, TlvReader::as_u64(value)?)?,
                 tag::RECORDS => once(&mut records, TlvReader::as_u64(value)?)?,
+                tag::PLACE => once(&mut place, PlaceId::decode(value)?)?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -127,7 +142,7 @@ impl BlobMeta {
         if records == 0 || room.is_none_or(|room| room < least_bytes) {
             return Err(Corruption("a file of separated values is too short for its records"));
         }
-        Ok(BlobMeta { id, uuid, bytes, records })
+        Ok(BlobMeta { id, uuid, bytes, records, place: place.unwrap_or_default() })
     }
 }
 

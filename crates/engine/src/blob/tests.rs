@@ -27,7 +27,8 @@ fn written(
     values: &[(&[u8], Vec<u8>)],
 ) -> (BlobMeta, Vec<BlobPointer>) {
     let identity = (BlobId(id), Uuid([uuid; 16]));
-    let mut writer = BlobWriter::create(fs, identity, DATABASE, WriteOrigin::FlushBlob).unwrap();
+    let mut writer =
+        BlobWriter::create(fs, identity, PlaceId::MAIN, DATABASE, WriteOrigin::FlushBlob).unwrap();
     let compression = if Compression::Lz4.is_available() { Compression::Lz4 } else { Compression::None };
     let add = |(key, value): &(&[u8], Vec<u8>)| writer.add(key, seqno(7), value, compression).unwrap();
     let pointers = values.iter().map(add).collect();
@@ -72,7 +73,8 @@ fn a_record_is_copied_as_it_is_and_bound_to_its_new_place() {
     let (from, pointers) = written(&fs, (3, 1), &values());
     let from = BlobFile::open(&fs, &from, DATABASE).unwrap();
     let to = (BlobId(4), Uuid([2; 16]));
-    let mut writer = BlobWriter::create(&fs, to, DATABASE, WriteOrigin::CompactionBlob).unwrap();
+    let mut writer =
+        BlobWriter::create(&fs, to, PlaceId::MAIN, DATABASE, WriteOrigin::CompactionBlob).unwrap();
 
     let copied = writer.copy(&from.read_record(b"noise", &pointers[2]).unwrap()).unwrap();
 
@@ -175,7 +177,13 @@ fn pointers_and_uses_are_read_as_they_were_written() {
     for bad in [&[of(5, 1), of(3, 1)][..], &[of(3, 1), of(3, 1)], &[BlobUse { records: 0, ..of(3, 1) }]] {
         assert!(BlobUse::decode_all(&BlobUse::encode_all(bad)).is_err());
     }
-    let meta = BlobMeta { id: BlobId(3), uuid: Uuid([1; 16]), bytes: HEADER_BYTES as u64 + 40, records: 1 };
+    let meta = BlobMeta {
+        id: BlobId(3),
+        uuid: Uuid([1; 16]),
+        bytes: HEADER_BYTES as u64 + 40,
+        records: 1,
+        place: PlaceId::MAIN,
+    };
     assert_eq!(BlobMeta::decode(&meta.encode()).unwrap(), meta);
     assert!(BlobMeta::decode(&BlobMeta { records: 2, ..meta }.encode()).is_err());
 }
@@ -187,7 +195,8 @@ fn a_file_is_as_documented() {
     let fs = files();
     let identity = (BlobId(3), Uuid(core::array::from_fn(|at| at as u8)));
     let database = Uuid(core::array::from_fn(|at| 0x10 + at as u8));
-    let mut writer = BlobWriter::create(&fs, identity, database, WriteOrigin::FlushBlob).unwrap();
+    let mut writer =
+        BlobWriter::create(&fs, identity, PlaceId::MAIN, database, WriteOrigin::FlushBlob).unwrap();
     let pointer = writer.add(b"apple", seqno(7), b"a red one", Compression::None).unwrap();
     let meta = writer.finish().unwrap();
 

@@ -8,6 +8,7 @@ use crate::{
     codec::{Compression, FileCodec, FileHeader, FileKind},
     error::{Error, Result},
     packed::Packed,
+    place::PlaceId,
     types::{BlobId, Seqno, Uuid},
 };
 use alloc::{string::String, sync::Arc, vec::Vec};
@@ -20,6 +21,7 @@ const BUFFER_BYTES: usize = 1 << 20;
 pub struct BlobWriter {
     id: BlobId,
     uuid: Uuid,
+    place: PlaceId,
     codec: FileCodec,
     file: Arc<dyn File>,
     name: String,
@@ -33,7 +35,7 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Creates the file `blobs/<id>.blob`.
+    /// Creates the file `blobs/<id>.blob` in a place.
     ///
     /// # Errors
     ///
@@ -41,15 +43,16 @@ impl BlobWriter {
     pub fn create(
         fs: &Arc<dyn Fs>,
         (id, uuid): (BlobId, Uuid),
+        place: PlaceId,
         database: Uuid,
         origin: WriteOrigin,
     ) -> Result<BlobWriter> {
-        let name = file_name(id);
+        let name = place.name_of(&file_name(id));
         let created = fs.create(&name, &CreateOptions::new(origin));
         let file = created.map_err(|error| Error::io(error, "create", name.as_str()))?;
         let header = FileHeader { kind: FileKind::Blob, file: uuid, database };
         let (codec, buffer) = (header.codec(), Vec::from(header.encode()));
-        Ok(BlobWriter { id, uuid, codec, file, name, buffer, written: 0, synced: 0, records: 0 })
+        Ok(BlobWriter { id, uuid, place, codec, file, name, buffer, written: 0, synced: 0, records: 0 })
     }
 
     /// Adds a value, and returns what points to it.
@@ -143,6 +146,7 @@ impl BlobWriter {
     /// The backend's.
     pub fn finish(mut self) -> Result<BlobMeta> {
         self.sync()?;
-        Ok(BlobMeta { id: self.id, uuid: self.uuid, bytes: self.written, records: self.records })
+        let BlobWriter { id, uuid, place, written: bytes, records, .. } = self;
+        Ok(BlobMeta { id, uuid, bytes, records, place })
     }
 }

@@ -34,6 +34,8 @@ pub enum FileKind {
     Blob = 5,
     /// Compression dictionary.
     Dictionary = 6,
+    /// Birth certificate of a place beside the store's directory.
+    Place = 7,
 }
 
 impl FileKind {
@@ -45,6 +47,7 @@ impl FileKind {
             4 => FileKind::Table,
             5 => FileKind::Blob,
             6 => FileKind::Dictionary,
+            7 => FileKind::Place,
             _ => return None,
         })
     }

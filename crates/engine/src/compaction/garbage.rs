@@ -86,12 +86,13 @@ pub fn leave_garbage(tree: &TreeShape<'_>, left: &[BlobId]) -> Option<Plan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{codec::HEADER_BYTES, types::Uuid};
+    use crate::{codec::HEADER_BYTES, place::PlaceId, types::Uuid};
 
     /// A file of `bytes`, of which so many are alive.
     fn file(id: u64, bytes: u64, live_bytes: u64) -> BlobAccount<BlobMeta> {
         let bytes = HEADER_BYTES as u64 + bytes;
-        let file = BlobMeta { id: BlobId(id), uuid: Uuid([1; 16]), bytes, records: 100 };
+        let file =
+            BlobMeta { id: BlobId(id), uuid: Uuid([1; 16]), bytes, records: 100, place: PlaceId::MAIN };
         BlobAccount { file, live_records: 1, live_bytes }
     }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     order::KeyOrder,
+    place::PlaceId,
     table::{BlockHandle, TableMeta},
     types::{Level, Seqno, TableId, UnixUs, Uuid},
 };
@@ -108,6 +109,7 @@ pub(super) fn meta(id: u64, first: &[u8], last: &[u8]) -> TableMeta {
         expiry: None,
         number: None,
         blobs: Vec::new(),
+        place: PlaceId::MAIN,
         statistics: block,
         prefix_filter: None,
         dictionary: None,

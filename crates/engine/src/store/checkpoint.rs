@@ -16,6 +16,7 @@ use super::{
 use crate::{
     blob, dictionary,
     error::{Error, ErrorKind, Result},
+    place::PlaceId,
     table::{self, TableMeta},
     tree::{MemtablePin, Tree},
     types::{Seqno, TableId},
@@ -23,7 +24,13 @@ use crate::{
         Catalog, Change, DeletionPause, FileRegistry, Lease, Manifest, Note, TablesChange, check_names,
     },
 };
-use alloc::{collections::BTreeMap, format, sync::Arc, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
 use core::fmt;
 use isopach_env::{CreateOptions, Fs, IoErrorKind, IoResult, OpenMode, SyncMode, SyncSite, WriteOrigin};
 
@@ -192,7 +199,7 @@ impl Extra<'_> {
     ///
     /// The backends'; `Corruption` if the file is shorter.
     pub fn copy(&mut self, name: &str, bytes: u64) -> Result<(), CheckpointError> {
-        copy_file(self.from, self.to, name, bytes)?;
+        copy_file(self.from, name, self.to, name, bytes)?;
         self.info.count(bytes, Brought::Copied);
         Ok(())
     }
@@ -262,30 +269,34 @@ impl Store {
     ) -> Result<CheckpointInfo, CheckpointError> {
         let (from, database) = (&self.0.context.env.fs, self.uuid());
         // Variables go in the reverse order: the pause before the lease.
-        let Cut { at, mut catalog, unlogged, _lease, _pause } = cut;
+        let Cut { at, catalog, unlogged, _lease, _pause } = cut;
         let mut info = CheckpointInfo { seqno: at, ..CheckpointInfo::default() };
         let draw = uuid_source(&self.0.context.env);
         begin_copy(&**to, draw()?, database)?;
 
-        let mut can_clone = options.reflink;
+        let mut no_clones = BTreeSet::new();
+        if !options.reflink {
+            no_clones.extend(catalog.places());
+        }
         let mut dictionaries = BTreeMap::new();
         for table in catalog.trees.values().flat_map(|tree| tree.levels.tables()).map(|(.., table)| table) {
-            let name = table::file_name(table.id);
-            let how = bring_file(&**from, &**to, &name, table.bytes, &mut can_clone)?;
+            let name = (table.place, table::file_name(table.id));
+            let how = bring_file(&**from, &**to, &name, table.bytes, &mut no_clones)?;
             info.count(table.bytes, how);
             info.tables += 1;
             dictionaries.extend(table.dictionary.map(|handle| (handle.id, handle.bytes)));
         }
         for file in catalog.trees.values().flat_map(|tree| tree.blobs.files()) {
-            let name = blob::file_name(file.id);
-            let how = bring_file(&**from, &**to, &name, file.bytes, &mut can_clone)?;
+            let name = (file.place, blob::file_name(file.id));
+            let how = bring_file(&**from, &**to, &name, file.bytes, &mut no_clones)?;
             info.count(file.bytes, how);
         }
         for (id, bytes) in dictionaries {
-            let name = dictionary::file_name(id);
-            let how = bring_file(&**from, &**to, &name, bytes, &mut can_clone)?;
+            let name = (PlaceId::MAIN, dictionary::file_name(id));
+            let how = bring_file(&**from, &**to, &name, bytes, &mut no_clones)?;
             info.count(bytes, how);
         }
+        let mut catalog = catalog.without_routes();
         for pin in unlogged {
             // By value: its memory is free as soon as it is written.
             for table in self.write_unlogged(&mut catalog, pin, at, to)? {
@@ -336,26 +347,26 @@ impl Store {
     }
 }
 
-/// Clones, links or copies a file that does not change, durable on return.
+/// Clones, links or copies a file of a place that does not change, durable on return.
 fn bring_file(
     from: &dyn Fs,
     to: &dyn Fs,
-    name: &str,
+    (place, name): &(PlaceId, String),
     bytes: u64,
-    can_clone: &mut bool,
+    no_clones: &mut BTreeSet<PlaceId>,
 ) -> Result<Brought, CheckpointError> {
-    if *can_clone {
-        // What cannot be between these places for one file cannot be for any.
-        *can_clone = shares(from.reflink_to(name, to, name), name, "clone")?;
-        if *can_clone {
+    let source = place.name_of(name);
+    if !no_clones.contains(place) {
+        if shares(from.reflink_to(&source, to, name), &source, "clone")? {
             sync_file(to, name)?;
             return Ok(Brought::Cloned);
         }
+        no_clones.insert(*place); // What cannot be for one file of a place cannot be for any.
     }
-    if shares(from.link_to(name, to, name), name, "link")? {
+    if shares(from.link_to(&source, to, name), &source, "link")? {
         return Ok(Brought::Linked);
     }
-    copy_file(from, to, name, bytes)?;
+    copy_file(from, &source, to, name, bytes)?;
     Ok(Brought::Copied)
 }
 
@@ -372,19 +383,25 @@ fn shares(shared: IoResult<()>, name: &str, doing: &str) -> Result<bool> {
 }
 
 /// Copies the first `bytes` of a file, durable on return.
-fn copy_file(from: &dyn Fs, to: &dyn Fs, name: &str, bytes: u64) -> Result<(), CheckpointError> {
+fn copy_file(
+    from: &dyn Fs,
+    source: &str,
+    to: &dyn Fs,
+    name: &str,
+    bytes: u64,
+) -> Result<(), CheckpointError> {
     const STEP_BYTES: u64 = 1 << 20;
-    let reading = |error| CheckpointError::Source(Error::io(error, "read for a checkpoint", name));
+    let reading = |error| CheckpointError::Source(Error::io(error, "read for a checkpoint", source));
     let writing = |error| Error::io(error, "write to a checkpoint", name);
-    let source = from.open(name, OpenMode::Read).map_err(reading)?;
+    let original = from.open(source, OpenMode::Read).map_err(reading)?;
     let copy = to.create(name, &CreateOptions::new(WriteOrigin::Checkpoint)).map_err(writing)?;
     let mut buffer = alloc::vec![0; bytes.min(STEP_BYTES) as usize];
     let mut at = 0;
     while at < bytes {
         let step = &mut buffer[..(bytes - at).min(STEP_BYTES) as usize];
-        source.read_exact_at(at, step).map_err(|error| match error.kind() {
+        original.read_exact_at(at, step).map_err(|error| match error.kind() {
             IoErrorKind::UnexpectedEnd => CheckpointError::Source(Error::corrupt(
-                name,
+                source,
                 at,
                 format_args!("the file ends before byte {bytes}, to which it was written"),
             )),

@@ -172,7 +172,8 @@ pub(super) fn write_identity(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<
         Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(error)),
         _ => {}
     }
-    write_certificate(fs, IDENTITY_TEMPORARY, file, database, SyncSite("create.identity")).map_err(io)?;
+    let header = FileHeader { kind: FileKind::Identity, file, database };
+    write_certificate(fs, IDENTITY_TEMPORARY, &header, SyncSite("create.identity")).map_err(io)?;
     fs.rename(IDENTITY_TEMPORARY, IDENTITY).map_err(io)?;
     fs.sync_dir("", SyncSite("create.identity_name")).map_err(io)
 }
@@ -181,7 +182,8 @@ pub(super) fn write_identity(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<
 /// crashes.
 pub(super) fn begin_copy(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<()> {
     let io = |name: &'static str| move |error| Error::io(error, "begin the copy", name);
-    write_certificate(fs, PARTIAL, file, database, SyncSite("checkpoint.partial")).map_err(io(PARTIAL))?;
+    let header = FileHeader { kind: FileKind::Identity, file, database };
+    write_certificate(fs, PARTIAL, &header, SyncSite("checkpoint.partial")).map_err(io(PARTIAL))?;
     for directory in DIRECTORIES {
         fs.create_dir(directory).map_err(io(directory))?;
     }
@@ -204,8 +206,13 @@ pub(super) fn take_back_copy(fs: &dyn Fs) -> IoResult<()> {
     }
 }
 
-fn write_certificate(fs: &dyn Fs, name: &str, file: Uuid, database: Uuid, site: SyncSite) -> IoResult<()> {
-    let header = FileHeader { kind: FileKind::Identity, file, database };
+/// Writes a file that is nothing but a header.
+pub(super) fn write_certificate(
+    fs: &dyn Fs,
+    name: &str,
+    header: &FileHeader,
+    site: SyncSite,
+) -> IoResult<()> {
     let certificate = fs.create(name, &CreateOptions::new(WriteOrigin::Metadata))?;
     certificate.write_at(0, &header.encode())?;
     certificate.sync(SyncMode::Durable, site)

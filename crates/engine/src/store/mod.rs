@@ -6,12 +6,14 @@ mod directory;
 mod checkpoint;
 mod open;
 mod orphans;
+mod routes;
 mod unnamed;
 mod verify;
 mod verify_blobs;
 
 pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointOptions, Cut, Extra, ExtraFiles};
 pub use open::StoreOptions;
+pub use routes::FindPlaces;
 pub use unnamed::{Unnamed, UnnamedFile};
 pub use verify::{Finding, VerifyOptions, VerifyReport};
 
@@ -27,13 +29,13 @@ use crate::{
 };
 use alloc::{collections::BTreeMap, format, string::String, sync::Arc, vec::Vec};
 use isopach_env::{
-    Env,
+    Env, MountFs,
     sync::{Mutex, Rank, RwLock},
 };
 
 /// Of the map of trees.
 const TREES: Rank = Rank { level: 20, name: "store.trees" };
-/// Of changes of trees: their edits are serialised.
+/// Of changes of trees and of routes: their edits are serialised.
 const CHANGES: Rank = Rank { level: 19, name: "store.changes" };
 
 /// An open store. Clones share it.
@@ -44,6 +46,8 @@ struct StoreInner {
     context: Arc<TreeContext>,
     trees: RwLock<BTreeMap<TreeId, TreeSlot>>,
     changes: Mutex<()>,
+    /// Where the files are: the store's directory, and the places of its routes.
+    mounts: Arc<MountFs>,
 }
 
 /// A tree, or why it cannot be used.

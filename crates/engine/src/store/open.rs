@@ -5,6 +5,7 @@
 use super::{
     CHANGES, Store, StoreInner, TREES, TreeSlot,
     directory::{LOCK, State, Survey, read_identity, write_identity},
+    routes::{FindPlaces, open_places},
 };
 use crate::{
     cache::{BlockCache, OpenFiles},
@@ -18,9 +19,9 @@ use crate::{
         TableContext, manifest_name, new_uuid, replay,
     },
 };
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use isopach_env::{
-    Env, FileLock, IoErrorKind, LockMode, SyncSite,
+    Env, FileLock, Fs, IoErrorKind, LockMode, MountFs, SyncSite,
     sync::{Mutex, RwLock},
 };
 
@@ -43,6 +44,8 @@ pub struct StoreOptions {
     pub filter_budget_bytes: u64,
     /// What trees may name, beside what is built in.
     pub code: KnownCode,
+    /// Where the places of stored routes are.
+    pub places: FindPlaces,
 }
 
 impl Default for StoreOptions {
@@ -55,6 +58,7 @@ impl Default for StoreOptions {
             spare_memory_bytes: 64 << 20,
             filter_budget_bytes: u64::MAX,
             code: KnownCode::default(),
+            places: FindPlaces::default(),
         }
     }
 }
@@ -64,10 +68,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `Locked`, `NotFound`, `Corruption`, `UnsupportedFormat`, `MixedStore`. What is not a whole store is
+    /// `Locked`, `NotFound`, `Corruption`, `UnsupportedFormat`, `MixedStore`, `MissingRoute`. What is not a whole store is
     /// refused before anything is written. `InvalidArgument` from [`KnownCode::validate`].
     pub fn open(env: Env, options: &StoreOptions) -> Result<Store> {
         options.code.validate()?;
+        let mounts = Arc::new(MountFs::new(Arc::clone(&env.fs)));
+        let env = env.with_fs(Arc::<MountFs>::clone(&mounts));
         let survey = Survey::of(&*env.fs)?;
         if survey.has_identity() {
             read_identity(&*env.fs)?; // Other programs have files of that name too.
@@ -78,14 +84,14 @@ impl Store {
             State::Unborn => return Err(Error::new(ErrorKind::NotFound, "there is no database")),
         }
         let mode = if options.read_only { LockMode::Shared } else { LockMode::Exclusive };
-        let lock = take_lock(&env, mode)?;
+        let lock = take_lock(&*env.fs, mode)?;
         // Again, now that nobody else can change it.
         let survey = Survey::of(&*env.fs)?;
         match survey.judge()? {
-            State::Store(number) if options.read_only => open_to_read(env, options, number, lock),
-            State::Store(number) => open_to_write(env, options, &survey, number, lock),
+            State::Store(number) if options.read_only => open_to_read((env, mounts), options, number, lock),
+            State::Store(number) => open_to_write((env, mounts), options, &survey, number, lock),
             State::Unborn if options.create_if_missing && !options.read_only => {
-                create(env, options, &survey, lock)
+                create((env, mounts), options, &survey, lock)
             }
             State::Unborn => Err(Error::new(ErrorKind::NotFound, "there is no database")),
         }
@@ -94,7 +100,7 @@ impl Store {
 
 /// LOCK, directories, manifest, root synced, then IDENTITY.
 fn create(
-    env: Env,
+    (env, mounts): (Env, Arc<MountFs>),
     options: &StoreOptions,
     survey: &Survey,
     lock: Option<Box<dyn FileLock>>,
@@ -115,19 +121,28 @@ fn create(
     env.fs.sync_parent(SyncSite("create.parent")).map_err(io("its parent directory"))?;
     write_identity(&*env.fs, new_uuid(&*env.entropy)?, database)?;
     discard_old_manifests(&registry, survey);
-    assemble(env, options, database, registry, Catalog::default(), Some(manifest), lock)
+    assemble(
+        (env, mounts),
+        options,
+        database,
+        registry,
+        Catalog::default(),
+        Some(manifest),
+        Vec::from_iter(lock),
+    )
 }
 
 /// The manifest is read and at once replaced by a snapshot of it, so that no file is appended to twice.
 fn open_to_write(
-    env: Env,
+    (env, mounts): (Env, Arc<MountFs>),
     options: &StoreOptions,
     survey: &Survey,
     number: u32,
     lock: Option<Box<dyn FileLock>>,
 ) -> Result<Store> {
     let database = read_identity(&*env.fs)?;
-    let catalog = replay(&*env.fs, number, database)?.catalog;
+    let mut catalog = replay(&*env.fs, number, database)?.catalog;
+    let places = open_places(&mounts, &mut catalog, &options.places, (database, LockMode::Exclusive))?;
     for directory in survey.missing_directories() {
         // Lost while empty, by a copy for one. Its name is durable with that of the new manifest.
         env.fs.create_dir(directory).map_err(|error| Error::io(error, "create the directory", directory))?;
@@ -137,7 +152,11 @@ fn open_to_write(
     let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));
     let manifest = Manifest::start(fs, registry.clone(), database, draw, next, catalog.clone())?;
     discard_old_manifests(&registry, survey);
-    assemble(env, options, database, registry, catalog, Some(manifest), lock)
+    for name in &places.left {
+        registry.register(FileKind::Place, name, 0, None).remove();
+    }
+    let locks = lock.into_iter().chain(places.locks).collect();
+    assemble((env, mounts), options, database, registry, catalog, Some(manifest), locks)
 }
 
 /// Gives everything that a new manifest has replaced to the deleter, and what remains of those that were begun.
@@ -149,25 +168,27 @@ fn discard_old_manifests(registry: &FileRegistry, survey: &Survey) {
 }
 
 fn open_to_read(
-    env: Env,
+    (env, mounts): (Env, Arc<MountFs>),
     options: &StoreOptions,
     number: u32,
     lock: Option<Box<dyn FileLock>>,
 ) -> Result<Store> {
     let database = read_identity(&*env.fs)?;
-    let catalog = replay(&*env.fs, number, database)?.catalog;
+    let mut catalog = replay(&*env.fs, number, database)?.catalog;
+    let places = open_places(&mounts, &mut catalog, &options.places, (database, LockMode::Shared))?;
     let registry = FileRegistry::new(Arc::clone(&env.fs));
-    assemble(env, options, database, registry, catalog, None, lock)
+    let locks = lock.into_iter().chain(places.locks).collect();
+    assemble((env, mounts), options, database, registry, catalog, None, locks)
 }
 
 fn assemble(
-    env: Env,
+    (env, mounts): (Env, Arc<MountFs>),
     options: &StoreOptions,
     database: Uuid,
     registry: FileRegistry,
     catalog: Catalog,
     manifest: Option<Manifest>,
-    lock: Option<Box<dyn FileLock>>,
+    locks: Vec<Box<dyn FileLock>>,
 ) -> Result<Store> {
     let blocks = Arc::new(BlockCache::new(options.cache_bytes));
     let tables = catalog.trees.values().flat_map(|tree| tree.levels.tables()).map(|(.., table)| table);
@@ -184,7 +205,7 @@ fn assemble(
         filters: FilterLedger::new(options.filter_budget_bytes),
         registry,
         dictionaries,
-        life: Arc::new(Life::new(lock)),
+        life: Arc::new(Life::new(locks)),
     });
     let file_ids = FileIds::from_marks(catalog.file_id_mark, catalog.tree_id_mark);
     let memtable_pages = Arc::new(PagePool::new(options.spare_memory_bytes));
@@ -198,6 +219,7 @@ fn assemble(
     Ok(Store(Arc::new(StoreInner {
         trees: RwLock::new(TREES, trees),
         changes: Mutex::new(CHANGES, ()),
+        mounts,
         context,
     })))
 }
@@ -207,10 +229,10 @@ pub(super) fn uuid_source(env: &Env) -> NewUuid {
     Box::new(move || new_uuid(&*entropy))
 }
 
-/// Takes the directory's lock without waiting; nothing on backends without locks, or for a reader of a
+/// Takes a directory's lock without waiting; nothing on backends without locks, or for a reader of a
 /// directory that has no lock file.
-fn take_lock(env: &Env, mode: LockMode) -> Result<Option<Box<dyn FileLock>>> {
-    match env.fs.lock(LOCK, mode) {
+pub(super) fn take_lock(fs: &dyn Fs, mode: LockMode) -> Result<Option<Box<dyn FileLock>>> {
+    match fs.lock(LOCK, mode) {
         Ok(lock) => Ok(Some(lock)),
         Err(error) => match (error.kind(), mode) {
             (IoErrorKind::WouldBlock, _) => {

@@ -7,6 +7,7 @@ use crate::{
     dictionary,
     error::{Error, Result},
     key::common_prefix_len,
+    place::PlaceId,
     table,
     types::Uuid,
 };
@@ -54,15 +55,25 @@ impl Store {
         self.orphans().map(drop)
     }
 
+    /// The directories of tables and of separated values, in all places.
+    pub(super) fn file_directories(&self) -> Vec<(FileKind, String)> {
+        let places: Vec<PlaceId> = self.with_catalog(|catalog| catalog.places().collect());
+        let in_place = |place: PlaceId| {
+            let kinds = [(FileKind::Table, table::TABLES_DIR), (FileKind::Blob, blob::BLOBS_DIR)];
+            kinds.map(|(kind, directory)| (kind, place.name_of(directory)))
+        };
+        places.into_iter().flat_map(in_place).collect()
+    }
+
     /// Tables and files of separated values that nothing names.
     fn orphans(&self) -> Result<Vec<(FileKind, String)>> {
         let manifest = self.0.context.manifest()?;
         manifest.check()?;
         // The directories first: a file created meanwhile is registered before it exists.
         let mut listed = Vec::new();
-        for (kind, directory) in [(FileKind::Table, table::TABLES_DIR), (FileKind::Blob, blob::BLOBS_DIR)] {
+        for (kind, directory) in self.file_directories() {
             let entries =
-                self.env().fs.list(directory).map_err(|error| Error::io(error, "list", directory))?;
+                self.env().fs.list(&directory).map_err(|error| Error::io(error, "list", &*directory))?;
             let files = entries.into_iter().filter(|entry| !entry.is_dir);
             listed.extend(files.map(|entry| (kind, format!("{directory}/{}", entry.name))));
         }

@@ -5,11 +5,12 @@ use super::{
     Store,
     directory::{DIRECTORIES, IDENTITY, LOCK},
     orphans::number_of,
+    routes::PLACE,
 };
 use crate::{
     blob, dictionary,
     error::{Error, Result},
-    table,
+    place::PlaceId,
     version::{manifest_number, temporary_number},
 };
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
@@ -71,12 +72,18 @@ impl Store {
     pub(super) fn unnamed_files(&self) -> Result<(Vec<UnnamedFile>, Vec<Error>)> {
         // The directories first: a file that is made meanwhile is registered before it exists.
         let root = self.names_in("")?;
-        let tables = self.names_in(table::TABLES_DIR)?;
         let dictionaries = self.names_in(dictionary::DICTIONARIES_DIR)?;
-        let blobs = self.names_in(blob::BLOBS_DIR)?;
+        let (mut others, mut certificates) = (Vec::new(), Vec::new());
+        for (_, directory) in self.file_directories() {
+            others.extend(self.names_in(&directory)?);
+        }
+        for of in self.routes() {
+            others.extend(self.names_in(&of.place.directory())?);
+            certificates.extend([PLACE, LOCK].map(|name| of.place.name_of(name)));
+        }
         let mut named: BTreeSet<String> =
             self.files().live().into_iter().chain(self.files().pending()).map(|file| file.name).collect();
-        named.extend([LOCK, IDENTITY].map(String::from));
+        named.extend([LOCK, IDENTITY].map(String::from).into_iter().chain(certificates));
         let manifests = root.iter().filter_map(|name| manifest_number(name).map(|number| (number, name)));
         named.extend(manifests.max().map(|(_, name)| name.clone()));
         // Files of trees that could not be opened are not in the registry.
@@ -86,7 +93,7 @@ impl Store {
         });
 
         let (mut unnamed, mut found) = (Vec::new(), Vec::new());
-        let files = root.into_iter().chain(tables).chain(dictionaries).chain(blobs);
+        let files = root.into_iter().chain(dictionaries).chain(others);
         for file in files.filter(|name| !named.contains(name)) {
             let what = match number_of(&file) {
                 Some(number) if number >= mark => {
@@ -123,6 +130,6 @@ impl Store {
             "" => entry.name,
             _ => format!("{directory}/{}", entry.name),
         });
-        Ok(names.filter(|name| !DIRECTORIES.contains(&&**name)).collect())
+        Ok(names.filter(|name| !DIRECTORIES.contains(&PlaceId::split(name).1)).collect())
     }
 }

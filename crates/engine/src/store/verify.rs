@@ -150,7 +150,7 @@ impl Store {
                 }
                 Err(error) => {
                     if options.depth == VerifyDepth::Full {
-                        let name = table::file_name(table.id);
+                        let name = table.file_name();
                         let found = self.check_alone(&name, error.offset());
                         report.found.extend(Finding::of_table(found, &name, tree));
                     }

@@ -2,7 +2,7 @@
 
 use super::verify::Finding;
 use crate::{
-    blob::{BlobFile, BlobPointer, file_name, pointer_of},
+    blob::{BlobFile, BlobPointer, pointer_of},
     codec::digest,
     error::{Error, Result},
     iter::Cursor,
@@ -114,8 +114,7 @@ impl BlobCheck {
                     }
                     Ok(_) => {}
                     Err(why) => {
-                        let name = crate::table::file_name(table.id);
-                        let error = Error::corrupt(name, 0, why).in_tree(tree);
+                        let error = Error::corrupt(table.file_name(), 0, why).in_tree(tree);
                         self.found_error(&error);
                     }
                 }
@@ -183,7 +182,7 @@ impl BlobCheck {
     fn found_at(&mut self, (id, offset): (BlobId, u64), message: &str) {
         self.found.push(Finding {
             tree: Some(self.tree.id()),
-            file: file_name(id),
+            file: self.blobs.file_name(id),
             offset: Some(offset),
             keys: None,
             message: String::from(message),

@@ -2,6 +2,7 @@
 
 use super::{
     fields::{once, required},
+    file_name,
     footer::FOOTER_BYTES,
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     expiry::ExpiryBounds,
     key::MAX_KEY_BYTES,
     order::KeyOrder,
+    place::PlaceId,
     prefix,
     types::{Seqno, TableId, UnixUs, Uuid},
 };
@@ -181,6 +183,8 @@ pub struct TableMeta {
     pub number: Option<Seqno>,
     /// What it points to in files of separated values, in their order.
     pub blobs: Vec<BlobUse>,
+    /// Where the file lies. Nothing in the file tells.
+    pub place: PlaceId,
 }
 
 mod tag {
@@ -207,9 +211,15 @@ mod tag {
     pub(super) const EXPIRY: u8 = 21;
     pub(super) const NUMBER: u8 = 22;
     pub(super) const BLOBS: u8 = 23;
+    pub(super) const PLACE: u8 = 24;
 }
 
 impl TableMeta {
+    /// Name of the file.
+    pub fn file_name(&self) -> String {
+        self.place.name_of(&file_name(self.id))
+    }
+
     /// A time before which none of its puts expires.
     #[inline]
     pub(crate) fn expires_from(&self) -> UnixUs {
@@ -231,7 +241,7 @@ impl TableMeta {
     /// | 17  | where the mirror begins | 18 | statistics handle |
     /// | 19  | dictionary handle, if there is one | 20 | range tombstones, if there are: handle, newest u64 |
     /// | 21  | when entries expire, if some do: first u64, last u64 | 22 | the number of all its entries, if the file says zero |
-    /// | 23  | what it points to in files of separated values, if it does: 24 bytes each | | |
+    /// | 23  | what it points to in files of separated values, if it does: 24 bytes each | 24 | place, unless it is the store's directory |
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.u64(tag::ID, self.id.0);
@@ -271,6 +281,9 @@ impl TableMeta {
         if !self.blobs.is_empty() {
             fields.bytes(tag::BLOBS, &BlobUse::encode_all(&self.blobs));
         }
+        if self.place != PlaceId::MAIN {
+            fields.u64(tag::PLACE, u64::from(self.place.0));
+        }
         fields.finish()
     }
 
@@ -286,7 +299,7 @@ impl TableMeta {
         let (mut index, mut filter, mut properties) = (None, None, None);
         let (mut prefix_filter, mut extractor) = (None, None);
         let (mut mirror_at, mut statistics, mut dictionary) = (None, None, None);
-        let (mut ranges, mut expiry, mut number, mut blobs) = (None, None, None, None);
+        let (mut ranges, mut expiry, mut number, mut blobs, mut place) = (None, None, None, None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -313,6 +326,7 @@ impl TableMeta {
                 tag::EXPIRY => once(&mut expiry, ExpiryBounds::decode(fixed(value)?)?)?,
                 tag::NUMBER => once(&mut number, seqno(value)?)?,
                 tag::BLOBS => once(&mut blobs, BlobUse::decode_all(value)?)?,
+                tag::PLACE => once(&mut place, PlaceId::decode(value)?)?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -347,6 +361,7 @@ impl TableMeta {
             expiry,
             number,
             blobs: blobs.unwrap_or_default(),
+            place: place.unwrap_or_default(),
         };
         meta.check()?;
         Ok(meta)

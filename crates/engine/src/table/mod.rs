@@ -57,19 +57,20 @@ pub use statistics::BlockStatistics;
 pub use verify::VerifyDepth;
 pub use writer::{TableIdentity, TableOptions, TableWriter};
 
-use crate::types::TableId;
+use crate::{place::PlaceId, types::TableId};
 use alloc::{format, string::String};
 
 /// Directory of the tables, relative to the root.
 pub const TABLES_DIR: &str = "tables";
 
-/// Name of a table's file, relative to the root.
+/// Name of a table's file, relative to its place.
 pub fn file_name(id: TableId) -> String {
     format!("{TABLES_DIR}/{:06}.table", id.0)
 }
 
-/// The number of the table whose file has this name; `None` for other files.
+/// The number of the table whose file has this name, in whatever place; `None` for other files.
 pub fn number_of(name: &str) -> Option<TableId> {
+    let (_, name) = PlaceId::split(name);
     let digits = name.strip_prefix(TABLES_DIR)?.strip_prefix('/')?.strip_suffix(".table")?;
     let id = TableId(digits.parse().ok()?);
     (file_name(id) == name).then_some(id)

@@ -20,6 +20,7 @@ use crate::{
     env::{File, Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
     order::KeyOrder,
+    place::PlaceId,
     range_tombstone::RangeTombstones,
     types::{TableId, Uuid},
 };
@@ -102,6 +103,7 @@ impl Table {
             expiry: properties.expiry,
             number: None,
             blobs: Vec::new(),
+            place: PlaceId::MAIN,
         };
         meta.check().map_err(|why| file.damaged_footer(why))?;
         Ok(meta)
@@ -119,7 +121,7 @@ pub(super) struct Opened {
 }
 
 fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, database: Uuid, order: &KeyOrder) -> Result<Opened> {
-    let file = OpenFile::open(fs, file_name(meta.id), database)?;
+    let file = OpenFile::open(fs, meta.file_name(), database)?;
     let at_header = |why| Error::corrupt(file.name.as_str(), 0, why);
     if file.uuid != meta.uuid {
         return Err(at_header("the file is another table than the manifest says"));

@@ -26,6 +26,7 @@ use crate::{
     iter::EntryChecksum,
     key::{InternalKey, MAX_KEY_BYTES, MAX_VALUE_BYTES, ValueKind, shortest_separator},
     order::KeyOrder,
+    place::PlaceId,
     prefix::{OrderedPrefixes, PrefixExtractor},
     range_tombstone::{RangeTombstone, RangeTombstones},
     types::{Seqno, TableId, Uuid},
@@ -115,14 +116,15 @@ pub struct TableIdentity {
     pub uuid: Uuid,
     /// The uuid of its database.
     pub database: Uuid,
+    /// Where it is written.
+    pub place: PlaceId,
 }
 
 /// A table being written.
 ///
 /// After an error only dropping it makes sense; the file is then half-made, and the caller's to remove.
 pub struct TableWriter {
-    id: TableId,
-    uuid: Uuid,
+    identity: TableIdentity,
     codec: FileCodec,
     options: TableOptions,
     order: KeyOrder,
@@ -145,7 +147,7 @@ pub struct TableWriter {
 }
 
 impl TableWriter {
-    /// Creates the file `tables/<id>.table` and starts a table in it.
+    /// Creates the file `tables/<id>.table` in its place and starts a table in it.
     ///
     /// # Errors
     ///
@@ -158,15 +160,14 @@ impl TableWriter {
         origin: WriteOrigin,
     ) -> Result<TableWriter> {
         options.validate()?;
-        let name = file_name(identity.id);
+        let name = identity.place.name_of(&file_name(identity.id));
         let created = fs.create(&name, &CreateOptions::new(origin));
         let file = created.map_err(|error| Error::io(error, "create", name.as_str()))?;
         let header = FileHeader { kind: FileKind::Table, file: identity.uuid, database: identity.database };
         let mut out = Output { file, name, buffer: Vec::new(), written: 0, digest: XxHash3_64::new() };
         out.buffer.extend_from_slice(&header.encode());
         Ok(TableWriter {
-            id: identity.id,
-            uuid: identity.uuid,
+            identity,
             codec: header.codec(),
             options,
             order: KeyOrder::BYTES,
@@ -366,8 +367,8 @@ impl TableWriter {
         self.out.buffer.extend_from_slice(&footer.encode(self.codec.salt));
         let digest = self.out.finish()?;
         Ok(TableMeta {
-            id: self.id,
-            uuid: self.uuid,
+            id: self.identity.id,
+            uuid: self.identity.uuid,
             bytes: footer.table_bytes,
             digest,
             entries: footer.entries,
@@ -389,6 +390,7 @@ impl TableWriter {
             expiry: self.properties.expiry,
             number: None,
             blobs: self.blobs.finish(),
+            place: self.identity.place,
         })
     }
 

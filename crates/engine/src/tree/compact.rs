@@ -186,7 +186,8 @@ impl Compaction<'_> {
     pub fn run(self, views: &Views, proceed: &mut dyn FnMut(u64) -> Result<()>) -> Result<CompactionReport> {
         let _lease = self.tree.0.context.enter()?;
         let report = match self.plan.kind {
-            PlanKind::Move => self.relocate(),
+            PlanKind::Move if self.stays_in_place()? => self.relocate(),
+            PlanKind::Move => self.merge(views, proceed),
             PlanKind::Merge => self.merge(views, proceed),
             PlanKind::Discard => self.discard(views),
         }?;
@@ -195,6 +196,14 @@ impl Compaction<'_> {
         counters.compaction_read_bytes.fetch_add(report.read_bytes, Ordering::Relaxed);
         counters.compaction_written_bytes.fetch_add(report.written_bytes, Ordering::Relaxed);
         Ok(report)
+    }
+
+    /// Whether the inputs lie where tables of the target's level are to lie: no file is moved from place to place but by
+    /// being written anew.
+    fn stays_in_place(&self) -> Result<bool> {
+        let place = self.tree.place_of(self.plan.to)?;
+        let inputs = self.plan.inputs.iter().filter_map(|input| self.state.levels.table(input.id));
+        Ok(inputs.into_iter().all(|(.., table)| table.place == place))
     }
 
     fn relocate(&self) -> Result<CompactionReport> {
@@ -242,6 +251,7 @@ impl Compaction<'_> {
         let dictionary = tree.dictionary_for(&tables, plan.to)?;
         let target = Target {
             level: plan.to,
+            place: tree.place_of(plan.to)?,
             age,
             origin: WriteOrigin::CompactionTable,
             lineage: tables.iter().map(|table| table.uuid).collect(),

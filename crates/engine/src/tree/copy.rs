@@ -6,6 +6,7 @@ use crate::{
     compaction::Cutter,
     error::Result,
     iter::{Cursor, MergeCursor},
+    place::PlaceId,
     table::{TableMeta, TableWriter},
     types::{Level, Seqno},
     version::{Added, RunAge},
@@ -47,6 +48,7 @@ impl MemtablePin {
         let age = RunAge(upto.raw());
         let target = Target {
             level: Level(0),
+            place: PlaceId::MAIN,
             age,
             origin: WriteOrigin::Checkpoint,
             lineage: Vec::new(),

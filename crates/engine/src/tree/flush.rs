@@ -70,6 +70,7 @@ impl Tree {
         let age = RunAge(replay_point.raw());
         let target = Target {
             level: Level(0),
+            place: self.place_of(Level(0))?,
             age,
             origin: WriteOrigin::FlushTable,
             lineage: Vec::new(),

@@ -89,6 +89,7 @@ impl Tree {
         let state = self.0.state.load();
         let target = Target {
             level: LAST_LEVEL,
+            place: self.place_of(LAST_LEVEL)?,
             age: RunAge::SORTED,
             origin: WriteOrigin::IngestTable,
             lineage: Vec::new(),
@@ -277,6 +278,7 @@ impl IngestWriter {
             Some(table) => table,
             None => {
                 self.target.level = self.tree.likely_level(key);
+                self.target.place = self.tree.place_of(self.target.level)?;
                 self.unfinished.insert(self.tree.begin_table(&self.target)?)
             }
         };
@@ -347,7 +349,8 @@ impl IngestWriter {
             self.prepared.take(finished);
         }
         if !self.prepared.finished.is_empty() {
-            self.tree.sync_tables(WriteOrigin::IngestTable)?;
+            let tables = self.prepared.finished.iter().map(|(meta, _)| meta);
+            self.tree.sync_tables(tables, WriteOrigin::IngestTable)?;
         }
         Ok(self.prepared)
     }

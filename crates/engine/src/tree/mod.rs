@@ -47,7 +47,6 @@ use crate::{
     iter::Cursor,
     memtable::{Memtable, PagePool},
     order::KeyOrder,
-    table,
     types::{Seqno, TableId, TreeId},
     version::{
         Added, BlobFiles, BlobRef, Catalog, CatalogTree, Change, FileIds, Lease, Levels, Manifest, Note,
@@ -464,7 +463,7 @@ impl Tree {
                 Ok(uses) if uses == table.blobs => {}
                 Ok(_) => {
                     let why = "the table points to other separated values than the manifest says";
-                    return table.blame(Error::corrupt(table::file_name(table.id), 0, why));
+                    return table.blame(Error::corrupt(table.file_name(), 0, why));
                 }
                 Err(error) => return table.blame(error),
             }
@@ -480,7 +479,7 @@ fn uses_of(table: &TableRef) -> Result<Vec<BlobUse>> {
     cursor.seek_first()?;
     while let Some(kind) = cursor.entry().map(|entry| entry.kind) {
         let counted = uses.count(kind, cursor.value_bytes()?);
-        counted.map_err(|why| Error::corrupt(table::file_name(table.id), 0, why))?;
+        counted.map_err(|why| Error::corrupt(table.file_name(), 0, why))?;
         cursor.next()?;
     }
     Ok(uses.finish())

@@ -11,17 +11,19 @@ use crate::{
     compaction::{Cutter, FilterContext, JobRanges, OtherTables, Survivors, Views},
     error::{Error, Result},
     iter::Cursor,
+    place::PlaceId,
     range_tombstone::{RangeTombstone, RangeTombstones},
     table::{self, PropertySeed, TableIdentity, TableMeta, TableOptions, TableWriter},
     types::{Level, Seqno, TableId, UnixUs, Uuid},
     version::{BlobFiles, BlobRef, DictionaryUse, Hold, RunAge, TableRef, new_uuid},
 };
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 use isopach_env::{Fs, IoErrorKind, SyncSite, WriteOrigin};
 
 /// Where outputs go, and what their properties say.
 pub(super) struct Target {
     pub(super) level: Level,
+    pub(super) place: PlaceId,
     pub(super) age: RunAge,
     pub(super) origin: WriteOrigin,
     /// Uuids of the tables they are made of.
@@ -196,37 +198,55 @@ impl Tree {
             written.tables.push(self.finish_table(table)?);
         }
         if !written.tables.is_empty() {
-            self.sync_tables(target.origin)?;
+            self.sync_tables(written.tables.iter().map(|table| &**table), target.origin)?;
         }
         Ok(written)
     }
 
-    /// Makes the entries of new tables in their directory durable.
-    pub(super) fn sync_tables(&self, origin: WriteOrigin) -> Result<()> {
-        self.sync_directory(table::TABLES_DIR, directory_site(origin), "sync the directory of tables")
+    /// Where new tables of a level are written.
+    pub(super) fn place_of(&self, level: Level) -> Result<PlaceId> {
+        Ok(self.0.context.manifest()?.with_catalog(|catalog| catalog.routes.place_of(level)))
     }
 
-    /// Makes new entries of a directory durable. A failure poisons: entries that other jobs made may be lost with these,
-    /// and their syncs would not tell.
-    pub(super) fn sync_directory(
+    /// Makes the entries of new tables in their directories durable.
+    pub(super) fn sync_tables<'t>(
         &self,
+        tables: impl Iterator<Item = &'t TableMeta>,
+        origin: WriteOrigin,
+    ) -> Result<()> {
+        let places: BTreeSet<PlaceId> = tables.map(|table| table.place).collect();
+        self.sync_directories(
+            places,
+            table::TABLES_DIR,
+            directory_site(origin),
+            "sync the directory of tables",
+        )
+    }
+
+    /// Makes new entries of a directory in these places durable. A failure poisons: entries that other jobs made may be lost with these,
+    /// and their syncs would not tell.
+    pub(super) fn sync_directories(
+        &self,
+        places: BTreeSet<PlaceId>,
         directory: &'static str,
         site: SyncSite,
         doing: &'static str,
     ) -> Result<()> {
-        let synced = self.0.context.env.fs.sync_dir(directory, site);
-        synced.map_err(|error| {
-            let error = Error::io(error, "sync the directory", directory);
-            let manifest = self.0.context.manifest.as_ref().expect("files are written to open stores");
-            manifest.poison_by(&error, doing)
+        places.into_iter().try_for_each(|place| {
+            let directory = place.name_of(directory);
+            self.0.context.env.fs.sync_dir(&directory, site).map_err(|error| {
+                let error = Error::io(error, "sync the directory", directory);
+                let manifest = self.0.context.manifest.as_ref().expect("files are written to open stores");
+                manifest.poison_by(&error, doing)
+            })
         })
     }
 
     pub(super) fn begin_table(&self, target: &Target) -> Result<Unfinished> {
         let context = &self.0.context;
         let id = context.file_ids.next_table(context.manifest()?)?;
-        let hold =
-            context.tables.registry.register(FileKind::Table, &table::file_name(id), 0, Some(self.0.id));
+        let name = target.place.name_of(&table::file_name(id));
+        let hold = context.tables.registry.register(FileKind::Table, &name, 0, Some(self.0.id));
         match self.create_table(id, &context.env.fs, target) {
             Ok(writer) => Ok(Unfinished { writer: Some(writer), hold: Some(hold) }),
             Err(error) => {
@@ -264,7 +284,7 @@ impl Tree {
             ..PropertySeed::new(self.0.id, self.0.name.clone(), now)
         };
         let (uuid, database) = (new_uuid(&*context.env.entropy)?, context.tables.database);
-        let identity = TableIdentity { id, uuid, database };
+        let identity = TableIdentity { id, uuid, database, place: target.place };
         let writer =
             TableWriter::create(fs, identity, options, seed, target.origin)?.with_order(&self.0.order);
         let writer = match &target.dictionary {

@@ -164,8 +164,9 @@ impl SeparatedValues {
         if pointer.value_bytes as usize >= self.from_bytes {
             return self.point(expires_at, |writer| writer.copy(&record));
         }
-        let value =
-            record.into_value().map_err(|why| damaged(entry, why.0).in_file(file_name(pointer.file)))?;
+        let value = record
+            .into_value()
+            .map_err(|why| damaged(entry, why.0).in_file(self.sources.file_name(pointer.file)))?;
         Ok(Some(Placed::in_table(expires_at, Vec::from(&*value))))
     }
 
@@ -191,10 +192,12 @@ impl SeparatedValues {
         let context = &self.tree.0.context;
         let id = context.file_ids.next_blob(context.manifest()?)?;
         let tree = Some(self.tree.id());
-        let hold = context.tables.registry.register(FileKind::Blob, &file_name(id), 0, tree);
+        let place = context.manifest()?.with_catalog(|catalog| catalog.routes.place_of_blobs());
+        let name = place.name_of(&file_name(id));
+        let hold = context.tables.registry.register(FileKind::Blob, &name, 0, tree);
         let uuid = new_uuid(&*context.env.entropy);
         let created = uuid.and_then(|uuid| {
-            BlobWriter::create(&context.env.fs, (id, uuid), context.tables.database, self.origin)
+            BlobWriter::create(&context.env.fs, (id, uuid), place, context.tables.database, self.origin)
         });
         match created {
             Ok(writer) => Ok((writer, hold)),
@@ -228,12 +231,13 @@ impl SeparatedValues {
         self.unfinished.as_mut().map_or(Ok(()), |(writer, _)| writer.sync())
     }
 
-    /// Makes all files durable, and their entries in the directory.
+    /// Makes all files durable, and their entries in their directories.
     pub(super) fn finish(mut self) -> Result<Vec<BlobRef>> {
         self.finish_file()?;
         if !self.finished.is_empty() {
             let doing = "sync the directory of separated values";
-            self.tree.sync_directory(BLOBS_DIR, SyncSite("blob.directory"), doing)?;
+            let places = self.finished.iter().map(|file| file.meta().place).collect();
+            self.tree.sync_directories(places, BLOBS_DIR, SyncSite("blob.directory"), doing)?;
         }
         Ok(core::mem::take(&mut self.finished))
     }

@@ -12,7 +12,7 @@ use crate::{
     table::TableMeta,
     types::{BlobId, Slice, TreeId},
 };
-use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 use core::{borrow::Borrow, fmt, ops::Bound};
 
 /// The files of separated values that the newest version of a tree needs. `F` is what is known of each.
@@ -133,7 +133,7 @@ struct Inner {
 impl BlobRef {
     /// Registers a file that the manifest names.
     pub fn recovered(context: &Arc<TableContext>, tree: TreeId, meta: BlobMeta) -> BlobRef {
-        let name = blob::file_name(meta.id);
+        let name = meta.file_name();
         let hold = context.registry.register(FileKind::Blob, &name, meta.bytes, Some(tree));
         BlobRef::new(context, tree, hold, meta)
     }
@@ -222,6 +222,11 @@ impl BlobFiles {
         self.with_file(key, pointer, |file| file.read_record(key, pointer))
     }
 
+    /// Name of a file.
+    pub fn file_name(&self, id: BlobId) -> String {
+        self.0.get(&id).map_or_else(|| blob::file_name(id), |account| account.file.meta().file_name())
+    }
+
     /// Whether the file that a pointer points into is known to be damaged.
     pub fn is_damaged(&self, pointer: &BlobPointer) -> bool {
         self.0.get(&pointer.file).is_some_and(|account| account.file.is_damaged())
@@ -262,6 +267,7 @@ mod tests {
     use crate::{
         blob::BlobUse,
         codec::{HEADER_BYTES, golden::parse},
+        place::PlaceId,
         types::{TableId, Uuid},
     };
     use alloc::vec;
@@ -269,7 +275,13 @@ mod tests {
     const META: &str = include_str!("../../testdata/golden/table_meta.hex");
 
     fn file(id: u64, records: u64) -> BlobMeta {
-        BlobMeta { id: BlobId(id), uuid: Uuid([1; 16]), bytes: HEADER_BYTES as u64 + 100 * records, records }
+        BlobMeta {
+            id: BlobId(id),
+            uuid: Uuid([1; 16]),
+            bytes: HEADER_BYTES as u64 + 100 * records,
+            records,
+            place: PlaceId::MAIN,
+        }
     }
 
     fn table(id: u64, uses: &[(u64, u64)]) -> TableMeta {

@@ -4,14 +4,16 @@ use super::{
     blobs::BlobLedger,
     edit::{Change, Note, TablesChange},
     levels::{Added, Levels},
+    routes::Routes,
 };
 use crate::{
-    blob::{self, BlobMeta},
+    blob::BlobMeta,
     codec::{Corruption, TlvReader},
     error::{Error, ErrorKind},
     key::BYTE_ORDER_NAME,
     order::{KeyOrder, ORDER_TAG},
-    table::{self, TableMeta},
+    place::PlaceId,
+    table::TableMeta,
     types::{Seqno, TreeId},
 };
 use alloc::{
@@ -78,6 +80,8 @@ pub struct Catalog {
     pub file_id_mark: u64,
     /// Tree ids at or above it were never used.
     pub tree_id_mark: u32,
+    /// Where files lie that are not in the store's directory.
+    pub routes: Routes,
     /// Greatest position of a change of trees: one created, cleared or dropped.
     pub applied_upto: Seqno,
 }
@@ -152,6 +156,7 @@ impl Catalog {
             }
             Change::FileIdMark(mark) => self.file_id_mark = self.file_id_mark.max(*mark),
             Change::TreeIdMark(mark) => self.tree_id_mark = self.tree_id_mark.max(*mark),
+            Change::Routes(routes) => self.routes.clone_from(routes),
         }
         Ok(())
     }
@@ -169,8 +174,8 @@ impl Catalog {
         Ok(())
     }
 
-    /// Checks what no single edit shows: numbers lie below their marks (INV-MAN-4), and a table is in one
-    /// tree.
+    /// Checks what no single edit shows: numbers lie below their marks (INV-MAN-4), a table is in one tree, and a file in a
+    /// place that there is (INV-RTE-1).
     ///
     /// # Errors
     ///
@@ -189,6 +194,9 @@ impl Catalog {
                 if !ids.insert(table.id) {
                     return Err(Corruption("a table is in two trees"));
                 }
+                if !self.routes.has(table.place) {
+                    return Err(Corruption("a table is in a place that no route names"));
+                }
                 bytes = u64::saturating_add(bytes, table.bytes);
                 entries = u64::saturating_add(entries, table.entries);
             }
@@ -198,6 +206,9 @@ impl Catalog {
                 }
                 if !blobs.insert(file.id) {
                     return Err(Corruption("a file of separated values is in two trees"));
+                }
+                if !self.routes.has(file.place) {
+                    return Err(Corruption("a file of separated values is in a place that no route names"));
                 }
                 bytes = u64::saturating_add(bytes, file.bytes);
             }
@@ -211,9 +222,36 @@ impl Catalog {
     /// Names of the tables and files of separated values of all trees, relative to the root.
     pub fn files(&self) -> impl Iterator<Item = String> {
         self.trees.values().flat_map(|tree| {
-            let tables = tree.levels.tables().map(|(.., table)| table::file_name(table.id));
-            tables.chain(tree.blobs.files().map(|file| blob::file_name(file.id)))
+            let tables = tree.levels.tables().map(|(.., table)| table.file_name());
+            tables.chain(tree.blobs.files().map(BlobMeta::file_name))
         })
+    }
+
+    /// All places where files may lie.
+    pub fn places(&self) -> impl Iterator<Item = PlaceId> {
+        core::iter::once(PlaceId::MAIN).chain(self.routes.iter().map(|of| of.place))
+    }
+
+    /// Whether a file of a tree lies there.
+    pub fn has_files_in(&self, place: PlaceId) -> bool {
+        self.trees.values().any(|tree| {
+            tree.levels.tables().any(|(.., table)| table.place == place)
+                || tree.blobs.files().any(|file| file.place == place)
+        })
+    }
+
+    /// The same of a store that has all files in its own directory.
+    #[must_use]
+    pub fn without_routes(mut self) -> Catalog {
+        let here = |table: &Arc<TableMeta>| match table.place {
+            PlaceId::MAIN => Arc::clone(table),
+            _ => Arc::new(TableMeta { place: PlaceId::MAIN, ..TableMeta::clone(table) }),
+        };
+        for tree in self.trees.values_mut() {
+            tree.levels = tree.levels.map(here);
+            tree.blobs = tree.blobs.map(|file| BlobMeta { place: PlaceId::MAIN, ..*file });
+        }
+        Catalog { routes: Routes::default(), ..self }
     }
 
     /// The tree of this name.
@@ -226,6 +264,9 @@ impl Catalog {
         let mut changes =
             Vec::from([Change::FileIdMark(self.file_id_mark), Change::TreeIdMark(self.tree_id_mark)]);
         changes.push(applied_upto(self.applied_upto));
+        if !self.routes.is_empty() {
+            changes.push(Change::Routes(self.routes.clone()));
+        }
         for (name, value) in &self.notes {
             changes.push(Change::Note(Note::new(name.clone(), value.clone())));
         }

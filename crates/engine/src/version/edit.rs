@@ -1,6 +1,9 @@
 //! One record of the manifest: changes that happen together. Layout: `docs/format.md` §5.
 
-use super::levels::{Added, RunAge};
+use super::{
+    levels::{Added, RunAge},
+    routes::Routes,
+};
 use crate::{
     blob::BlobMeta,
     codec::{Corruption, Reader, TlvReader, TlvWriter},
@@ -61,6 +64,8 @@ pub enum Change {
     FileIdMark(u64),
     /// Tree ids below this may be in use.
     TreeIdMark(u32),
+    /// Files of all trees are made elsewhere from now on. All routes, the places of files that are there included.
+    Routes(Routes),
 }
 
 /// What a flush, compaction or move does to a tree.
@@ -87,6 +92,7 @@ const NOTE: u8 = 4;
 const FILE_ID_MARK: u8 = 5;
 const TREE_ID_MARK: u8 = 6;
 const SET_OPTIONS: u8 = 7;
+const ROUTES: u8 = 8;
 
 const TREE: u8 = 1;
 const REMOVED: u8 = 2;
@@ -133,6 +139,9 @@ pub fn encode_edit(changes: &[Change]) -> Vec<u8> {
             Change::TreeIdMark(mark) => {
                 fields.u64(TREE_ID_MARK, u64::from(*mark));
             }
+            Change::Routes(routes) => {
+                fields.bytes(ROUTES, &routes.encode());
+            }
         }
     }
     fields.finish()
@@ -170,6 +179,7 @@ pub fn decode_edit(bytes: &[u8]) -> Result<Vec<Change>, Corruption> {
                 Change::SetOptions { id, options }
             }
             TABLES => Change::Tables(TablesChange::decode(value)?),
+            ROUTES => Change::Routes(Routes::decode(value)?),
             NOTE => {
                 let name = String::from(value_fields.text_u32()?);
                 let note = Vec::from(value_fields.bytes_u32()?);

@@ -29,16 +29,21 @@ pub struct Life {
 }
 
 struct End {
-    lock: Option<Box<dyn FileLock>>,
+    locks: Vec<Box<dyn FileLock>>,
     waiting: Vec<Box<dyn FnOnce() + Send>>,
     has_come: bool,
 }
 
 impl Life {
-    /// Holds the directory's lock, where there is one.
-    pub fn new(lock: Option<Box<dyn FileLock>>) -> Life {
-        let end = End { lock, waiting: Vec::new(), has_come: false };
+    /// Holds the locks of the directory and of its other places, where there are some.
+    pub fn new(locks: Vec<Box<dyn FileLock>>) -> Life {
+        let end = End { locks, waiting: Vec::new(), has_come: false };
         Life { users: AtomicU64::new(0), end: Mutex::new(END, end) }
+    }
+
+    /// Holds the locks of further places.
+    pub fn hold(&self, locks: Vec<Box<dyn FileLock>>) {
+        self.end.lock().locks.extend(locks);
     }
 
     /// Uses the directory; `None` if it is closed.
@@ -82,7 +87,7 @@ impl Life {
     fn finish(&self) {
         let mut end = self.end.lock();
         end.has_come = true;
-        drop(end.lock.take()); // Before anybody can see that the end has come.
+        end.locks.clear(); // Before anybody can see that the end has come.
         let waiting = core::mem::take(&mut end.waiting);
         drop(end);
         for f in waiting {

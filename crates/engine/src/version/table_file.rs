@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     order::KeyOrder,
     range_tombstone::RangeTombstones,
-    table::{self, DataCache, Table, TableMeta},
+    table::{DataCache, Table, TableMeta},
     types::{BlobId, TableId, TreeId, Uuid},
 };
 use alloc::{boxed::Box, format, sync::Arc};
@@ -75,7 +75,7 @@ impl TableRef {
         (tree, order): (TreeId, &KeyOrder),
         meta: Arc<TableMeta>,
     ) -> TableRef {
-        let name = table::file_name(meta.id);
+        let name = meta.file_name();
         let hold = context.registry.register(FileKind::Table, &name, meta.bytes, Some(tree));
         TableRef::new(context, (tree, order), hold, meta)
     }
@@ -156,7 +156,7 @@ impl TableRef {
     fn dictionary(&self) -> Result<FileDictionary> {
         let Some(handle) = self.0.meta.dictionary else { return Ok(FileDictionary::None) };
         let opened = self.0.context.dictionaries.open(handle);
-        let needed_by = || format!("; {} needs it", table::file_name(self.0.meta.id));
+        let needed_by = || format!("; {} needs it", self.0.meta.file_name());
         opened.map(FileDictionary::Reading).map_err(|error| error.adding(&needed_by()))
     }
 

@@ -14,5 +14,6 @@ mod manifest;
 mod model;
 mod orders;
 mod prefixes;
+mod routes;
 mod store;
 mod tree;

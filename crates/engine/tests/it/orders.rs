@@ -141,12 +141,14 @@ fn what_is_sorted_otherwise_is_refused() {
 fn a_table_in_an_order_that_is_not_known_is_looked_at_and_not_searched() {
     use isopach_engine::{
         env::WriteOrigin,
+        place::PlaceId,
         table::{PropertySeed, TableIdentity, TableOptions, TableWriter},
         types::{TableId, TreeId, UnixUs, Uuid},
     };
     let env = Env::simulated(1);
     env.fs.create_dir("tables").unwrap();
-    let identity = TableIdentity { id: TableId(7), uuid: Uuid([1; 16]), database: Uuid([2; 16]) };
+    let identity =
+        TableIdentity { id: TableId(7), uuid: Uuid([1; 16]), database: Uuid([2; 16]), place: PlaceId::MAIN };
     let options = TableOptions { block_bytes: 4096, partition_bytes: 1024, ..TableOptions::default() };
     let mut seed = PropertySeed::new(TreeId(1), "t", UnixUs(0));
     seed.comparator = "app.unknown".into();

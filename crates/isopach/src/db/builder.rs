@@ -7,6 +7,7 @@ use crate::{
     events::{EventListener, Listeners},
     options::{Durability, LogRecovery, SetOptions},
     recovery::{Opening, Progress, ProgressHook, open, open_read_only},
+    routes::Route,
     verify::{VerifyOptions, VerifyReport, verify_closed},
 };
 use isopach_engine::{
@@ -36,6 +37,7 @@ pub struct Builder {
     create_if_missing: bool,
     log_recovery: LogRecovery,
     code: KnownCode,
+    routes: Vec<Route>,
     listeners: Vec<Arc<dyn EventListener>>,
     progress: Option<ProgressHook>,
 }
@@ -51,6 +53,7 @@ impl Builder {
             create_if_missing: true,
             log_recovery: LogRecovery::default(),
             code: KnownCode::default(),
+            routes: Vec::new(),
             listeners: Vec::new(),
             progress: None,
         }
@@ -181,6 +184,16 @@ impl Builder {
         self
     }
 
+    /// Places levels or separated values elsewhere. May be called several times. Stored: the routes of an existing database
+    /// stay, but for one of the same name, which this one replaces. Backends have to be given at each opening, directories
+    /// need not be. See [`Db::set_routes`].
+    ///
+    /// Reading only, routes say where stored places are, and change nothing.
+    pub fn route(mut self, route: Route) -> Builder {
+        self.routes.push(route);
+        self
+    }
+
     /// Hears of events. May be called several times. Without any, background errors go to standard error.
     pub fn listener(mut self, listener: impl EventListener) -> Builder {
         self.listeners.push(Arc::new(listener));
@@ -221,7 +234,8 @@ impl Builder {
     ///
     /// `InvalidArgument` naming the option that is out of bounds, or the prefix extractor whose name is. `Locked`;
     /// `NotFound`; `UnsupportedFormat`, `Corruption` or `MixedDatabase` saying what was found where, with nothing
-    /// written. `MissingPrefixExtractor`, see [`Builder::prefix_extractor`]. `OutOfSpace`, `Io`.
+    /// written. `MissingPrefixExtractor`, see [`Builder::prefix_extractor`]. `MissingRoute` naming a place that is not
+    /// there; those of [`Db::set_routes`]. `OutOfSpace`, `Io`.
     pub fn open(self) -> Result<Db> {
         let opening = self.opening(Access::Write)?;
         let (state, recovery) = open(opening)?;
@@ -262,6 +276,7 @@ impl Builder {
             create_if_missing: self.create_if_missing,
             log_recovery: self.log_recovery,
             code: self.code,
+            routes: self.routes,
             listeners: Listeners::new(self.listeners),
             progress: self.progress,
         })

@@ -18,6 +18,7 @@ use crate::{
     keyspace::Keyspace,
     options::{DbOptions, KeyspaceOptions, WriteOptions},
     recovery::Recovery,
+    routes::{Route, RouteInfo, routes_of, set_routes},
     snapshot::Snapshot,
     verify::{VerifyOptions, VerifyReport},
 };
@@ -122,6 +123,28 @@ impl Db {
     /// `Io`.
     pub fn set_options(&self, change: impl FnOnce(&mut DbOptions)) -> Result<()> {
         self.0.state.set_db_options(change)
+    }
+
+    // ----- routes -----
+
+    /// Where files are made that are not in the database's directory, and where some are yet.
+    pub fn routes(&self) -> Vec<RouteInfo> {
+        routes_of(&self.0.state.store)
+    }
+
+    /// Has files made from now on in these places, and all others in the database's directory. Durable on return. Files
+    /// that are there stay where they are until compactions write them anew, and their places are needed until then.
+    ///
+    /// Costs a record of the manifest. Compactions under way go on as they began.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidArgument` if two routes are of one level, or both of separated values, or of one name or place; if a level
+    /// is above 6; or if the name of a backend looks like a path. `AlreadyExists` if a place holds something else;
+    /// `MixedDatabase` if it is another database's; `Locked`; `NotFound`; `OutOfSpace`, `Poisoned`, `Closed`, `Io`.
+    /// Nothing is changed then.
+    pub fn set_routes(&self, routes: impl IntoIterator<Item = Route>) -> Result<()> {
+        set_routes(&self.0.state, routes)
     }
 
     /// What opening found.

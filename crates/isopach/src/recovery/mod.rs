@@ -23,6 +23,7 @@ use crate::{
         keyspace_options,
     },
     options::{DbOptions, KeyspaceOptions, LogRecovery, SetOptions},
+    routes::{Route, add_routes, find_places},
     settings::Settings,
     space::{Space, Spaces},
     state::State,
@@ -85,6 +86,7 @@ pub(crate) struct Opening {
     pub(crate) create_if_missing: bool,
     pub(crate) log_recovery: LogRecovery,
     pub(crate) code: KnownCode,
+    pub(crate) routes: Vec<Route>,
     pub(crate) listeners: Listeners,
     pub(crate) progress: Option<ProgressHook>,
 }
@@ -110,6 +112,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let mut store_options = StoreOptions::default();
     store_options.create_if_missing = opening.create_if_missing;
     store_options.code = opening.code.clone();
+    store_options.places = find_places(&opening.routes);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
 
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
@@ -147,6 +150,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         notes.push(Note::new(LOG_SYNCED, recovered.end.to_raw().to_le_bytes()));
     }
     store.commit(&notes).map_err(|error| locate(error.into()))?;
+    add_routes(&store, &opening.routes).map_err(locate)?;
     let recovered = Arc::new(recovered);
     let wal_options = WalOptions { segment_bytes: segment_bytes(&options), maps: options.mapped_log };
     let memtable_limit = options.memory_budget - options.cache_bytes;
@@ -279,6 +283,7 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
     store_options.code = opening.code.clone();
+    store_options.places = find_places(&opening.routes);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
     let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;

@@ -19,6 +19,7 @@ use isopach::{
         },
         dictionary,
         key::ValueKind,
+        place::PlaceId,
         table::{
             FOOTER_BYTES, FilterKind, FilterOptions, KeyHash, PropertySeed, Table, TableIdentity,
             TableOptions, TableWriter, file_name, filter::FilterBuilder, number_of,
@@ -107,7 +108,8 @@ fn table_of_one_key() -> Vec<u8> {
     let fs = MemFs::new();
     fs.create_dir("tables").expect("an empty place");
     let fs: Arc<dyn Fs> = Arc::new(fs);
-    let identity = TableIdentity { id: TableId(1), uuid: FILE, database: Uuid([9; 16]) };
+    let identity =
+        TableIdentity { id: TableId(1), uuid: FILE, database: Uuid([9; 16]), place: PlaceId::MAIN };
     let options = TableOptions { block_bytes: 4096, partition_bytes: 1024, ..TableOptions::default() };
     let seed = PropertySeed::new(TreeId(3), "tree", UnixUs(1));
     let writer = TableWriter::create(&fs, identity, options, seed, WriteOrigin::FlushTable);
@@ -153,7 +155,7 @@ pub(super) fn blobs() -> Vec<Vec<u8>> {
 pub(super) fn blob_pointers() -> Vec<Vec<u8>> {
     let checksum = Checksum(0x0123_4567_89AB_CDEF);
     let pointer = BlobPointer { file: BlobId(7), offset: 64, record_bytes: 900, value_bytes: 1000, checksum };
-    let meta = BlobMeta { id: BlobId(7), uuid: FILE, bytes: 64 + 900, records: 1 };
+    let meta = BlobMeta { id: BlobId(7), uuid: FILE, bytes: 64 + 900, records: 1, place: PlaceId::MAIN };
     let uses = [
         BlobUse { file: BlobId(7), records: 1, bytes: 900 },
         BlobUse { file: BlobId(9), records: 2, bytes: 99 },

@@ -9,6 +9,7 @@ use isopach::{
         iter::Cursor,
         key::InternalKey,
         order::KeyOrder,
+        place::PlaceId,
         prefix::PrefixExtractors,
         table::{
             DataCache, FOOTER_BYTES, Table, TableCursor, TableMeta, VerifyDepth, file_name, fuzz,
@@ -96,7 +97,8 @@ pub(super) fn blob_file(data: &[u8]) {
         let Some(header) = data.first_chunk().and_then(|header| FileHeader::decode(header).ok()) else {
             return;
         };
-        let meta = BlobMeta { id, uuid: header.file, bytes: data.len() as u64, records: 1 };
+        let meta =
+            BlobMeta { id, uuid: header.file, bytes: data.len() as u64, records: 1, place: PlaceId::MAIN };
         let Ok(file) = BlobFile::open(&fs, &meta, header.database) else { return };
         let mut found: Vec<(Vec<u8>, BlobPointer)> = Vec::new();
         let _ = file.walk(&mut |at| {

@@ -23,6 +23,7 @@ fn written() -> (Arc<dyn Fs>, TableMeta) {
         id: ID,
         uuid: Uuid(core::array::from_fn(|at| at as u8)),
         database: Uuid(core::array::from_fn(|at| 0x10 + at as u8)),
+        place: PlaceId::MAIN,
     };
     let seed = PropertySeed {
         tree_options: b"opt".to_vec(),

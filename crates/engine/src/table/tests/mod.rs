@@ -15,6 +15,7 @@ use crate::{
     env::{CreateOptions, Fs, MemFs, OpenMode, WriteOrigin},
     iter::Cursor,
     key::{InternalKey, ValueKind},
+    place::PlaceId,
     prefix::PrefixExtractors,
     types::{Seqno, TableId, TreeId, UnixUs, Uuid},
 };
@@ -64,7 +65,7 @@ fn memory() -> Arc<dyn Fs> {
 }
 
 fn writer(fs: &Arc<dyn Fs>, options: TableOptions) -> TableWriter {
-    let identity = TableIdentity { id: ID, uuid: Uuid([0x1d; 16]), database: DATABASE };
+    let identity = TableIdentity { id: ID, uuid: Uuid([0x1d; 16]), database: DATABASE, place: PlaceId::MAIN };
     let seed = PropertySeed::new(TreeId(3), "events", UnixUs(1_700_000_000_000_000));
     TableWriter::create(fs, identity, options, seed, WriteOrigin::FlushTable).unwrap()
 }

@@ -390,7 +390,8 @@ fn options_out_of_bounds_are_refused() {
         TableOptions { filter: bits(FilterKind::Bloom, 1.9), ..TableOptions::default() },
         TableOptions { filter: bits(FilterKind::Burr, f32::NAN), ..TableOptions::default() },
     ] {
-        let identity = TableIdentity { id: ID, uuid: Uuid([1; 16]), database: DATABASE };
+        let identity =
+            TableIdentity { id: ID, uuid: Uuid([1; 16]), database: DATABASE, place: PlaceId::MAIN };
         let seed = PropertySeed::new(TreeId(1), "t", UnixUs(0));
         let refused = TableWriter::create(&fs, identity, options, seed, WriteOrigin::FlushTable);
         assert_eq!(refused.err().map(|error| error.kind()), Some(ErrorKind::InvalidArgument), "{options:?}");

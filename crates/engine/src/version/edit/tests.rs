@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     codec::golden::{assert_golden, parse},
     iter::simulated::{Dice, with_seeds},
+    place::PlaceId,
     types::{BlobId, Uuid},
 };
 
@@ -20,7 +21,7 @@ fn meta(id: u64) -> Arc<TableMeta> {
 }
 
 fn blob(id: u64) -> BlobMeta {
-    BlobMeta { id: BlobId(id), uuid: Uuid([5; 16]), bytes: 4160, records: 3 }
+    BlobMeta { id: BlobId(id), uuid: Uuid([5; 16]), bytes: 4160, records: 3, place: PlaceId::MAIN }
 }
 
 /// A change of every kind.
