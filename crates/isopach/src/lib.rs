@@ -51,6 +51,7 @@ mod close;
 mod read;
 mod health;
 mod snapshot;
+mod table_file;
 mod ingest;
 mod keyspace;
 mod batch;
@@ -72,6 +73,7 @@ pub use options::{DbOptions, Durability, KeepVersions, KeyspaceOptions, LogRecov
 pub use read::{Iter, Keys, Readable, Values};
 pub use recovery::{DiscardedEnd, Progress, Recovery};
 pub use snapshot::{KeyspaceAt, Snapshot};
+pub use table_file::{TableFileInfo, TableFileWriter};
 pub use verify::{VerifyOptions, VerifyReport};
 pub use write::StallReason;
 

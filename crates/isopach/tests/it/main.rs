@@ -35,6 +35,7 @@ mod ranges;
 mod read_only;
 mod recovery;
 mod space;
+mod table_files;
 mod time;
 #[cfg(feature = "serde")]
 mod typed;

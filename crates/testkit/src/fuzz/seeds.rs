@@ -19,9 +19,10 @@ use isopach::{
         },
         dictionary,
         key::ValueKind,
+        order::KeyOrder,
         table::{
             FOOTER_BYTES, FilterKind, FilterOptions, KeyHash, PropertySeed, Table, TableIdentity,
-            TableOptions, TableWriter, file_name, filter::FilterBuilder, number_of,
+            TableOptions, TableWriter, file_name, filter::FilterBuilder, number_of, portable::PortableWriter,
         },
         tree::TreeOptions,
         types::{BlobId, Seqno, TableId, TreeId, UnixUs, Uuid},
@@ -98,7 +99,7 @@ fn files(prefix: &str) -> Vec<Vec<u8>> {
 
 pub(super) fn tables() -> Vec<Vec<u8>> {
     let mut tables = files("tables/");
-    tables.push(table_of_one_key());
+    tables.extend([table_of_one_key(), table_to_load()]);
     tables
 }
 
@@ -120,6 +121,26 @@ fn table_of_one_key() -> Vec<u8> {
     }
     writer.finish().expect("memory takes all");
     read_file(&*fs, &file_name(TableId(1)))
+}
+
+/// A table that belongs to no database.
+fn table_to_load() -> Vec<u8> {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let options = TableOptions { block_bytes: 4096, entry_checksums: true, ..TableOptions::default() };
+    let seed = PropertySeed::new(TreeId(0), "", UnixUs(1));
+    let writer = PortableWriter::create(&fs, "it", FILE, options, seed, KeyOrder::bytes());
+    let mut writer = writer.expect("memory takes all");
+    for number in 0..200_u8 {
+        let (key, value) = ([number], [number; 40]);
+        let added = match number % 3 {
+            0 => writer.put(&key, &value),
+            1 => writer.put_until(&key, &value, UnixUs(number.into())),
+            _ => writer.delete(&key),
+        };
+        added.expect("memory takes all");
+    }
+    writer.finish().expect("memory takes all");
+    read_file(&*fs, "it")
 }
 
 /// A sound file around what is no dictionary, and a trained one where there are any.
