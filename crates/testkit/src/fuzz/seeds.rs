@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Rng,
-    db::{all_bytes, read_file, similar_value, small, tiny_tables, volatile},
+    db::{SOON, all_bytes, read_file, similar_value, small, tiny_tables, volatile},
 };
 use isopach::{
     Compression, Db, Durability, FilterPolicy, FixedPrefix, KeyspaceOptions, WriteOptions,
@@ -47,6 +47,7 @@ fn files_of(amount: u32, is_closed: bool) -> Files {
     let fs = MemFs::new();
     let db = small(fs.clone()).threads(1).open().expect("a new database");
     fill(&db, amount);
+    db.wait_idle(SOON).expect("nothing fails"); // Or the copy has a table of which only the name is there.
     let copied = fs.deep_clone();
     db.close().expect("nothing fails");
     let mut files = all_bytes(if is_closed { &fs } else { &copied });
