@@ -148,8 +148,8 @@ pub(crate) struct LoadArgs {
     /// All records at once, straight into tables, in any order; durable in the end, and nothing is there before
     #[arg(long, conflicts_with_all = ["batch", "durability"])]
     pub(crate) bulk: bool,
-    /// Table files, as `TableFileWriter` of the library makes them, in any order: each is checked in full, then all show at
-    /// once, durably; the files stay as they are
+    /// Table files, as `TableFileWriter` of the library makes them, in any order: each is checked in full, then all show
+    /// at once, durably; the files stay as they are
     #[arg(long, value_name = "TABLE", num_args = 1.., requires = "keyspace",
         conflicts_with_all = ["format", "batch", "bulk", "durability", "file"])]
     pub(crate) tables: Vec<PathBuf>,
@@ -481,7 +481,7 @@ mod tests {
         let args = parse("isopach load db --keyspace k --format deb822 -").unwrap();
         let Command::Load(load) = args.command else { panic!("not load") };
         assert_eq!((load.batch, load.durability.durability), (1000, Durability::Buffered));
-        assert_eq!(load.file, PathBuf::from("-"));
+        assert_eq!(load.file, Some(PathBuf::from("-")));
     }
 
     #[test]

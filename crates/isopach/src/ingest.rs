@@ -19,9 +19,10 @@ use isopach_engine::{
 use isopach_env::sync::point;
 use std::{fmt, sync::Arc, time::Duration};
 
-/// A bulk load of a keyspace, straight into tables. No memtable and no log takes what is loaded, and where nothing is in its
-/// range no compaction touches it again. Keys come in strictly ascending order; or in any, and then of one key the last
-/// counts ([`Keyspace::ingest_unsorted`](crate::Keyspace::ingest_unsorted)).
+/// A bulk load of a keyspace, straight into tables. No memtable and no log takes what is loaded, and where nothing is
+/// in its range no compaction touches it again. Keys come in strictly ascending order; or in any, and then of one key
+/// the last counts ([`Keyspace::ingest_unsorted`](crate::Keyspace::ingest_unsorted)). Files that were written
+/// elsewhere are parts of a load with [`Ingest::add_files`].
 ///
 /// Nothing shows before [`Ingest::finish`]; dropped unfinished, it leaves nothing. What was written to the keyspace before
 /// the finish is older than what is loaded, what comes after is newer. Takes the memory of one table's index and filter, and a
@@ -136,8 +137,8 @@ impl Ingest {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if an entry or a file was refused; `KeyspaceDropped`, `OutOfSpace`, `Io`, `Closed`: nothing shows, and the
-    /// tables go. `Poisoned`: whether it shows is known after reopening.
+    /// `InvalidArgument` if an entry or a file was refused; `KeyspaceDropped`, `OutOfSpace`, `Io`, `Closed`: nothing
+    /// shows, and the tables go. `Poisoned`: whether it shows is known after reopening.
     pub fn finish(self) -> Result<Seqno> {
         let handle = Arc::clone(&self.handle);
         finish_all(&handle, [self])

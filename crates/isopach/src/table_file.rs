@@ -1,5 +1,5 @@
-//! Table files: written outside of any database, for bulk loads of one. What they hold is checked, and written again, where
-//! they are loaded (`ingest/files.rs`).
+//! Table files: written outside of any database, for bulk loads of one. What they hold is checked, and written again,
+//! where they are loaded (`ingest/files.rs`).
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -23,8 +23,8 @@ use std::{
 /// Writes a table file: entries in ascending order of keys, in one file that stands by itself, for a bulk load of any
 /// database. No database is open for it; it may be another process, or another machine.
 ///
-/// The file is there, whole and durable, when [`TableFileWriter::finish`] returns. Dropped unfinished, or after an error, it
-/// leaves none. Takes the memory of the file's index, and a block.
+/// The file is there, whole and durable, when [`TableFileWriter::finish`] returns. Dropped unfinished, or after an
+/// error, it leaves none. Takes the memory of the file's index, and a block.
 ///
 /// [`Keyspace::ingest_files`](crate::Keyspace::ingest_files) loads such files, and
 /// [`Ingest::add_files`](crate::Ingest::add_files) as a part of a load.
@@ -74,14 +74,16 @@ pub struct TableFileInfo {
 impl TableFileWriter {
     /// Creates a file, which may have any name, in a directory that is there.
     ///
-    /// Of the options the order of keys counts, which has to be that of the keyspace that the file is for, and how the last
-    /// level is written: size of blocks, compression, checksums of entries. The rest is the keyspace's to say when it is loaded.
+    /// Of the options the order of keys counts, which has to be that of the keyspace that the file is for, and how
+    /// the last level is written: size of blocks, compression, checksums of entries. The rest is the keyspace's to
+    /// say when it is loaded.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists`: what has the name stays as it is; `NotFound` if the directory is missing; `InvalidArgument` naming the
-    /// option; `MissingComparator` of an order that is not built in, for which there is [`TableFileWriter::create_ordered`];
-    /// `UnsupportedFeature` for a compression that is not compiled in; `Io`, `OutOfSpace`.
+    /// `AlreadyExists`: what has the name stays as it is; `NotFound` if the directory is missing; `InvalidArgument`
+    /// naming the option; `MissingComparator` of an order that is not built in, for which there is
+    /// [`TableFileWriter::create_ordered`]; `UnsupportedFeature` for a compression that is not compiled in; `Io`,
+    /// `OutOfSpace`.
     pub fn create(path: impl AsRef<Path>, options: &KeyspaceOptions) -> Result<TableFileWriter> {
         let path = path.as_ref();
         let (directory, name) = split(path)?;
@@ -98,8 +100,8 @@ impl TableFileWriter {
         TableFileWriter::begin(env, name, Path::new(name), options, &Comparators::new())
     }
 
-    /// As [`TableFileWriter::create_in`], of keys in an order that is not built in, and that the options name. For files of
-    /// the operating system there is [`Env::os`].
+    /// As [`TableFileWriter::create_in`], of keys in an order that is not built in, and that the options name. For
+    /// files of the operating system there is [`Env::os`].
     ///
     /// # Errors
     ///
@@ -148,8 +150,8 @@ impl TableFileWriter {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` for a key that does not come behind the last one, or a key or value out of bounds; `OutOfSpace`,
-    /// `Io`. The file goes then, and nothing more is taken.
+    /// `InvalidArgument` for a key that does not come behind the last one, or a key or value out of bounds;
+    /// `OutOfSpace`, `Io`. The file goes then, and nothing more is taken.
     pub fn insert(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
         let put = self.writer.put(key.as_ref(), value.as_ref());
         put.map_err(|error| self.located(error))

@@ -162,14 +162,14 @@ impl LoneTable {
         LoneTable { order: Some(order.clone()), ..self }
     }
 
-    /// Checks every byte and every entry, as the check of a database does, but for what only a manifest says: the digest of the
-    /// file, that it is this one, and where separated values are. What a prefix filter says of prefixes is not checked. Reads the file once, and takes the
-    /// memory of its index and filter, and a block.
+    /// Checks every byte and every entry, as the check of a database does, but for what only a manifest says: the
+    /// digest of the file, that it is this one, and where separated values are. What a prefix filter says of prefixes
+    /// is not checked. Reads the file once, and takes the memory of its index and filter, and a block.
     ///
     /// # Errors
     ///
-    /// `MissingComparator` if the order of keys is not known; `Corruption` of a table that cannot even be opened; that of a
-    /// dictionary that is missing; the backend's.
+    /// `MissingComparator` if the order of keys is not known; `Corruption` of a table that cannot even be opened;
+    /// that of a dictionary that is missing; the backend's.
     pub fn verify(&self) -> Result<Vec<Finding>> {
         const CACHE_BYTES: u64 = 1 << 20;
         let Some(order) = self.order() else {

@@ -1,8 +1,8 @@
 //! Tables that belong to no database: written outside of any, and checked in full before one takes what they hold.
 //!
-//! The format is that of every table (`docs/format.md` §4), with zeros for the uuid of the database. Such a table stands
-//! by itself. Its entries are puts, puts that expire and deletes, at most one of each key, and have no numbers yet; the
-//! values lie in it, compressed without a dictionary; it has no filter, as nobody reads single keys of it.
+//! The format is that of every table (`docs/format.md` §4), with zeros for the uuid of the database. Such a table
+//! stands by itself. Its entries are puts, puts that expire and deletes, at most one of each key, and have no numbers
+//! yet; the values lie in it, compressed without a dictionary; it has no filter, as nobody reads single keys of it.
 //! [`PortableWriter`] makes such files, and [`PortableTable`] refuses all others. Neither knows of the tree that the
 //! entries are for: it writes them again, as its options say.
 
@@ -34,8 +34,8 @@ const KINDS: [ValueKind; 3] = [ValueKind::Put, ValueKind::PutUntil, ValueKind::D
 
 /// Writes one table in a file of its own. Takes the memory of its index and a block.
 ///
-/// Dropped unfinished, or after an error, it leaves no file, unless the file cannot be removed: then it has no footer, and
-/// nobody takes it for a table.
+/// Dropped unfinished, or after an error, it leaves no file, unless the file cannot be removed: then it has no
+/// footer, and nobody takes it for a table.
 #[must_use]
 pub struct PortableWriter {
     fs: Arc<dyn Fs>,
@@ -195,7 +195,8 @@ impl Drop for PortableWriter {
     }
 }
 
-/// A table that belongs to no database, open for reading. Nothing in it can be trusted before [`PortableTable::verify`].
+/// A table that belongs to no database, open for reading. Nothing in it can be trusted before
+/// [`PortableTable::verify`].
 pub struct PortableTable {
     table: LoneTable,
     properties: Properties,
@@ -225,8 +226,8 @@ impl PortableTable {
         let refused = |why: String| Err(Error::new(ErrorKind::InvalidArgument, why).in_file(name));
         if table.database() != NO_DATABASE {
             return refused(format!(
-                "the table belongs to the database {}: it may have numbers of that one, and point to other files of it; \
-                 only tables that were written to be loaded can be",
+                "the table belongs to the database {}: it may have numbers of that one, and point to other files \
+                 of it; only tables that were written to be loaded can be",
                 table.database()
             ));
         }

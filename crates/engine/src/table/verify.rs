@@ -47,8 +47,8 @@ impl Table {
         check.found
     }
 
-    /// As [`Table::verify`] in full, of a table that was opened by what it says of itself: nobody knows the digest of its
-    /// file, which is read once, nor where separated values are.
+    /// As [`Table::verify`] in full, of a table that was opened by what it says of itself: nobody knows the digest of
+    /// its file, which is read once, nor where separated values are.
     ///
     /// # Errors
     ///

@@ -32,19 +32,21 @@ struct Checked {
 }
 
 impl Ingest {
-    /// Adds all entries of files that a [`TableFileWriter`](crate::TableFileWriter) wrote, and returns how many there are.
-    /// The files may come in any order, and may not overlap; they stay as they are, and are not needed any more when this
-    /// returns. Puts without a time of their own live as long as the keyspace says, from now on.
+    /// Adds all entries of files that a [`TableFileWriter`](crate::TableFileWriter) wrote, and returns how many there
+    /// are. The files may come in any order, and may not overlap; they stay as they are, and are not needed any more
+    /// when this returns. Puts without a time of their own live as long as the keyspace says, from now on.
     ///
-    /// Each file is checked in full before anything of any is added: every byte by its checksum, the order of keys, all that it
-    /// says of itself. It is then read once more. One file is open at a time, of which index and a block are in memory.
+    /// Each file is checked in full before anything of any is added: every byte by its checksum, the order of keys,
+    /// all that it says of itself. It is then read once more. One file is open at a time, of which index and a block
+    /// are in memory.
     ///
     /// # Errors
     ///
-    /// All name the file. `Corruption` if it is damaged, with the place; `UnsupportedFormat` of a file that is no table, or
-    /// of another format version; `InvalidArgument` of a table that belongs to a database, one with its keys in another
-    /// order than the keyspace, and of two files that overlap; `NotFound`; `Io`. As [`Ingest::insert`], also if the first key
-    /// does not come behind those that were added before. The load cannot be finished then.
+    /// All name the file. `Corruption` if it is damaged, with the place; `UnsupportedFormat` of a file that is no
+    /// table, or of another format version; `InvalidArgument` of a table that belongs to a database, one with its
+    /// keys in another order than the keyspace, and of two files that overlap; `NotFound`; `Io`. As
+    /// [`Ingest::insert`], also if the first key does not come behind those that were added before. The load cannot
+    /// be finished then.
     pub fn add_files<P: AsRef<Path>>(&mut self, paths: impl IntoIterator<Item = P>) -> Result<u64> {
         self.add_sources(paths.into_iter().map(|path| {
             let path = path.as_ref();
@@ -102,8 +104,8 @@ impl Ingest {
         order.check().map_err(|error| self.located(error))?;
         let Some([before, after]) = overlap else { return Ok(files) };
         let message = format!(
-            "its keys begin at \"{}\", and those of {} end at \"{}\": files that are loaded at once may not overlap; load \
-             one after the other",
+            "its keys begin at \"{}\", and those of {} end at \"{}\": files that are loaded at once may not \
+             overlap; load one after the other",
             after.first_key.escape_ascii(),
             before.source.path.display(),
             before.last_key.escape_ascii(),
