@@ -30,6 +30,7 @@
 //! let table = LoneTable::open(&env.fs, &name)?;
 //! assert_eq!(table.properties()?.first_key, b"apple");
 //! assert!(table.layout()?.check().is_empty(), "every byte belongs to a sound region");
+//! assert!(table.verify()?.is_empty(), "and all of it fits together");
 //! let mut entries = table.blocks()?.entries((Bound::Included(b"a".to_vec()), Bound::Unbounded))?;
 //! assert_eq!(entries.next().transpose()?.expect("one at least").value, b"red");
 //! # Ok(())
