@@ -140,18 +140,24 @@ pub(crate) struct LoadArgs {
     #[arg(long, short, value_parser = keyspace_name, required_if_eq("format", "deb822"))]
     pub(crate) keyspace: Option<String>,
     /// What the file holds
-    #[arg(long, short, value_enum)]
-    pub(crate) format: Format,
+    #[arg(long, short, value_enum, required_unless_present = "tables")]
+    pub(crate) format: Option<Format>,
     /// Records per atomic batch; one that reaches 64 MiB is written early
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) batch: u64,
     /// All records at once, straight into tables, in any order; durable in the end, and nothing is there before
     #[arg(long, conflicts_with_all = ["batch", "durability"])]
     pub(crate) bulk: bool,
+    /// Table files, as `TableFileWriter` of the library makes them, in any order: each is checked in full, then all show
+    /// at once, durably; the files stay as they are
+    #[arg(long, value_name = "TABLE", num_args = 1.., requires = "keyspace",
+        conflicts_with_all = ["format", "batch", "bulk", "durability", "file"])]
+    pub(crate) tables: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) durability: DurabilityArgs,
     /// File to read; `-` is standard input
-    pub(crate) file: PathBuf,
+    #[arg(required_unless_present = "tables")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -475,7 +481,7 @@ mod tests {
         let args = parse("isopach load db --keyspace k --format deb822 -").unwrap();
         let Command::Load(load) = args.command else { panic!("not load") };
         assert_eq!((load.batch, load.durability.durability), (1000, Durability::Buffered));
-        assert_eq!(load.file, PathBuf::from("-"));
+        assert_eq!(load.file, Some(PathBuf::from("-")));
     }
 
     #[test]

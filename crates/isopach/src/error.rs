@@ -57,6 +57,19 @@ impl Error {
         self
     }
 
+    /// Names a table file, which no database has: instead of its name that the engine knows, with its path.
+    #[must_use]
+    pub(crate) fn of_table_file(mut self, path: &Path) -> Error {
+        let name = self.0.engine.as_ref().and_then(EngineError::file);
+        let said = name.and_then(|name| self.0.message.strip_prefix(name));
+        self.0.message = match said {
+            Some(said) => format!("{}{said}", path.display()),
+            None => format!("{}: {}", path.display(), self.0.message),
+        };
+        self.0.path = Some(path.into());
+        self
+    }
+
     /// What the caller can do.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -195,11 +208,11 @@ pub enum ErrorKind {
     // ----- opening -----
     /// Another process has it open: stop that one.
     Locked,
-    /// No database there, and `create_if_missing(false)` or opened for reading.
+    /// No database there, and `create_if_missing(false)` or opened for reading; no such table file.
     NotFound,
     /// The target exists: choose another path.
     AlreadyExists,
-    /// Written by a newer version, or not a database: use that version, or check the path.
+    /// Written by a newer version, or not a database or table file: use that version, or check the path.
     UnsupportedFormat,
     /// Not compiled in, or impossible on this file system: enable the feature, or change the option.
     UnsupportedFeature,

@@ -1,5 +1,7 @@
 //! Bulk loading: entries in order go straight into tables, and show at once.
 
+mod files;
+
 use crate::{
     background::{flush_alone, flush_now, note_shape},
     close::Handle,
@@ -17,9 +19,10 @@ use isopach_engine::{
 use isopach_env::sync::point;
 use std::{fmt, sync::Arc, time::Duration};
 
-/// A bulk load of a keyspace, straight into tables. No memtable and no log takes what is loaded, and where nothing is in its
-/// range no compaction touches it again. Keys come in strictly ascending order; or in any, and then of one key the last
-/// counts ([`Keyspace::ingest_unsorted`](crate::Keyspace::ingest_unsorted)).
+/// A bulk load of a keyspace, straight into tables. No memtable and no log takes what is loaded, and where nothing is
+/// in its range no compaction touches it again. Keys come in strictly ascending order; or in any, and then of one key
+/// the last counts ([`Keyspace::ingest_unsorted`](crate::Keyspace::ingest_unsorted)). Files that were written
+/// elsewhere are parts of a load with [`Ingest::add_files`].
 ///
 /// Nothing shows before [`Ingest::finish`]; dropped unfinished, it leaves nothing. What was written to the keyspace before
 /// the finish is older than what is loaded, what comes after is newer. Takes the memory of one table's index and filter, and a
@@ -40,6 +43,8 @@ pub struct Ingest {
     handle: Arc<Handle>,
     space: Arc<Space>,
     writer: Writer,
+    /// Files were refused, or could not be read to their end.
+    lacks_files: bool,
 }
 
 enum Writer {
@@ -68,7 +73,7 @@ impl Ingest {
             }
         };
         let writer = writer.map_err(|error| state.locate(error).in_keyspace(&space.name))?;
-        Ok(Ingest { handle: Arc::clone(handle), space: Arc::clone(space), writer })
+        Ok(Ingest { handle: Arc::clone(handle), space: Arc::clone(space), writer, lacks_files: false })
     }
 
     /// Puts a value, which lives as long as the keyspace says, from now on.
@@ -103,9 +108,13 @@ impl Ingest {
     ) -> Result<()> {
         let ttl_us = u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX);
         let expires_at = UnixUs(self.handle.state.views.now().0.saturating_add(ttl_us));
+        self.insert_until(key.as_ref(), value.as_ref(), expires_at)
+    }
+
+    fn insert_until(&mut self, key: &[u8], value: &[u8], expires_at: UnixUs) -> Result<()> {
         let put = match &mut self.writer {
-            Writer::Sorted(writer) => writer.put_until(key.as_ref(), value.as_ref(), expires_at),
-            Writer::Unsorted(sorter) => sorter.put_until(key.as_ref(), value.as_ref(), expires_at),
+            Writer::Sorted(writer) => writer.put_until(key, value, expires_at),
+            Writer::Unsorted(sorter) => sorter.put_until(key, value, expires_at),
         };
         put.map_err(|error| self.located(error))
     }
@@ -128,8 +137,8 @@ impl Ingest {
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if an entry was refused; `KeyspaceDropped`, `OutOfSpace`, `Io`, `Closed`: nothing shows, and the
-    /// tables go. `Poisoned`: whether it shows is known after reopening.
+    /// `InvalidArgument` if an entry or a file was refused; `KeyspaceDropped`, `OutOfSpace`, `Io`, `Closed`: nothing
+    /// shows, and the tables go. `Poisoned`: whether it shows is known after reopening.
     pub fn finish(self) -> Result<Seqno> {
         let handle = Arc::clone(&self.handle);
         finish_all(&handle, [self])
@@ -140,7 +149,12 @@ impl Ingest {
     }
 
     fn prepare(self) -> Result<(Arc<Space>, PreparedIngest)> {
-        let Ingest { handle, space, writer } = self;
+        let Ingest { handle, space, writer, lacks_files } = self;
+        if lacks_files {
+            let message = "a table file of the load was refused, or could not be read: begin the load again";
+            let error = Error::new(ErrorKind::InvalidArgument, message);
+            return Err(handle.state.locate(error).in_keyspace(&space.name));
+        }
         let prepared = match writer {
             Writer::Sorted(writer) => writer.finish(),
             Writer::Unsorted(sorter) => sorter.finish(),

@@ -17,7 +17,7 @@ use isopach_engine::{
     tree::RangeEstimate,
     types::{Seqno, Slice, TreeId},
 };
-use std::{fmt, ops::Bound, slice, sync::Arc};
+use std::{fmt, ops::Bound, path::Path, slice, sync::Arc};
 
 /// A keyspace. Clones share it; it is `Send + Sync`. Reads see the newest commit; [`Readable`] lists them.
 ///
@@ -215,6 +215,18 @@ impl Keyspace {
     /// As [`Keyspace::ingest`].
     pub fn ingest_unsorted(&self) -> Result<Ingest> {
         Ingest::begin(&self.handle, &self.space, Given::Unsorted)
+    }
+
+    /// Loads files that a [`TableFileWriter`](crate::TableFileWriter) wrote, as one commit: [`Keyspace::ingest`],
+    /// [`Ingest::add_files`] and [`Ingest::finish`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the three: nothing shows.
+    pub fn ingest_files<P: AsRef<Path>>(&self, paths: impl IntoIterator<Item = P>) -> Result<Seqno> {
+        let mut load = self.ingest()?;
+        load.add_files(paths)?;
+        load.finish()
     }
 
     // ----- other reads, measures, maintenance -----

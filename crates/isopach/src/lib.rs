@@ -52,6 +52,7 @@ mod close;
 mod read;
 mod health;
 mod snapshot;
+mod table_file;
 mod ingest;
 mod keyspace;
 mod batch;
@@ -74,6 +75,7 @@ pub use read::{Iter, Keys, Readable, Values};
 pub use recovery::{DiscardedEnd, Progress, Recovery};
 pub use routes::{Route, RouteInfo};
 pub use snapshot::{KeyspaceAt, Snapshot};
+pub use table_file::{TableFileInfo, TableFileWriter};
 pub use verify::{VerifyOptions, VerifyReport};
 pub use write::StallReason;
 

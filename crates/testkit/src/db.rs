@@ -2,8 +2,8 @@
 
 use crate::{Contents, Entries, Rng};
 use isopach::{
-    Builder, Compression, Db, Durability, EventListener, KeyspaceOptions, Readable, WriteOptions,
-    env::{Env, Fs, OpenMode, OsEntropy, SystemClock},
+    Builder, Compression, Db, Durability, EventListener, KeyspaceOptions, Readable, Route, WriteOptions,
+    env::{Env, Fs, OpenMode, OsEntropy, SubDir, SystemClock},
     merge::Append,
 };
 use std::{
@@ -20,10 +20,24 @@ pub fn env_of(fs: impl Fs) -> Env {
     Env::new(Arc::new(fs), Arc::new(SystemClock::new()), Arc::new(OsEntropy))
 }
 
-/// Everything as small as it may be, so that little data goes all the way down.
+/// Everything as small as it may be, so that little data goes all the way down. Where [`PLACES`] are, routes lead there.
 pub fn small(fs: impl Fs) -> Builder {
-    tiny(Db::builder("db").env(env_of(fs)))
+    let env = env_of(fs);
+    let place = |name| Some(Arc::new(SubDir::open(Arc::clone(&env.fs), name).ok()?));
+    let [hot, cold] = PLACES.map(place);
+    let mut builder = tiny(Db::builder("db").env(env));
+    if let Some(hot) = hot {
+        builder = builder.route(Route::fs(0..=0, PLACES[0], hot));
+    }
+    if let Some(cold) = cold {
+        builder = builder.route(Route::fs(2..=6, PLACES[1], cold).and_blobs());
+    }
+    builder
 }
+
+/// Directories in that of a database, whose names it leaves alone: the first for level 0, the second for levels from 2 on
+/// and separated values.
+pub const PLACES: [&str; 2] = [".hot", ".cold"];
 
 /// The sizes of [`small`], for a builder of any files.
 pub fn tiny(builder: Builder) -> Builder {

@@ -2,7 +2,9 @@
 //!
 //! [`pump`] is the whole story. It holds one batch, never the file; a batch is written when it is full or
 //! the file ends, so what is malformed leaves its own batch unwritten and those before it written. A bulk load is one
-//! batch that never is full, and that is in files.
+//! batch that never is full, and that is in files. Table files are loaded as they are (`load/tables.rs`).
+
+mod tables;
 
 use crate::{
     args::{LoadArgs, keyspace_name},
@@ -30,9 +32,15 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// Loads a file; makes database and keyspace if they are missing.
 pub(super) fn load(args: &LoadArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let what = format!("load {}", args.file.display());
+    if let (Some(keyspace), [_, ..]) = (&args.keyspace, &args.tables[..]) {
+        return tables::load(args, keyspace, console);
+    }
+    let (Some(file), Some(format)) = (&args.file, args.format) else {
+        return Err(Failure::new(exit::USAGE, "load", "a file and its --format are wanted"));
+    };
+    let what = format!("load {}", file.display());
     // The file first: a missing one must not leave an empty database behind.
-    let (input, input_bytes) = open(&args.file).map_err(|error| Failure::io(&what, &error))?;
+    let (input, input_bytes) = open(file).map_err(|error| Failure::io(&what, &error))?;
     let db = database::write(&args.db, Missing::Create)?;
     let keyspace = args.keyspace.as_deref().map(|name| open_keyspace(&db, name)).transpose()?;
     let target =
@@ -47,7 +55,7 @@ pub(super) fn load(args: &LoadArgs, console: &mut Console<'_>) -> Result<(), Fai
         batches = Loader { target, batch: db.batch(), options };
         &mut batches
     };
-    let mut loaded = Loaded::new(args.format);
+    let mut loaded = Loaded::new(format);
     let mut progress = Progress::new(console, input_bytes);
     let limits = match args.bulk {
         true => BatchLimits::NONE,
@@ -55,7 +63,7 @@ pub(super) fn load(args: &LoadArgs, console: &mut Console<'_>) -> Result<(), Fai
     };
 
     let started = Instant::now();
-    let mut records = formats::records(args.format, input);
+    let mut records = formats::records(format, input);
     let result = pump(&mut *records, limits, sink, &mut loaded, &what, &mut |read_bytes, records| {
         progress.show(read_bytes, records);
     });

@@ -1,6 +1,7 @@
 //! Data goes in and comes out.
 
 use crate::support::{PACKAGES, Scene, files};
+use isopach::{KeyspaceOptions, TableFileWriter};
 use serde_json::json;
 use std::process::Stdio;
 
@@ -310,4 +311,54 @@ fn a_bulk_load_takes_records_in_any_order_at_once_or_not_at_all() {
     assert_eq!(scene.objects(["count", "db", "a"])[0]["count"], 2);
     scene.ok(["verify", "db"]);
     scene.fails(2, ["load", "db", "--bulk", "--batch", "3", "--format", "jsonl", "in"]);
+}
+
+#[test]
+fn table_files_are_loaded_at_once_or_not_at_all_and_looked_at_like_any_table() {
+    let scene = Scene::new("tables");
+    let write = |name: &str, keys: &[&str]| {
+        let mut file = TableFileWriter::create(scene.path(name), &KeyspaceOptions::new()).unwrap();
+        keys.iter().for_each(|key| file.insert(key, format!("value of {key}")).unwrap());
+        file.finish().unwrap();
+    };
+    write("a.table", &["a", "b"]);
+    write("c.table", &["c", "d", "e"]);
+    write("overlaps", &["b", "x"]);
+    let mut bytes = std::fs::read(scene.path("a.table")).unwrap();
+    bytes[100] ^= 1;
+    scene.file("damaged", bytes);
+    scene.file("text", "no table, but longer than the header of one: some text that goes on and on and on");
+    let load = |files: &[&'static str]| [&["load", "db", "--keyspace", "k", "--tables"], files].concat();
+
+    let said = scene.fails(1, load(&["a.table", "missing"]));
+    assert!(said.contains("missing") && !scene.path("db").exists(), "{said}");
+    for (code, file, why) in [
+        (3, "damaged", "hint: nothing was loaded; `isopach sst layout FILE`"),
+        (1, "overlaps", "may not overlap"),
+        (6, "text", "no table"),
+    ] {
+        let said = scene.fails(code, load(&["c.table", "a.table", file]));
+        assert!(said.contains(file) && said.contains(why), "{said}");
+        assert_eq!(scene.objects(["count", "db", "k"])[0]["count"], 0);
+    }
+    let loaded = &scene.objects(load(&["c.table", "a.table"]))[0];
+    assert_eq!((&loaded["records"], &loaded["files"]), (&json!(5), &json!(2)));
+    assert_eq!(scene.ok(["get", "db", "k", "d"]), b"value of d\n");
+    scene.ok(["verify", "db"]);
+    scene.fails(2, ["load", "db", "--tables", "a.table"]);
+    scene.fails(2, ["load", "db", "--keyspace", "k", "--format", "jsonl", "--tables", "a.table"]);
+    scene.fails(2, ["load", "db", "--keyspace", "k", "a.table"]);
+
+    let shown = &scene.objects(["sst", "show", "c.table"])[0];
+    assert_eq!(
+        (&shown["entries"], &shown["database"], &shown["keyspace"]),
+        (&json!(3), &json!(null), &json!(null))
+    );
+    let screen = String::from_utf8(scene.ok(["sst", "show", "c.table", "--output", "table"])).unwrap();
+    assert!(screen.contains("\ndatabase     none: to be loaded into any\n"), "{screen}");
+    let sum = scene.objects(["sst", "layout", "c.table"]).pop().unwrap();
+    assert_eq!(sum["findings"], json!([]));
+    let keys: Vec<_> = scene.objects(["sst", "dump", "c.table"]).iter().map(|it| it["key"].clone()).collect();
+    assert_eq!(keys, ["c", "d", "e"]);
+    assert_eq!(scene.run(["sst", "layout", "damaged"]).status.code(), Some(3));
 }

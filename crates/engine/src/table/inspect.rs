@@ -30,6 +30,7 @@
 //! let table = LoneTable::open(&env.fs, &name)?;
 //! assert_eq!(table.properties()?.first_key, b"apple");
 //! assert!(table.layout()?.check().is_empty(), "every byte belongs to a sound region");
+//! assert!(table.verify()?.is_empty(), "and all of it fits together");
 //! let mut entries = table.blocks()?.entries((Bound::Included(b"a".to_vec()), Bound::Unbounded))?;
 //! assert_eq!(entries.next().transpose()?.expect("one at least").value, b"red");
 //! # Ok(())
@@ -43,7 +44,7 @@ pub use blocks::{Blocks, Entries, TableEntry};
 pub use parts::{BlockContent, Content, Frame, Layout};
 
 use super::{
-    BlockHandle, BlockStatistics, DataBlock, FilterKind, Finding, KeyHash, Properties,
+    BlockHandle, BlockStatistics, DataBlock, DataCache, FilterKind, Finding, KeyHash, Properties, Table,
     filter::{self, Filter},
     footer::Footer,
     index::{Index, IndexBuilder},
@@ -153,6 +154,33 @@ impl LoneTable {
     /// order is then not checked, and none is searched for by it.
     pub fn order(&self) -> Option<&KeyOrder> {
         self.order.as_ref()
+    }
+
+    /// Tells the order of its keys where that is none that is built in. The caller knows it by the name that the
+    /// properties say.
+    #[must_use]
+    pub fn with_order(self, order: &KeyOrder) -> LoneTable {
+        LoneTable { order: Some(order.clone()), ..self }
+    }
+
+    /// Checks every byte and every entry, as the check of a database does, but for what only a manifest says: the
+    /// digest of the file, that it is this one, and where separated values are. What a prefix filter says of prefixes
+    /// is not checked. Reads the file once, and takes the memory of its index and filter, and a block.
+    ///
+    /// # Errors
+    ///
+    /// `MissingComparator` if the order of keys is not known; `Corruption` of a table that cannot even be opened;
+    /// that of a dictionary that is missing; the backend's.
+    pub fn verify(&self) -> Result<Vec<Finding>> {
+        const CACHE_BYTES: u64 = 1 << 20;
+        let Some(order) = self.order() else {
+            let message =
+                "the table has its keys in an order that is not known: whether they are in it cannot be told";
+            return Err(Error::new(ErrorKind::MissingComparator, message).in_file(self.name()));
+        };
+        let file = OpenFile { codec: self.data_codec()?, ..self.file.clone() };
+        let table = Table::open_alone(file, order, &Arc::new(DataCache::new(CACHE_BYTES)))?;
+        table.verify_alone()
     }
 
     /// The name it was opened by.
@@ -360,14 +388,19 @@ impl LoneTable {
             .map_err(|why| self.corrupt(handle.offset, why))
     }
 
-    /// A data block out of its frame, with all of its values.
-    fn data_block(&self, frame: &[u8], offset: u64) -> Result<DataBlock> {
+    /// How data blocks are framed.
+    fn data_codec(&self) -> Result<FileCodec> {
         let dictionary = match &self.dictionary {
             LoneDictionary::None => FileDictionary::None,
             LoneDictionary::Found(_, found) => FileDictionary::Reading(Arc::clone(found)),
             LoneDictionary::Wanted(_, why) => return Err(why.clone()),
         };
-        let codec = FileCodec { dictionary, ..self.file.codec.clone() };
+        Ok(FileCodec { dictionary, ..self.file.codec.clone() })
+    }
+
+    /// A data block out of its frame, with all of its values.
+    fn data_block(&self, frame: &[u8], offset: u64) -> Result<DataBlock> {
+        let codec = self.data_codec()?;
         DataBlock::decode(frame, &codec, offset, self.order())
             .and_then(|block| block.open_values().map(|()| block))
             .map_err(|why| self.corrupt(offset, why))

@@ -13,9 +13,10 @@
 //! | then            | properties block                                                         |
 //! | last 136 bytes  | footer: where all of these are, counts, the size of the file             |
 //!
-//! [`TableWriter`] makes them, [`Table`] reads them, [`inspect`] looks at one without its database. What the manifest
-//! keeps of one is its [`TableMeta`]; with it a table is opened by two reads. This module knows nothing of levels,
-//! versions and which tables are live, and removes no file.
+//! [`TableWriter`] makes them, [`Table`] reads them, [`inspect`] looks at one without its database, and [`portable`] is
+//! about those that have none. What the manifest keeps of one is its [`TableMeta`]; with it a table is opened by two
+//! reads. This module knows nothing of levels, versions and which tables are live, and removes no file but one of
+//! [`portable`] that is not finished.
 
 mod block;
 mod cursor;
@@ -35,6 +36,7 @@ mod locate;
 mod meta;
 mod open;
 mod partitions;
+pub mod portable;
 mod properties;
 mod reader;
 mod statistics;

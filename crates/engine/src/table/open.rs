@@ -76,13 +76,32 @@ impl Table {
     pub fn read_meta(fs: &Arc<dyn Fs>, id: TableId, database: Uuid) -> Result<TableMeta> {
         let name = file_name(id);
         let file = OpenFile::open(fs, name, database)?;
-        let footer = file.read_footer()?;
-        let properties = file.properties_at(footer.properties)?;
+        file.meta(id, file.digest()?)
+    }
+
+    /// Opens a table by what it says of itself, which nothing else confirms.
+    ///
+    /// # Errors
+    ///
+    /// As [`Table::open_with`].
+    pub(super) fn open_alone(file: OpenFile, order: &KeyOrder, cache: &Arc<DataCache>) -> Result<Table> {
+        const UNKNOWN_DIGEST: u64 = 0;
+        let meta = file.meta(TableId(0), UNKNOWN_DIGEST)?;
+        let opened = open_parts(file, &meta, order)?;
+        Ok(Table::assemble(opened, Arc::new(meta), cache))
+    }
+}
+
+impl OpenFile {
+    /// What the manifest would say of the table, whose digest this is.
+    fn meta(&self, id: TableId, digest: u64) -> Result<TableMeta> {
+        let footer = self.read_footer()?;
+        let properties = self.properties_at(footer.properties)?;
         let meta = TableMeta {
             id,
-            uuid: file.uuid,
+            uuid: self.uuid,
             bytes: footer.table_bytes,
-            digest: file.digest()?,
+            digest,
             entries: footer.entries,
             tombstones: footer.tombstones,
             first_key: properties.first_key,
@@ -105,7 +124,7 @@ impl Table {
             blobs: Vec::new(),
             place: PlaceId::MAIN,
         };
-        meta.check().map_err(|why| file.damaged_footer(why))?;
+        meta.check().map_err(|why| self.damaged_footer(why))?;
         Ok(meta)
     }
 }
@@ -121,7 +140,10 @@ pub(super) struct Opened {
 }
 
 fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, database: Uuid, order: &KeyOrder) -> Result<Opened> {
-    let file = OpenFile::open(fs, meta.file_name(), database)?;
+    open_parts(OpenFile::open(fs, meta.file_name(), database)?, meta, order)
+}
+
+fn open_parts(file: OpenFile, meta: &TableMeta, order: &KeyOrder) -> Result<Opened> {
     let at_header = |why| Error::corrupt(file.name.as_str(), 0, why);
     if file.uuid != meta.uuid {
         return Err(at_header("the file is another table than the manifest says"));
@@ -181,6 +203,7 @@ impl Tail<'_> {
 }
 
 /// A table's file whose header was checked.
+#[derive(Clone)]
 pub(super) struct OpenFile {
     pub(super) file: Arc<dyn File>,
     pub(super) name: String,

@@ -42,34 +42,58 @@ impl Table {
     ///
     /// What a prefix filter says of prefixes is checked if its extractor is among `extractors`.
     pub fn verify(&self, depth: VerifyDepth, extractors: &PrefixExtractors) -> Vec<Finding> {
-        let mut check = Check { table: self, found: Vec::new() };
-        check.footer();
-        let properties = check.properties();
-        check.indexes();
-        let statistics = check.statistics();
-        if depth == VerifyDepth::Full {
-            check.regions();
-        }
-        if depth >= VerifyDepth::Entries {
-            check.digest();
-            if let Some(seen) = check.entries(statistics.as_ref(), extractors) {
-                check.totals(&seen, properties.as_ref());
-                if depth == VerifyDepth::Full {
-                    check.filtered_keys(seen.keys);
-                    check.filtered_prefixes(&seen);
-                }
-            }
-        }
+        let mut check = Check::of(self);
+        check.run(depth, extractors);
         check.found
+    }
+
+    /// As [`Table::verify`] in full, of a table that was opened by what it says of itself: nobody knows the digest of
+    /// its file, which is read once, nor where separated values are.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub(super) fn verify_alone(&self) -> Result<Vec<Finding>> {
+        let mut check = Check { is_alone: true, ..Check::of(self) };
+        check.run(VerifyDepth::Full, &PrefixExtractors::new());
+        check.failure.map_or(Ok(check.found), Err)
     }
 }
 
 struct Check<'a> {
     table: &'a Table,
+    /// There is no manifest that says the digest of the file and where separated values are.
+    is_alone: bool,
     found: Vec<Finding>,
+    /// The first error of the backend, which is among what was found.
+    failure: Option<Error>,
 }
 
 impl Check<'_> {
+    fn of(table: &Table) -> Check<'_> {
+        Check { table, is_alone: false, found: Vec::new(), failure: None }
+    }
+
+    fn run(&mut self, depth: VerifyDepth, extractors: &PrefixExtractors) {
+        self.footer();
+        let properties = self.properties();
+        self.indexes();
+        let statistics = self.statistics();
+        if depth == VerifyDepth::Full {
+            self.regions();
+        }
+        if depth >= VerifyDepth::Entries {
+            self.digest();
+            if let Some(seen) = self.entries(statistics.as_ref(), extractors) {
+                self.totals(&seen, properties.as_ref());
+                if depth == VerifyDepth::Full {
+                    self.filtered_keys(seen.keys);
+                    self.filtered_prefixes(&seen);
+                }
+            }
+        }
+    }
+
     fn footer(&mut self) {
         match self.table.file.read_footer() {
             Err(error) => self.found_error(error),
@@ -162,6 +186,9 @@ impl Check<'_> {
     }
 
     fn digest(&mut self) {
+        if self.is_alone {
+            return;
+        }
         match self.table.file.digest() {
             Err(error) => self.found_error(error),
             Ok(digest) if digest != self.table.meta.digest => {
@@ -295,7 +322,7 @@ impl Check<'_> {
         if (seen.first_seqno, seen.last_seqno) != (meta.first_seqno, meta.last_seqno) {
             self.found(0, "the first and last number are not those of the manifest");
         }
-        if seen.blobs.clone().finish() != meta.blobs {
+        if !self.is_alone && seen.blobs.clone().finish() != meta.blobs {
             self.found(0, "the entries point to other separated values than the manifest says");
         }
         match self.table.range_tombstones() {
@@ -365,14 +392,16 @@ impl Check<'_> {
 
     /// As [`Check::found_error`], unless the last finding is the same.
     fn found_once(&mut self, error: Error) {
-        let finding = Finding::of(&error);
-        if self.found.last() != Some(&finding) {
-            self.found.push(finding);
+        if self.found.last() != Some(&Finding::of(&error)) {
+            self.found_error(error);
         }
     }
 
     fn found_error(&mut self, error: Error) {
         self.found.push(Finding::of(&error));
+        if error.io_error().is_some() {
+            self.failure.get_or_insert(error);
+        }
     }
 }
 

@@ -159,8 +159,24 @@ impl TableWriter {
         seed: PropertySeed,
         origin: WriteOrigin,
     ) -> Result<TableWriter> {
-        options.validate()?;
         let name = identity.place.name_of(&file_name(identity.id));
+        TableWriter::create_as(fs, name, identity, options, seed, origin)
+    }
+
+    /// As [`TableWriter::create`], in a file of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`TableWriter::create`].
+    pub(super) fn create_as(
+        fs: &Arc<dyn Fs>,
+        name: String,
+        identity: TableIdentity,
+        options: TableOptions,
+        seed: PropertySeed,
+        origin: WriteOrigin,
+    ) -> Result<TableWriter> {
+        options.validate()?;
         let created = fs.create(&name, &CreateOptions::new(origin));
         let file = created.map_err(|error| Error::io(error, "create", name.as_str()))?;
         let header = FileHeader { kind: FileKind::Table, file: identity.uuid, database: identity.database };
@@ -302,6 +318,11 @@ impl TableWriter {
     /// Versions added so far.
     pub fn entries(&self) -> u64 {
         self.properties.counts.total()
+    }
+
+    /// The key added last, if there is one.
+    pub(super) fn last_key(&self) -> Option<&[u8]> {
+        (self.entries() > 0).then_some(&self.properties.last_key)
     }
 
     /// About the size of the file if it were finished now, without properties.

@@ -34,7 +34,9 @@ mod prefixes;
 mod ranges;
 mod read_only;
 mod recovery;
+mod routes;
 mod space;
+mod table_files;
 mod time;
 #[cfg(feature = "serde")]
 mod typed;

@@ -6,11 +6,14 @@ use super::{
 };
 use crate::{
     Contents,
-    db::{SOON, contents, files_in, read_file, small},
+    db::{PLACES, SOON, contents, files_in, read_file, small},
 };
 use isopach::{
-    Db, ErrorKind, VerifyDepth, VerifyOptions,
-    engine::codec::{FileHeader, HeaderError},
+    Db, ErrorKind, UnnamedFile, VerifyDepth, VerifyOptions,
+    engine::{
+        codec::{FileHeader, HeaderError},
+        place::PlaceId,
+    },
     env::{CrashFs, Fs, SubDir},
 };
 use std::{
@@ -213,24 +216,38 @@ fn check_tables(fs: &impl Fs, db: &Db) {
     let keyspaces = db.stats().keyspaces;
     let tables = keyspaces.iter().flat_map(|keyspace| &keyspace.tree.levels);
     let known: u64 = tables.map(|(_, stats)| stats.tables).sum();
-    let mut there = files_in(fs, "tables");
-    there.retain(|name| !has_damaged_header(fs, &format!("tables/{name}")));
+    let mut there = files_below(fs, "tables");
+    there.retain(|name| !has_damaged_header(fs, name));
     assert_eq!(there.len() as u64, known, "orphans among {there:?}: {}", db.stats());
 }
 
 /// Every dictionary and every file of separated values is one that a table has, or cannot be told to be one of this
 /// database; and tables point to nothing else.
 fn check_beside_tables(fs: &impl Fs, db: &Db) {
-    let names =
-        |directory| files_in(fs, directory).into_iter().map(move |name| format!("{directory}/{name}"));
-    let there = names("dictionaries").chain(names("blobs"));
+    let there = files_below(fs, "dictionaries").into_iter().chain(files_below(fs, "blobs"));
     let there: Vec<String> = there.filter(|name| !has_damaged_header(fs, name)).collect();
     if there.is_empty() {
         return;
     }
     let report = db.verify(VerifyOptions::new().depth(VerifyDepth::Full)).unwrap();
-    let unnamed: Vec<_> = report.unnamed.iter().filter(|it| there.contains(&it.file)).collect();
+    let is_there = |it: &&UnnamedFile| {
+        let (place, inner) = PlaceId::split(&it.file);
+        let route = db.routes().into_iter().find(|route| route.place == place.0);
+        there.contains(&route.map_or_else(|| it.file.clone(), |route| format!("{}/{inner}", route.name)))
+    };
+    let unnamed: Vec<_> = report.unnamed.iter().filter(is_there).collect();
     assert!(report.found.is_empty() && unnamed.is_empty(), "{:?}, {unnamed:?}", report.found);
+}
+
+/// Names of the files in a directory of the database, and in that of its places.
+fn files_below(fs: &impl Fs, directory: &str) -> Vec<String> {
+    let places = PLACES.iter().filter(|place| fs.exists(place) == Ok(true));
+    let directories = places.map(|place| format!("{place}/{directory}"));
+    let directories = directories.filter(|name| fs.exists(name) == Ok(true)).chain([String::from(directory)]);
+    let names = |directory: String| {
+        files_in(fs, &directory).into_iter().map(move |name| format!("{directory}/{name}"))
+    };
+    directories.flat_map(names).collect()
 }
 
 /// Of every other kind there is what is needed and nothing else.
@@ -238,7 +255,7 @@ fn check_names(fs: &impl Fs, db: &Db) {
     let mut root = files_in(fs, "");
     let manifests = root.iter().filter(|name| name.starts_with("MANIFEST-")).count();
     assert_eq!(manifests, 1, "manifests in {root:?}");
-    root.retain(|name| !name.starts_with("MANIFEST-"));
+    root.retain(|name| !name.starts_with("MANIFEST-") && !PLACES.contains(&&**name));
     assert_eq!(root, ["IDENTITY", "LOCK", "blobs", "dictionaries", "tables", "wal"]);
     let segments = || (files_in(fs, "wal"), db.stats().wal_segments);
     // One may be prepared, and one be kept for the next.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Rng,
-    db::{SOON, small},
+    db::{PLACES, SOON, small},
 };
 use isopach::{
     Builder, CheckpointOptions, Db,
@@ -36,6 +36,8 @@ pub struct Run<F> {
     rng: Rng,
     /// Whether the log is mapped; `None`: by chance, in each life.
     is_mapped: Option<bool>,
+    /// Whether levels lie in other places.
+    is_routed: bool,
     /// `None` while it is closed.
     db: Option<Db>,
 }
@@ -44,13 +46,20 @@ impl<F: Fs + Clone> Run<F> {
     /// Nothing is there yet, or a database of which the ledger knows.
     pub fn new(files: &F, ledger: &Ledger, pace: Pace, rng: Rng) -> Run<F> {
         let under_way = UnderWay::default();
-        Run { files: files.clone(), ledger: ledger.clone(), under_way, pace, rng, is_mapped: None, db: None }
+        let (files, ledger, is_mapped, is_routed) = (files.clone(), ledger.clone(), None, false);
+        Run { files, ledger, under_way, pace, rng, is_mapped, is_routed, db: None }
     }
 
     /// Always writes the log, or always maps it.
     #[must_use]
     pub fn mapped_log(self, is_mapped: bool) -> Run<F> {
         Run { is_mapped: Some(is_mapped), ..self }
+    }
+
+    /// A new database has [`PLACES`] for some levels and for separated values.
+    #[must_use]
+    pub fn routed(self) -> Run<F> {
+        Run { is_routed: true, ..self }
     }
 
     /// The files.
@@ -115,7 +124,13 @@ impl<F: Fs + Clone> Run<F> {
             return;
         }
         let is_new = match self.files.create_dir(DATABASE) {
-            Ok(()) => true,
+            Ok(()) => {
+                let places = PLACES.iter().filter(|_| self.is_routed);
+                for place in places.map(|place| format!("{DATABASE}/{place}")) {
+                    self.files.create_dir(&place).expect("it is new");
+                }
+                true
+            }
             Err(error) if error.kind() == IoErrorKind::AlreadyExists => false,
             Err(error) => panic!("{error}"),
         };

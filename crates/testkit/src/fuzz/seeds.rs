@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Rng,
-    db::{all_bytes, read_file, similar_value, small, tiny_tables, volatile},
+    db::{SOON, all_bytes, read_file, similar_value, small, tiny_tables, volatile},
 };
 use isopach::{
     Compression, Db, Durability, FilterPolicy, FixedPrefix, KeyspaceOptions, WriteOptions,
@@ -19,10 +19,11 @@ use isopach::{
         },
         dictionary,
         key::ValueKind,
+        order::KeyOrder,
         place::PlaceId,
         table::{
             FOOTER_BYTES, FilterKind, FilterOptions, KeyHash, PropertySeed, Table, TableIdentity,
-            TableOptions, TableWriter, file_name, filter::FilterBuilder, number_of,
+            TableOptions, TableWriter, file_name, filter::FilterBuilder, number_of, portable::PortableWriter,
         },
         tree::TreeOptions,
         types::{BlobId, Seqno, TableId, TreeId, UnixUs, Uuid},
@@ -47,6 +48,7 @@ fn files_of(amount: u32, is_closed: bool) -> Files {
     let fs = MemFs::new();
     let db = small(fs.clone()).threads(1).open().expect("a new database");
     fill(&db, amount);
+    db.wait_idle(SOON).expect("nothing fails"); // Or the copy has a table of which only the name is there.
     let copied = fs.deep_clone();
     db.close().expect("nothing fails");
     let mut files = all_bytes(if is_closed { &fs } else { &copied });
@@ -99,7 +101,7 @@ fn files(prefix: &str) -> Vec<Vec<u8>> {
 
 pub(super) fn tables() -> Vec<Vec<u8>> {
     let mut tables = files("tables/");
-    tables.push(table_of_one_key());
+    tables.extend([table_of_one_key(), table_to_load()]);
     tables
 }
 
@@ -122,6 +124,26 @@ fn table_of_one_key() -> Vec<u8> {
     }
     writer.finish().expect("memory takes all");
     read_file(&*fs, &file_name(TableId(1)))
+}
+
+/// A table that belongs to no database.
+fn table_to_load() -> Vec<u8> {
+    let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
+    let options = TableOptions { block_bytes: 4096, entry_checksums: true, ..TableOptions::default() };
+    let seed = PropertySeed::new(TreeId(0), "", UnixUs(1));
+    let writer = PortableWriter::create(&fs, "it", FILE, options, seed, KeyOrder::bytes());
+    let mut writer = writer.expect("memory takes all");
+    for number in 0..200_u8 {
+        let (key, value) = ([number], [number; 40]);
+        let added = match number % 3 {
+            0 => writer.put(&key, &value),
+            1 => writer.put_until(&key, &value, UnixUs(number.into())),
+            _ => writer.delete(&key),
+        };
+        added.expect("memory takes all");
+    }
+    writer.finish().expect("memory takes all");
+    read_file(&*fs, "it")
 }
 
 /// A sound file around what is no dictionary, and a trained one where there are any.

@@ -13,7 +13,7 @@ use isopach::{
         prefix::PrefixExtractors,
         table::{
             DataCache, FOOTER_BYTES, Table, TableCursor, TableMeta, VerifyDepth, file_name, fuzz,
-            inspect::LoneTable,
+            inspect::LoneTable, portable::PortableTable,
         },
         types::{BlobId, Seqno, TableId, Uuid},
         version::{Catalog, decode_edit, encode_edit, manifest_name, replay},
@@ -155,7 +155,8 @@ fn alone(fs: &Arc<dyn Fs>, name: &str, data: &[u8]) {
         assert!(region.end() <= table.bytes(), "a region ends inside its file");
         let _ = layout.content(region);
     }
-    let _ = layout.check();
+    let _ = (layout.check(), table.verify());
+    to_load(fs, name);
     let Ok(blocks) = table.blocks() else { return };
     let _ = blocks.contains(&data[..data.len().min(7)]);
     let half = Bound::Included(data[..data.len().min(3)].to_vec());
@@ -168,6 +169,23 @@ fn alone(fs: &Arc<dyn Fs>, name: &str, data: &[u8]) {
         let Ok(entries) = blocks.entries(keys) else { continue };
         assert!(entries.count() <= most, "entries go on behind {most}");
     }
+}
+
+/// As a bulk load would: of what was checked in full, keys come in strict order.
+fn to_load(fs: &Arc<dyn Fs>, name: &str) {
+    let order = KeyOrder::bytes();
+    let Ok(table) = PortableTable::open(fs, name, order.name(), order) else { return };
+    if table.verify().is_err() {
+        return;
+    }
+    let mut last: Option<Vec<u8>> = None;
+    let mut entries_count = 0;
+    for entry in table.entries().expect("it was checked") {
+        let Ok((key, _)) = entry else { return };
+        assert!(last.is_none_or(|last| last < key), "a key does not come behind the one before");
+        (last, entries_count) = (Some(key), entries_count + 1);
+    }
+    assert_eq!(entries_count, table.entries_count());
 }
 
 /// From one end to the other, or to the first error.

@@ -15,6 +15,7 @@ use isopach::engine::{
     table::{
         FilterOptions, Properties, RegionKind,
         inspect::{LoneTable, TableFilter},
+        portable::NO_DATABASE,
     },
     tree::TreeOptions,
 };
@@ -84,6 +85,11 @@ impl Facts<'_> {
         Ok(Facts { table, digest: table.digest()?, filter, prefix_filter, sizes, options, properties })
     }
 
+    /// Whether it was written outside of databases, for bulk loads.
+    fn belongs_to_none(&self) -> bool {
+        self.table.database() == NO_DATABASE
+    }
+
     /// Bytes of keys and values before they were put together and compressed.
     fn raw_bytes(&self) -> u64 {
         self.properties.key_bytes.saturating_add(self.properties.value_bytes)
@@ -105,7 +111,7 @@ fn key_order(table: &LoneTable, name: &str) -> String {
 
 fn lines(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     let Facts { table, properties, sizes, .. } = facts;
-    let seed = &properties.seed;
+    let (seed, belongs_to_none) = (&properties.seed, facts.belongs_to_none());
     let kinds: Vec<String> = facts.kinds().map(|(kind, count)| format!("{count} {kind}")).collect();
     let filter = facts.filter.as_ref().map_or_else(|| "none".to_owned(), |it| filter_line(it, "key", "keys"));
     let asked = properties.filter.map_or_else(|| "none".to_owned(), asked_text);
@@ -113,10 +119,16 @@ fn lines(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
         ("file", table.name().to_owned()),
         ("format", format!("{FORMAT_VERSION:#06x}")),
         ("uuid", table.uuid().to_string()),
-        ("database", table.database().to_string()),
+        (
+            "database",
+            if belongs_to_none { "none: to be loaded into any".into() } else { table.database().to_string() },
+        ),
         ("size", format!("{} ({} bytes)", text::size(table.bytes()), table.bytes())),
         ("digest", format!("{:016x}", facts.digest)),
-        ("keyspace", format!("{} (id {})", seed.tree_name, seed.tree.0)),
+        (
+            "keyspace",
+            if belongs_to_none { "none".into() } else { format!("{} (id {})", seed.tree_name, seed.tree.0) },
+        ),
         ("written", format!("for level {}, {}", seed.level.0, text::utc(seed.created_at.0))),
         ("entries", format!("{} ({})", properties.counts.total(), kinds.join(", "))),
         ("tombstones", properties.counts.tombstones().to_string()),
@@ -166,6 +178,7 @@ fn lines(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
         options.map_or_else(|| "not known to this program".to_owned(), |options| pairs(&options)),
     ));
     match seed.lineage.as_slice() {
+        [] if belongs_to_none => {}
         [] => lines.push(("lineage", "flushed".to_owned())),
         tables => lines.extend(tables.iter().map(|uuid| ("lineage", format!("merged from {uuid}")))),
     }
@@ -182,7 +195,7 @@ fn asked_text(asked: FilterOptions) -> String {
 
 fn object(facts: &Facts<'_>) -> Value {
     let Facts { table, properties, sizes, .. } = facts;
-    let seed = &properties.seed;
+    let (seed, has_database) = (&properties.seed, !facts.belongs_to_none());
     let kinds: Map<String, Value> =
         facts.kinds().map(|(kind, count)| (kind.to_owned(), count.into())).collect();
     let options = facts.options.as_ref().map(|options| {
@@ -193,11 +206,11 @@ fn object(facts: &Facts<'_>) -> Value {
         "file": table.name(),
         "format": FORMAT_VERSION,
         "uuid": table.uuid().to_string(),
-        "database": table.database().to_string(),
+        "database": has_database.then(|| table.database().to_string()),
         "bytes": table.bytes(),
         "digest": format!("{:016x}", facts.digest),
-        "keyspace": seed.tree_name,
-        "keyspace_id": seed.tree.0,
+        "keyspace": has_database.then_some(&seed.tree_name),
+        "keyspace_id": has_database.then_some(seed.tree.0),
         "level": seed.level.0,
         "run_age": seed.run_age,
         "created_at_us": seed.created_at.0,

@@ -155,6 +155,11 @@ impl OpenBlock {
 }
 
 impl Entries<'_> {
+    /// Where a block begins, as the entries in it name it.
+    pub(in crate::table) fn offset(&self, block: usize) -> u64 {
+        self.blocks.handle(block).offset
+    }
+
     /// Asked with bounds only if it is known.
     fn order(&self) -> &KeyOrder {
         self.blocks.table.order().unwrap_or(KeyOrder::bytes())
