@@ -6,7 +6,9 @@ use crate::{
     iter::simulated::{Dice, with_seeds},
     place::PlaceId,
     types::{BlobId, Uuid},
+    version::{PlacedRoute, Route},
 };
+use core::ops::RangeInclusive;
 
 const EDIT: &str = include_str!("../../../testdata/golden/edit.hex");
 const META: &str = include_str!("../../../testdata/golden/table_meta.hex");
@@ -42,19 +44,26 @@ fn example() -> Vec<Change> {
         Change::Note(Note::new("log", [1, 2])),
         Change::DropTree { id: TreeId(2), at: number(8) },
         Change::SetOptions { id: TreeId(3), options: b"new".into() },
+        Change::Routes(routes("cold", 5..=6)),
     ])
+}
+
+fn routes(name: &str, levels: RangeInclusive<u8>) -> Routes {
+    let route = Route { name: name.into(), levels: Some(levels), has_blobs: true };
+    Routes::new(Vec::from([PlacedRoute { place: PlaceId(2), uuid: Uuid([6; 16]), route }])).unwrap()
 }
 
 fn random_change(dice: &mut Dice) -> Change {
     let id = TreeId(dice.below(1 << 32) as u32);
     let at = number(dice.below(Seqno::MAX.raw() + 1));
-    match dice.below(7) {
+    match dice.below(8) {
         0 => Change::CreateTree { id, name: "n\u{fc}".repeat(dice.index(4)), options: dice.key(), at },
         1 => Change::DropTree { id, at },
         2 => Change::Note(Note::new("\u{1f980}".repeat(dice.index(3)), dice.key())),
         3 => Change::FileIdMark(dice.roll()),
         4 => Change::TreeIdMark(dice.below(1 << 32) as u32),
         5 => Change::SetOptions { id, options: dice.key() },
+        6 => Change::Routes(routes(&"n\u{fc}".repeat(1 + dice.index(4)), 0..=dice.below(7) as u8)),
         _ => Change::Tables(TablesChange {
             tree: id,
             removed: (0..dice.below(4)).map(|_| TableId(dice.roll())).collect(),
