@@ -11,7 +11,8 @@ use crate::{
 };
 use isopach::{
     Compression, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
-    KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb, VerifyDepth, VerifyOptions, WriteOptions,
+    KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb, RouteInfo, VerifyDepth, VerifyOptions,
+    WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
 use std::{ops::RangeFull, path::Path};
@@ -139,9 +140,22 @@ pub(crate) struct DatabaseFacts {
     pub(crate) log_bytes: u64,
     pub(crate) log_segments: u64,
     pub(crate) keyspaces: Vec<ShapeFacts>,
+    /// Where files lie that are not in the directory.
+    pub(crate) routes: Vec<RouteFacts>,
     pub(crate) opening: OpeningFacts,
     /// What a quick check of tables and log found.
     pub(crate) damage: Vec<Finding>,
+}
+
+/// A place of files.
+pub(crate) struct RouteFacts {
+    /// Files there are named from `places/<number>` on.
+    pub(crate) place: u32,
+    /// A path, or the name of a backend.
+    pub(crate) name: String,
+    /// First and last level.
+    pub(crate) levels: Option<(u8, u8)>,
+    pub(crate) has_values: bool,
 }
 
 /// What opening found.
@@ -207,6 +221,11 @@ impl ShapeFacts {
 }
 
 /// Facts about a database that is open for reading.
+fn route_facts(route: RouteInfo) -> RouteFacts {
+    let levels = route.levels.map(|levels| (*levels.start(), *levels.end()));
+    RouteFacts { place: route.place, name: route.name, levels, has_values: route.has_blobs }
+}
+
 pub(crate) fn facts(db: &ReadDb, damage: Vec<Finding>) -> DatabaseFacts {
     let stats = db.stats();
     let found = db.recovery();
@@ -218,6 +237,7 @@ pub(crate) fn facts(db: &ReadDb, damage: Vec<Finding>) -> DatabaseFacts {
         log_bytes: stats.wal_bytes,
         log_segments: stats.wal_segments,
         keyspaces: stats.keyspaces.iter().map(shape_facts).collect(),
+        routes: db.routes().into_iter().map(route_facts).collect(),
         opening: OpeningFacts {
             log_records: found.log_records,
             log_bytes: found.log_bytes,

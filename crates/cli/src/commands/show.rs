@@ -2,7 +2,7 @@
 
 use crate::{
     args::OpenArgs,
-    database::{self, DatabaseFacts, DiscardedEnd, Finding, OpeningFacts, ShapeFacts},
+    database::{self, DatabaseFacts, DiscardedEnd, Finding, OpeningFacts, RouteFacts, ShapeFacts},
     exit::Failure,
     output::{
         Align::{Left, Right},
@@ -117,8 +117,21 @@ fn info_lines(facts: &DatabaseFacts) -> Vec<(&'static str, String)> {
         ("keyspaces", facts.keyspaces.len().to_string()),
     ];
     lines.extend(keyspaces.map(|keyspace| ("", keyspace)));
+    lines.extend(facts.routes.iter().map(|route| ("route", route_text(route))));
     lines.extend(facts.damage.iter().map(|found| ("damaged", finding_text(found))));
     lines
+}
+
+/// What lies in a place, and where that is.
+fn route_text(route: &RouteFacts) -> String {
+    let levels = route.levels.map(|(first, last)| match first == last {
+        true => format!("level {first}"),
+        false => format!("levels {first} to {last}"),
+    });
+    let values = route.has_values.then(|| "separated values".to_owned());
+    let what: Vec<String> = levels.into_iter().chain(values).collect();
+    let what = if what.is_empty() { "until compacted".to_owned() } else { what.join(", ") };
+    format!("places/{} is {} ({what})", route.place, route.name)
 }
 
 fn info_object(facts: &DatabaseFacts) -> Value {
@@ -138,6 +151,12 @@ fn info_object(facts: &DatabaseFacts) -> Value {
             "memtable_bytes": shape.memtable_bytes,
             "tables": shape.tables(),
             "table_bytes": shape.table_bytes(),
+        })).collect::<Vec<_>>(),
+        "routes": facts.routes.iter().map(|route| json!({
+            "place": route.place,
+            "name": route.name,
+            "levels": route.levels.map(|(first, last)| [first, last]),
+            "separated_values": route.has_values,
         })).collect::<Vec<_>>(),
         "recovery": {
             "clean": opening.is_clean,
@@ -298,6 +317,12 @@ mod tests {
             log_bytes: 4096,
             log_segments: 1,
             keyspaces: vec![shape()],
+            routes: vec![RouteFacts {
+                place: 2,
+                name: "/slow".to_owned(),
+                levels: Some((5, 6)),
+                has_values: true,
+            }],
             opening: OpeningFacts { discarded: Some(torn_end()), ..opening() },
             damage: vec![Finding {
                 file: "tables/1.table".to_owned(),
@@ -314,6 +339,8 @@ mod tests {
         assert_eq!(object["recovery"]["discarded"], discarded);
         assert_eq!(object["damage"][0]["offset"], 64);
         let lines = info_lines(&facts);
+        let route = "places/2 is /slow (levels 5 to 6, separated values)";
+        assert!(lines.contains(&("route", route.to_owned())), "{lines:?}");
         assert!(lines.contains(&("damaged", "tables/1.table at byte 64: crc".to_owned())), "{lines:?}");
     }
 

@@ -4,6 +4,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     health::{KeyspaceStats, MemoryStats, Stats},
     recovery::{ReadState, Recovery},
+    routes::{RouteInfo, routes_of},
     snapshot::KeyspaceAt,
 };
 use isopach_engine::{
@@ -54,6 +55,11 @@ impl ReadDb {
     /// Names and ids.
     pub fn keyspaces(&self) -> Vec<(String, TreeId)> {
         self.0.store.trees().into_iter().map(|tree| (tree.name, tree.id)).collect()
+    }
+
+    /// Where files lie that are not in the database's directory.
+    pub fn routes(&self) -> Vec<RouteInfo> {
+        routes_of(&self.0.store)
     }
 
     /// The tables of all keyspaces, also of those that cannot be opened, as the manifest has them.

@@ -10,7 +10,7 @@ use crate::{
     },
     text,
 };
-use isopach::{NamedTable, engine::table::file_name};
+use isopach::NamedTable;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -49,7 +49,7 @@ fn row(table: &NamedTable) -> [String; 10] {
         table.tree_name.clone(),
         table.level.0.to_string(),
         table.run_age.0.to_string(),
-        file_name(meta.id),
+        meta.file_name(),
         text::size(meta.bytes),
         meta.entries.to_string(),
         meta.tombstones.to_string(),
@@ -65,7 +65,7 @@ fn object(table: &NamedTable) -> Value {
         "keyspace": table.tree_name,
         "level": table.level.0,
         "run_age": table.run_age.0,
-        "file": file_name(meta.id),
+        "file": meta.file_name(),
         "uuid": meta.uuid.to_string(),
         "bytes": meta.bytes,
         "digest": format!("{:016x}", meta.digest),
