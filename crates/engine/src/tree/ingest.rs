@@ -5,6 +5,7 @@
 
 use super::{
     Tree,
+    finishing::Finishing,
     outputs::{Target, Unfinished},
     separate::SeparatedValues,
 };
@@ -29,6 +30,8 @@ pub struct IngestWriter {
     target: Target,
     cutter: Cutter,
     unfinished: Option<Unfinished>,
+    /// Those before it.
+    finishing: Finishing,
     values: SeparatedValues,
     prepared: PreparedIngest,
     /// The key added last, if there is one.
@@ -46,7 +49,7 @@ pub struct PreparedIngest {
     blobs: Vec<BlobRef>,
     bytes: u64,
     entries: u64,
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl Drop for PreparedIngest {
@@ -101,6 +104,7 @@ impl Tree {
             target,
             cutter: Cutter::new(&self.0.order, self.options().table_bytes, Vec::new()),
             unfinished: None,
+            finishing: Finishing::new(&self.0.context.env.spawn),
             values: SeparatedValues::new(self, &state, WriteOrigin::IngestTable),
             prepared: PreparedIngest {
                 tree: self.clone(),
@@ -108,7 +112,7 @@ impl Tree {
                 blobs: Vec::new(),
                 bytes: 0,
                 entries: 0,
-                _lease: lease,
+                lease,
             },
             last_key: None,
             has_failed: false,
@@ -327,8 +331,14 @@ impl IngestWriter {
     }
 
     fn finish_table(&mut self, table: Unfinished) -> Result<()> {
-        let finished = table.finish()?;
-        self.prepared.take(finished);
+        self.finishing.begin(table, self.prepared.lease.clone());
+        self.take_finished(false)
+    }
+
+    fn take_finished(&mut self, is_end: bool) -> Result<()> {
+        while let Some(finished) = self.finishing.next(is_end) {
+            self.prepared.take(finished?);
+        }
         Ok(())
     }
 
@@ -342,12 +352,13 @@ impl IngestWriter {
         if self.has_failed {
             return Err(self.refused("an entry of the load was refused".into()));
         }
+        self.values.sync()?;
+        if let Some(table) = self.unfinished.take() {
+            self.finish_table(table)?;
+        }
+        self.take_finished(true)?;
         self.prepared.blobs = self.values.finish()?;
         self.prepared.bytes += self.prepared.blobs.iter().map(|file| file.meta().bytes).sum::<u64>();
-        if let Some(table) = self.unfinished.take() {
-            let finished = table.finish()?;
-            self.prepared.take(finished);
-        }
         if !self.prepared.finished.is_empty() {
             let tables = self.prepared.finished.iter().map(|(meta, _)| meta);
             self.tree.sync_tables(tables, WriteOrigin::IngestTable)?;
@@ -365,6 +376,7 @@ impl IngestWriter {
         if let Some(table) = self.unfinished.take() {
             self.finish_table(table)?;
         }
+        self.take_finished(true)?;
         let tree = &self.tree.0;
         let table = |(meta, hold): (TableMeta, Hold)| {
             TableRef::new(&tree.context.tables, (tree.id, &tree.order), hold, Arc::new(meta))

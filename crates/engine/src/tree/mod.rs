@@ -13,6 +13,7 @@ mod dictionary;
 mod estimate;
 mod filter_budget;
 mod filters;
+mod finishing;
 mod flush;
 mod ingest;
 mod ingest_unsorted;

@@ -1,11 +1,12 @@
 //! Waiting for a condition under a mutex.
 
 use super::{MutexGuard, raw};
+#[cfg(feature = "std")]
 use core::time::Duration;
 
 /// Parks threads until another says that a condition may have changed.
 ///
-/// Wakes for no reason too: wait in a loop that checks the condition.
+/// Wakes for no reason too: wait in a loop that checks the condition. Without `std` it does so at once, every time.
 #[derive(Debug, Default)]
 pub struct Condvar(raw::Condvar);
 
@@ -32,6 +33,7 @@ impl Condvar {
     /// # Panics
     ///
     /// As [`Condvar::wait`].
+    #[cfg(feature = "std")]
     pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, time: Duration) -> (MutexGuard<'a, T>, bool) {
         let MutexGuard { raw, _held: held } = guard;
         let held = held.rewait();

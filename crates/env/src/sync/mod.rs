@@ -46,7 +46,6 @@ use spin as raw;
 mod rank;
 
 mod cell;
-#[cfg(feature = "std")]
 mod condvar;
 pub mod core_atomic;
 mod lock;
@@ -56,7 +55,6 @@ mod relax;
 mod striped;
 
 pub use cell::StateCell;
-#[cfg(feature = "std")]
 pub use condvar::Condvar;
 pub use lock::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use panics::{Panicked, catch};

@@ -126,7 +126,6 @@ mod tracking {
     pub(in crate::sync) struct Held;
 
     impl Held {
-        #[cfg(feature = "std")]
         pub(in crate::sync) fn rewait(self) -> Held {
             self
         }

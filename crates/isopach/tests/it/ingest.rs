@@ -4,18 +4,18 @@ use isopach::{
     Compression, Db, Durability, ErrorKind, Keyspace, KeyspaceOptions, PerLevel, ReverseByteOrder,
     VerifyOptions, WriteOptions,
     engine::types::Level,
-    env::{CrashFs, MemFs, TestClock},
+    env::{Call, CrashFs, Errno, Fault, FaultFs, Job, MemFs, Rule, Spawn, TestClock},
 };
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
 };
 use testkit::Rng;
-use testkit::db::{SOON, entries, files_in, small, tiny_tables, wait_until};
+use testkit::db::{SOON, entries, env_of, files_in, small, tiny, tiny_tables, wait_until};
 
 fn key(n: u32) -> [u8; 4] {
     n.to_be_bytes()
@@ -417,4 +417,79 @@ fn each_table_of_a_load_is_written_as_the_options_of_its_level_say() {
     let over = bytes_of(150..250);
     assert!(first < 30_000 && behind < 30_000, "{first}, {behind}: compressed");
     assert!(over > 100_000, "{over}: of level 5");
+}
+
+/// Runs each job on a thread of its own, and counts them.
+#[derive(Default)]
+struct Beside(AtomicUsize);
+
+impl Spawn for Beside {
+    fn spawn(&self, job: Job) -> Result<(), Job> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        thread::spawn(job);
+        Ok(())
+    }
+
+    fn parallelism(&self) -> usize {
+        3
+    }
+}
+
+#[test]
+fn tables_of_a_load_are_finished_beside_it_and_stay_in_order() {
+    let (files, beside) = (MemFs::new(), Arc::new(Beside::default()));
+    let env = env_of(files).with_spawn(Arc::<Beside>::clone(&beside));
+    let db = tiny(Db::builder("db").env(env)).open().unwrap();
+    let ks = db.keyspace_with("k", tiny_tables()).unwrap();
+    let mut load = ks.ingest().unwrap();
+    (0..20_000).for_each(|n| load.insert(key(n), value(n)).unwrap());
+    load.finish().unwrap();
+
+    let tables = ks.stats().tree.levels.iter().map(|(_, stats)| stats.tables).sum::<u64>();
+    assert!(tables > 10 && beside.0.load(Ordering::Relaxed) as u64 >= tables, "{tables} tables");
+    let found = entries(&ks);
+    assert_eq!(found.len(), 20_000);
+    assert!(found.iter().zip(0..).all(|((found, stored), n)| found == &key(n) && stored == &value(n)));
+    assert!(db.verify(VerifyOptions::new()).unwrap().found.is_empty());
+}
+
+#[test]
+fn a_table_that_cannot_be_finished_beside_a_load_fails_it_and_leaves_nothing() {
+    for skip in [0, 2, 5] {
+        let files = MemFs::new();
+        let faults = FaultFs::new(Arc::new(files.clone()));
+        let env = env_of(faults.clone()).with_spawn(Arc::new(Beside::default()));
+        let db = tiny(Db::builder("db").env(env)).open().unwrap();
+        let ks = db.keyspace_with("k", tiny_tables()).unwrap();
+        let rule = Rule::new(Fault::Fail(Errno::Io)).on(Call::Sync);
+        faults.arm(rule.named("tables/*.table").skip(skip));
+        let mut load = ks.ingest().unwrap();
+        let loaded = (0..20_000).try_for_each(|n| load.insert(key(n), value(n)));
+        let error = loaded.and_then(|()| load.finish().map(drop)).unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert_eq!(ks.count(..).unwrap(), 0);
+        wait_until("nothing is left", || files_in(&files, "tables").is_empty());
+        faults.disarm();
+        load_again(&ks);
+    }
+}
+
+#[test]
+fn a_load_that_is_dropped_while_tables_are_finished_leaves_nothing() {
+    let files = MemFs::new();
+    let env = env_of(files.clone()).with_spawn(Arc::new(Beside::default()));
+    let db = tiny(Db::builder("db").env(env)).open().unwrap();
+    let ks = db.keyspace_with("k", tiny_tables()).unwrap();
+    let mut load = ks.ingest().unwrap();
+    (0..5000).for_each(|n| load.insert(key(n), value(n)).unwrap());
+    drop(load);
+
+    wait_until("nothing is left", || files_in(&files, "tables").is_empty());
+    load_again(&ks);
+}
+
+fn load_again(ks: &Keyspace) {
+    load(ks, 0..10, "again");
+    assert_eq!(ks.count(..).unwrap(), 10);
 }
