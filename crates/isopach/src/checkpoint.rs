@@ -10,6 +10,7 @@ use crate::{
     background::flush_all,
     error::{Error, ErrorKind, Result},
     notes::{CHECKPOINT, CLEAN_END, CleanClose, FIRST_SEGMENT, LOG_SYNCED, first_segment},
+    routes::system_path,
     state::State,
     wal::{LogCut, segment_name},
 };
@@ -19,11 +20,8 @@ use isopach_engine::{
     tree::Tree,
     version::Note,
 };
-use isopach_env::{Fs, IoError, IoErrorKind, IoResult, OsFs, SubDir, SyncSite, sync::point};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use isopach_env::{Fs, IoError, IoErrorKind, IoResult, SubDir, SyncSite, sync::point};
+use std::{path::Path, sync::Arc};
 
 /// Makes a database of its own in the new directory `name` of `fs`; errors tell of the target as `path`.
 ///
@@ -97,12 +95,6 @@ impl Drop for Claim<'_> {
             let _ = removed.and_then(|()| self.fs.sync_dir(parent, SyncSite("checkpoint.removed")));
         }
     }
-}
-
-/// Where a file of the operating system lies; `None` of one in another backend.
-fn system_path(fs: &dyn Fs, name: &str) -> Option<PathBuf> {
-    let (fs, name) = fs.locate::<OsFs>(name).ok()?;
-    Some(fs.root().join(name))
 }
 
 /// What a file may be called in a directory on the way to it: the last part of its name, the last two, and so

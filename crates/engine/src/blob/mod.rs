@@ -22,7 +22,7 @@ pub use record::{MAX_BLOB_VALUE_BYTES, RECORD_HEADER_BYTES};
 pub use writer::BlobWriter;
 
 use crate::{
-    codec::{Corruption, TlvReader, TlvWriter},
+    codec::{Corruption, TlvReader, TlvWriter, once},
     error::Result,
     place::PlaceId,
     types::{BlobId, Slice, Uuid},
@@ -143,13 +143,6 @@ impl BlobMeta {
             return Err(Corruption("a file of separated values is too short for its records"));
         }
         Ok(BlobMeta { id, uuid, bytes, records, place: place.unwrap_or_default() })
-    }
-}
-
-fn once<T>(field: &mut Option<T>, value: T) -> Result<(), Corruption> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Corruption("a field is there twice")),
     }
 }
 

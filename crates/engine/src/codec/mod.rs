@@ -37,4 +37,5 @@ pub use record::{
     LogPosition, RECORD_ALIGN, RECORD_HEADER_BYTES, Record, RecordReader, Step, Traces, encode_record,
     encode_record_in_parts, record_bytes, salt_of_records, traces_of_records,
 };
+pub(crate) use tlv::once;
 pub use tlv::{TlvReader, TlvWriter};

@@ -89,3 +89,14 @@ impl<'a> TlvReader<'a> {
         Ok(u64::from_le_bytes(bytes))
     }
 }
+/// Sets a field that occurs once.
+///
+/// # Errors
+///
+/// It was set before.
+pub(crate) fn once<T>(field: &mut Option<T>, value: T) -> Result<(), Corruption> {
+    match field.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Corruption("a field is there twice")),
+    }
+}

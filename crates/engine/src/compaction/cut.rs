@@ -29,6 +29,8 @@ pub struct Cutter {
     table_bytes: u64,
     /// In key order, disjoint.
     grandparents: Vec<Grandparent>,
+    /// Keys with which an output begins, the least last.
+    fences: Vec<Vec<u8>>,
     /// The first grandparent that the output may overlap.
     start: usize,
     /// Behind the last grandparent that the output overlaps so far.
@@ -50,7 +52,7 @@ impl Cutter {
             "INV-VER-1: grandparents are disjoint and in order"
         );
         let order = order.clone();
-        Cutter { order, table_bytes, grandparents, start: 0, end: 0, overlapped_bytes: 0 }
+        Cutter { order, table_bytes, grandparents, fences: Vec::new(), start: 0, end: 0, overlapped_bytes: 0 }
     }
 
     /// For the outputs of a plan. Those that stay in level 0 or come to the last level have no grandparents.
@@ -67,15 +69,27 @@ impl Cutter {
         Cutter::new(tree.order(), table_bytes, grandparents.collect())
     }
 
+    /// No output reaches over one of these keys, which ascend: between them may lie tables that are not written anew.
+    #[must_use]
+    pub fn fenced(self, mut keys: Vec<Vec<u8>>) -> Cutter {
+        keys.reverse();
+        Cutter { fences: keys, ..self }
+    }
+
     /// Whether a new output begins with the entry at hand, whose user key is `key`.
     ///
     /// `output_bytes` is the size of the current output so far, 0 if it has no entry; `is_new_key` says
     /// whether the entry before it had another key. If the answer is `true` the caller must begin a new
     /// output.
     pub fn should_cut_before(&mut self, key: &[u8], output_bytes: u64, is_new_key: bool) -> bool {
-        if output_bytes == 0 {
+        let mut is_fenced = false;
+        while self.fences.last().is_some_and(|fence| self.order.is_at_most(fence, key)) {
+            self.fences.pop();
+            is_fenced = true;
+        }
+        if output_bytes == 0 || is_fenced {
             self.begin_at(key);
-            return false;
+            return output_bytes > 0;
         }
         if !is_new_key {
             return false;

@@ -35,8 +35,11 @@ use isopach_env::{
 
 /// Of the map of trees.
 const TREES: Rank = Rank { level: 20, name: "store.trees" };
-/// Of changes of trees and of routes: their edits are serialised.
+/// Of changes of trees: their edits are serialised.
 const CHANGES: Rank = Rank { level: 19, name: "store.changes" };
+
+/// Of changes of routes. Held over beginning places, which may take long.
+const ROUTES: Rank = Rank { level: 18, name: "store.routes" };
 
 /// An open store. Clones share it.
 #[derive(Clone)]
@@ -46,6 +49,7 @@ struct StoreInner {
     context: Arc<TreeContext>,
     trees: RwLock<BTreeMap<TreeId, TreeSlot>>,
     changes: Mutex<()>,
+    routes: Mutex<()>,
     /// Where the files are: the store's directory, and the places of its routes.
     mounts: Arc<MountFs>,
 }

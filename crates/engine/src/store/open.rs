@@ -3,7 +3,7 @@
 //! Reads top-down: [`Store::open`] is the story. Opening removes no table and touches none.
 
 use super::{
-    CHANGES, Store, StoreInner, TREES, TreeSlot,
+    CHANGES, ROUTES, Store, StoreInner, TREES, TreeSlot,
     directory::{LOCK, State, Survey, read_identity, write_identity},
     routes::{FindPlaces, open_places},
 };
@@ -142,7 +142,7 @@ fn open_to_write(
 ) -> Result<Store> {
     let database = read_identity(&*env.fs)?;
     let mut catalog = replay(&*env.fs, number, database)?.catalog;
-    let places = open_places(&mounts, &mut catalog, &options.places, (database, LockMode::Exclusive))?;
+    let mut places = open_places(&mounts, &mut catalog, &options.places, (database, LockMode::Exclusive))?;
     for directory in survey.missing_directories() {
         // Lost while empty, by a copy for one. Its name is durable with that of the new manifest.
         env.fs.create_dir(directory).map_err(|error| Error::io(error, "create the directory", directory))?;
@@ -152,9 +152,7 @@ fn open_to_write(
     let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));
     let manifest = Manifest::start(fs, registry.clone(), database, draw, next, catalog.clone())?;
     discard_old_manifests(&registry, survey);
-    for name in &places.left {
-        registry.register(FileKind::Place, name, 0, None).remove();
-    }
+    places.give_up();
     let locks = lock.into_iter().chain(places.locks).collect();
     assemble((env, mounts), options, database, registry, catalog, Some(manifest), locks)
 }
@@ -219,6 +217,7 @@ fn assemble(
     Ok(Store(Arc::new(StoreInner {
         trees: RwLock::new(TREES, trees),
         changes: Mutex::new(CHANGES, ()),
+        routes: Mutex::new(ROUTES, ()),
         mounts,
         context,
     })))

@@ -122,21 +122,22 @@ impl Store {
         };
         let mut bytes = [0; HEADER_BYTES];
         let read = file.read_at(0, &mut bytes).map_err(io)?;
-        if bytes[..read].iter().all(|&byte| byte == 0) {
-            return Ok(true);
-        }
         if read == HEADER_BYTES
             && let Ok(header) = FileHeader::decode(&bytes)
         {
             return Ok(header.kind == kind && header.database == self.uuid());
         }
-        // Cut inside its header, or torn there, with zeros behind: as far as it goes it has to begin as a file of
-        // this kind of ours.
-        let ours = FileHeader { kind, file: Uuid::default(), database: self.uuid() }.encode();
-        let start = &bytes[..read.min(OWN_START_BYTES)];
-        let same = common_prefix_len(start, &ours);
-        Ok(same == start.len() || bytes[same..read].iter().all(|&byte| byte == 0))
+        Ok(is_torn(kind, &bytes[..read]))
     }
+}
+
+/// Whether what a file begins with, which is no header, is what a crash leaves of one: nothing but zeros, or the start of a
+/// file of this kind, cut off or with zeros behind.
+pub(super) fn is_torn(kind: FileKind, bytes: &[u8]) -> bool {
+    let sound = FileHeader { kind, file: Uuid::default(), database: Uuid::default() }.encode();
+    let start = &bytes[..bytes.len().min(OWN_START_BYTES)];
+    let same = common_prefix_len(start, &sound);
+    same == start.len() || bytes[same..].iter().all(|&byte| byte == 0)
 }
 
 /// The number of a table or of a file of separated values of this name.

@@ -7,10 +7,11 @@ use super::{
     Store,
     directory::{LOCK, write_certificate},
     open::take_lock,
+    orphans::{is_torn, number_of},
 };
 use crate::{
     blob::BLOBS_DIR,
-    codec::{FileHeader, FileKind, HEADER_BYTES},
+    codec::{FileHeader, FileKind, HEADER_BYTES, HeaderError, header_error},
     error::{Error, ErrorKind, Result},
     place::PlaceId,
     table::TABLES_DIR,
@@ -29,17 +30,27 @@ pub(super) const PLACE: &str = "PLACE";
 /// Directories of a place.
 const DIRECTORIES: [&str; 2] = [TABLES_DIR, BLOBS_DIR];
 
-/// Finds the places of stored routes by the names of these.
+/// Finds the places of stored routes.
 #[derive(Clone)]
-pub struct FindPlaces(Arc<Find>);
+pub struct FindPlaces {
+    find: Arc<Find>,
+    others: Vec<Arc<dyn Fs>>,
+}
 
-/// `None`: nobody here knows the name. `NotFound`: it is known, and the place is not there.
+/// See [`FindPlaces::by`].
 type Find = dyn Fn(&str) -> IoResult<Option<Arc<dyn Fs>>> + Send + Sync;
 
 impl FindPlaces {
-    /// Finds them so. `None`: nobody here knows the name. `NotFound`: it is known, and the place is not there.
+    /// Finds them by the names of their routes. `None`: nobody here knows the name. `NotFound`: it is known, and the place
+    /// is not there.
     pub fn by(find: impl Fn(&str) -> IoResult<Option<Arc<dyn Fs>>> + Send + Sync + 'static) -> FindPlaces {
-        FindPlaces(Arc::new(find))
+        FindPlaces { find: Arc::new(find), others: Vec::new() }
+    }
+
+    /// Where a place is not found by its name, it may be one of these: places are known by their `PLACE`.
+    #[must_use]
+    pub fn or_among(self, others: Vec<Arc<dyn Fs>>) -> FindPlaces {
+        FindPlaces { others, ..self }
     }
 }
 
@@ -60,12 +71,22 @@ impl fmt::Debug for FindPlaces {
 #[derive(Default)]
 pub(super) struct OpenPlaces {
     pub(super) locks: Vec<Box<dyn FileLock>>,
-    /// Routes that were retired and whose places have no file any more: what is left of them.
-    pub(super) left: Vec<String>,
+    /// Those of retired routes that have no file any more.
+    given_up: Vec<(Arc<dyn Fs>, Option<Box<dyn FileLock>>)>,
+}
+
+impl OpenPlaces {
+    /// Leaves places that no manifest names any more to whoever wants them. What cannot be removed stays, as after a crash.
+    pub(super) fn give_up(&mut self) {
+        for (place, lock) in self.given_up.drain(..) {
+            let _ = place.remove_file(PLACE).and_then(|()| place.sync_dir("", SyncSite("route.end")));
+            drop(lock);
+        }
+    }
 }
 
 /// Mounts the places that a catalog needs, and takes out of it the routes that nothing needs any more. Writes nothing but
-/// lock files.
+/// lock files, and directories that a place lost while they were empty.
 ///
 /// # Errors
 ///
@@ -77,87 +98,122 @@ pub(super) fn open_places(
     (database, mode): (Uuid, LockMode),
 ) -> Result<OpenPlaces> {
     let mut open = OpenPlaces::default();
-    let mut routes = Vec::new();
-    for of in catalog.routes.iter() {
-        let is_needed = !of.route.is_retired() || catalog.has_files_in(of.place);
-        let found = find_place(of, find, database);
-        let place = match found {
-            Err(_) if !is_needed => continue, // With whatever a crash left there.
+    let mut needed = Vec::new();
+    for placed in catalog.routes.iter() {
+        let is_named = !placed.route.is_retired() || catalog.has_files_in(placed.place);
+        let place = match find_place(placed, find, database) {
+            Err(_) if !is_named => continue, // With whatever a crash left there.
             found => found?,
         };
-        open.locks.extend(take_lock(&*place, mode).map_err(|error| about(error, &of.route))?);
-        let has_rest = has_files(&*place).map_err(|error| Error::io(error, "list", of.place.directory()))?;
-        mount(fs, of, place)?;
-        if is_needed || has_rest || mode == LockMode::Shared {
-            routes.push(of.clone());
+        let about = |error| about(error, &placed.route);
+        let lock = take_lock(&*place, mode).map_err(about)?;
+        if is_named || mode == LockMode::Shared || has_files(&*place).map_err(about)? {
+            if mode == LockMode::Exclusive {
+                make_directories(&*place).map_err(about)?;
+            }
+            mount(fs, placed, place)?;
+            open.locks.extend(lock);
+            needed.push(placed.clone());
         } else {
-            open.left.push(of.place.name_of(PLACE));
+            open.given_up.push((place, lock));
         }
     }
-    catalog.routes = Routes::new(routes).expect("some of sound routes are sound");
+    catalog.routes = Routes::new(needed).expect("some of sound routes are sound");
     Ok(open)
 }
 
-fn find_place(of: &PlacedRoute, find: &FindPlaces, database: Uuid) -> Result<Arc<dyn Fs>> {
-    let PlacedRoute { route, uuid, .. } = of;
+fn find_place(placed: &PlacedRoute, find: &FindPlaces, database: Uuid) -> Result<Arc<dyn Fs>> {
+    let PlacedRoute { route, uuid, .. } = placed;
+    let is_it = |place: &dyn Fs| {
+        let certificate = read_certificate(place).map_err(|error| about(error, route))?;
+        Ok(certificate.map(|header| (header.database, header.file) == (database, *uuid)))
+    };
     let missing = |why: &str| {
         let message = format!("files of the store lie at the route {:?}, {why}", route.name);
         Error::new(ErrorKind::MissingRoute, message)
     };
-    let place = match (find.0)(&route.name) {
-        Ok(Some(place)) => place,
-        Ok(None) => return Err(missing("which was not given: open the store with it")),
+    let error = match (find.find)(&route.name) {
+        Ok(Some(place)) => match is_it(&*place)? {
+            Some(true) => return Ok(place),
+            Some(false) => {
+                let message = format!("the route {:?} leads to the place of another store", route.name);
+                Error::new(ErrorKind::MixedStore, message)
+            }
+            None => missing("where no PLACE is: is its disk mounted?"),
+        },
+        Ok(None) => missing("which was not given: open the store with it"),
         Err(error) if matches!(error.kind(), IoErrorKind::NotFound | IoErrorKind::NotADirectory) => {
-            return Err(missing("which is not there: is its disk mounted?"));
+            missing("which is not there: is its disk mounted?")
         }
-        Err(error) => return Err(about(Error::io(error, "open the place", "."), route)),
+        Err(error) => about(Error::io(error, "open the place", "."), route),
     };
-    match read_certificate(&*place).map_err(|error| about(error, route))? {
-        None => Err(missing("where no PLACE is: is its disk mounted?")),
-        Some(header) if (header.database, header.file) == (database, *uuid) => Ok(place),
-        Some(_) => {
-            let message = format!("the route {:?} leads to the place of another store", route.name);
-            Err(Error::new(ErrorKind::MixedStore, message))
-        }
-    }
+    let other = find.others.iter().find(|other| matches!(is_it(&***other), Ok(Some(true))));
+    other.cloned().ok_or(error)
 }
 
-fn mount(fs: &MountFs, of: &PlacedRoute, place: Arc<dyn Fs>) -> Result<()> {
-    let directory = of.place.directory();
+fn mount(fs: &MountFs, placed: &PlacedRoute, place: Arc<dyn Fs>) -> Result<()> {
+    let directory = placed.place.directory();
     fs.mount(&directory, place).map_err(|error| Error::io(error, "mount a place at", directory))
 }
 
-/// Whether a table or separated values are there, of whatever store.
-fn has_files(place: &dyn Fs) -> IoResult<bool> {
+/// Names of tables and separated values, or whatever lies in their directories.
+fn files_in(place: &dyn Fs) -> Result<Vec<String>> {
+    let mut names = Vec::new();
     for directory in DIRECTORIES {
         match place.list(directory) {
             Err(error) if error.kind() == IoErrorKind::NotFound => {}
-            listed if listed.as_ref().is_ok_and(Vec::is_empty) => {}
-            listed => return listed.map(|_| true),
+            listed => {
+                let listed = listed.map_err(|error| Error::io(error, "list", directory))?;
+                names.extend(listed.into_iter().map(|entry| format!("{directory}/{}", entry.name)));
+            }
         }
     }
-    Ok(false)
+    Ok(names)
 }
 
-/// What a place says of itself; `None` if it says nothing.
-fn read_certificate(place: &dyn Fs) -> Result<Option<FileHeader>> {
+/// Whether a table or separated values are there, of whatever store.
+fn has_files(place: &dyn Fs) -> Result<bool> {
+    files_in(place).map(|names| !names.is_empty())
+}
+
+/// The first bytes of `PLACE`; `None` if it is not there.
+fn read_place(place: &dyn Fs) -> Result<Option<Vec<u8>>> {
     let io = |error| Error::io(error, "read", PLACE);
     let file = match place.open(PLACE, OpenMode::Read) {
         Err(error) if error.kind() == IoErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(io)?,
     };
     let mut bytes = [0; HEADER_BYTES];
-    file.read_at(0, &mut bytes).map_err(io)?;
-    match FileHeader::decode(&bytes) {
-        Ok(header) if header.kind == FileKind::Place => Ok(Some(header)),
-        Ok(_) => Err(Error::corrupt(PLACE, 4, "the file is of another kind")),
-        Err(error) => Err(crate::codec::header_error(error, PLACE)),
+    let read = file.read_at(0, &mut bytes).map_err(io)?;
+    Ok(Some(Vec::from(&bytes[..read])))
+}
+
+/// What a place says of itself; `None` if it says nothing.
+fn read_certificate(place: &dyn Fs) -> Result<Option<FileHeader>> {
+    let Some(bytes) = read_place(place)? else { return Ok(None) };
+    decode_certificate(&bytes).map(Some).map_err(|error| header_error(error, PLACE))
+}
+
+fn decode_certificate(bytes: &[u8]) -> Result<FileHeader, HeaderError> {
+    let bytes = bytes.first_chunk().ok_or(HeaderError::Foreign)?;
+    match FileHeader::decode(bytes)? {
+        header if header.kind == FileKind::Place => Ok(header),
+        _ => Err(HeaderError::Foreign),
     }
 }
 
 /// An error of a place, which says whose route leads there.
 fn about(error: Error, route: &Route) -> Error {
     error.adding(&format!("; of the place of the route {:?}", route.name))
+}
+
+/// What a directory is to who wants it as a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Empty, or what a beginning that was interrupted leaves.
+    Free,
+    /// A place of this store, of a route that it has or had.
+    Own(Uuid),
 }
 
 impl Store {
@@ -168,8 +224,21 @@ impl Store {
 
     /// The place of the route of this name.
     pub fn place(&self, name: &str) -> Option<Arc<dyn Fs>> {
-        let of = self.routes().into_iter().find(|of| of.route.name == name)?;
-        self.0.mounts.mounted(&of.place.directory()).cloned()
+        let placed = self.routes().into_iter().find(|placed| placed.route.name == name)?;
+        self.0.mounts.mounted(&placed.place.directory()).cloned()
+    }
+
+    /// The route whose place this is.
+    ///
+    /// # Errors
+    ///
+    /// The backend's.
+    pub fn route_to(&self, place: &dyn Fs) -> Result<Option<PlacedRoute>> {
+        let certificate = read_place(place)?.and_then(|bytes| decode_certificate(&bytes).ok());
+        let Some(header) = certificate.filter(|header| header.database == self.uuid()) else {
+            return Ok(None);
+        };
+        Ok(self.routes().into_iter().find(|placed| placed.uuid == header.file))
     }
 
     /// Bytes written to all places, by cause. Of those of backends that do not count nothing is known.
@@ -185,117 +254,149 @@ impl Store {
     }
 
     /// Has new files of these levels, and new separated values, made in these places, each an empty directory or one that
-    /// this store had before. All others are made in the store's directory. Durable on return. What is there stays where it is until it is
-    /// compacted; places of routes that are not among these are needed until then.
+    /// this store had before. All others are made in the store's directory. Durable on return. What is there stays where it
+    /// is until it is compacted; places of routes that are not among these are needed until then.
     ///
-    /// A route of a name that there is keeps its place.
+    /// A route of a place that there is keeps it, and gives it another name perhaps.
     ///
     /// # Errors
     ///
-    /// `InvalidArgument` if two are of one name, place or level, or one is of a level that there is not; `AlreadyExists` if a
-    /// place holds something else; `MixedStore` if it is another store's; `Locked`; those of [`Store::commit`]. Nothing is
-    /// changed then, but that a place may have been begun.
+    /// `InvalidArgument` if two are of one name, place or level, one is of a level that there is not, or they are more than
+    /// [`MAX_ROUTES`](crate::version::MAX_ROUTES); `AlreadyExists` if a place holds something else, or a route of its name has
+    /// another place; `MixedStore` if it is another store's; `Locked`; `Corruption` if files there are newer than the store;
+    /// those of [`Store::commit`]. No route is changed then; places that were fit may have been begun.
     pub fn set_routes(&self, wanted: Vec<(Route, Arc<dyn Fs>)>) -> Result<()> {
         let _lease = self.0.context.enter()?;
-        let _changes = self.0.changes.lock();
+        let _routes = self.0.routes.lock();
         let manifest = self.0.context.manifest()?;
         manifest.check()?;
         let refused = |why| Error::new(ErrorKind::InvalidArgument, why);
-        wanted.iter().try_for_each(|(route, _)| route.check()).map_err(refused)?;
+        Route::check_all(&wanted.iter().map(|(route, _)| route).collect::<Vec<_>>()).map_err(refused)?;
+
+        // Nothing is written before all were looked at.
         let known = self.routes();
-        let mut routes: Vec<PlacedRoute> = Vec::new();
-        let mut begun = Vec::new();
-        let mut next = next_place(&known, &self.0.mounts);
+        let (mut routes, mut new) = (Vec::new(), Vec::new());
         for (route, place) in wanted {
-            if let Some(old) = known.iter().find(|old| old.route.name == route.name) {
-                let said = read_certificate(&*place).map_err(|error| about(error, &route))?;
-                if said.map(|header| (header.database, header.file)) != Some((self.uuid(), old.uuid)) {
-                    let message = format!("the route {:?} has another place already", route.name);
-                    return Err(Error::new(ErrorKind::AlreadyExists, message));
-                }
+            let found = self.look_at(&*place).map_err(|error| about(error, &route))?;
+            if let Some(old) = known.iter().find(|old| found == Found::Own(old.uuid)) {
                 routes.push(PlacedRoute { route, ..old.clone() });
-                continue;
+            } else if known.iter().any(|old| old.route.name == route.name) {
+                let message = format!("the route {:?} has another place already", route.name);
+                return Err(Error::new(ErrorKind::AlreadyExists, message));
+            } else {
+                new.push((route, place));
             }
-            let uuid = self.begin_place(&*place).map_err(|error| about(error, &route))?;
-            routes.push(PlacedRoute { place: PlaceId(next), uuid, route });
-            begun.push((routes.len() - 1, place));
-            next += 1;
         }
-        let retired = known.into_iter().filter(|old| routes.iter().all(|new| new.place != old.place));
-        let retired = retired.map(|old| PlacedRoute {
-            route: Route { levels: None, has_blobs: false, name: old.route.name },
-            ..old
-        });
-        let retired: Vec<PlacedRoute> = retired.collect();
-        routes.extend(retired);
-        let checked = Routes::new(routes.clone()).map_err(refused)?;
         let mut locks = Vec::new();
-        for (at, place) in &begun {
-            locks.extend(
-                take_lock(&**place, LockMode::Exclusive).map_err(|error| about(error, &routes[*at].route))?,
-            );
+        for (route, place) in new {
+            let about = |error| about(error, &route);
+            locks.extend(take_lock(&*place, LockMode::Exclusive).map_err(about)?);
+            // Again, now that nobody else can change it.
+            let uuid =
+                self.look_at(&*place).and_then(|found| self.begin_place(&*place, found)).map_err(about)?;
+            let placed = PlacedRoute { place: self.free_place(&known, &routes), uuid, route };
+            if !routes.iter().chain(&known).any(|other| other.uuid == uuid) {
+                mount(&self.0.mounts, &placed, place)?;
+            }
+            routes.push(placed);
         }
-        for (at, place) in begun {
-            mount(&self.0.mounts, &routes[at], place)?;
-        }
-        manifest.commit(&[Change::Routes(checked)])?;
+        let is_kept = |old: &PlacedRoute| routes.iter().any(|route| route.place == old.place);
+        let retired: Vec<PlacedRoute> = known.into_iter().filter(|old| !is_kept(old)).map(retire).collect();
+        routes.extend(retired);
+        manifest.commit(&[Change::Routes(Routes::new(routes).map_err(refused)?)])?;
         self.0.context.tables.life.hold(locks);
         Ok(())
     }
 
-    /// Makes a place this store's. Its uuid, and its directories, are durable on return.
-    fn begin_place(&self, place: &dyn Fs) -> Result<Uuid> {
-        let io = |name: &'static str| move |error| Error::io(error, "begin a place", name);
-        match read_certificate(place) {
-            Ok(Some(header)) if header.database == self.uuid() => {
-                for directory in DIRECTORIES {
-                    make_directory(place, directory).map_err(io(directory))?;
-                }
-                place.sync_dir("", SyncSite("route.begin")).map_err(io("."))?;
-                return Ok(header.file);
+    /// Says what a place is. Writes nothing.
+    fn look_at(&self, place: &dyn Fs) -> Result<Found> {
+        let refused = |kind, why| Err(Error::new(kind, why));
+        match read_place(place)?.map(|bytes| (decode_certificate(&bytes), bytes)) {
+            Some((Ok(header), _)) if header.database == self.uuid() => return Ok(Found::Own(header.file)),
+            Some((Ok(_), _)) => {
+                let why = "the place is another store's; where that is gone, remove PLACE there";
+                return refused(ErrorKind::MixedStore, why);
             }
-            Ok(Some(_)) => {
-                return Err(Error::new(ErrorKind::MixedStore, "the place is another store's"));
+            Some((Err(error @ (HeaderError::Version(_) | HeaderError::Protected)), _)) => {
+                return Err(header_error(error, PLACE));
             }
-            Ok(None) => {}
-            // Torn by a crash, if all is as a beginning leaves it.
-            Err(error) if error.kind() != ErrorKind::Corruption => return Err(error),
-            Err(_) => {}
-        }
-        let entries = place.list("").map_err(io("."))?;
-        let ours = |name: &str| DIRECTORIES.contains(&name) || name == PLACE || name == LOCK;
-        let other = entries.into_iter().find(|entry| !ours(&entry.name) && entry.name != "lost+found");
-        if other.is_some() || has_files(place).map_err(io("."))? {
-            let message = "the place is not empty, and not this store's: give an empty directory";
-            return Err(Error::new(ErrorKind::AlreadyExists, message));
-        }
-        match place.remove_file(PLACE) {
-            Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(PLACE)(error)),
+            Some((Err(_), bytes)) if !is_torn(FileKind::Place, &bytes) => {
+                let why = "PLACE there is not a file of a store: give an empty directory";
+                return refused(ErrorKind::AlreadyExists, why);
+            }
             _ => {}
         }
-        for directory in DIRECTORIES {
-            make_directory(place, directory).map_err(io(directory))?;
+        let ours = |name: &str| DIRECTORIES.contains(&name) || name == PLACE || name == LOCK;
+        let no_matter = |name: &str| name.starts_with('.') || name == "lost+found";
+        let entries = place.list("").map_err(|error| Error::io(error, "list", "."))?;
+        if entries.iter().any(|entry| !ours(&entry.name) && !no_matter(&entry.name)) || has_files(place)? {
+            let why = "the place is not empty, and not this store's: give an empty directory";
+            return refused(ErrorKind::AlreadyExists, why);
         }
-        let uuid = new_uuid(&*self.env().entropy)?;
-        let header = FileHeader { kind: FileKind::Place, file: uuid, database: self.uuid() };
-        write_certificate(place, PLACE, &header, SyncSite("route.place")).map_err(io(PLACE))?;
+        Ok(Found::Free)
+    }
+
+    /// Makes a place this store's. Its uuid, its directories and its own entry are durable on return.
+    fn begin_place(&self, place: &dyn Fs, found: Found) -> Result<Uuid> {
+        let io = |name: &'static str| move |error| Error::io(error, "begin a place", name);
+        make_directories(place)?;
+        let uuid = match found {
+            Found::Own(uuid) => {
+                self.check_numbers(place)?;
+                uuid
+            }
+            Found::Free => {
+                match place.remove_file(PLACE) {
+                    Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(PLACE)(error)),
+                    _ => {}
+                }
+                let uuid = new_uuid(&*self.env().entropy)?;
+                let header = FileHeader { kind: FileKind::Place, file: uuid, database: self.uuid() };
+                write_certificate(place, PLACE, &header, SyncSite("route.place")).map_err(io(PLACE))?;
+                uuid
+            }
+        };
         place.sync_dir("", SyncSite("route.begin")).map_err(io("."))?;
         place.sync_parent(SyncSite("route.parent")).map_err(io(".."))?;
         Ok(uuid)
     }
-}
 
-/// A number that no place has, nor had since the store was opened.
-fn next_place(known: &[PlacedRoute], mounts: &MountFs) -> u32 {
-    let last = known.iter().map(|of| of.place.0).max().unwrap_or(0);
-    let is_free = |number: &u32| mounts.mounted(&PlaceId(*number).directory()).is_none();
-    (last + 1..).find(is_free).expect("places are few")
-}
-
-/// Makes a directory unless it is there.
-fn make_directory(place: &dyn Fs, name: &str) -> IoResult<()> {
-    match place.create_dir(name) {
-        Err(error) if error.kind() == IoErrorKind::AlreadyExists => Ok(()),
-        made => made,
+    /// Says whether files that lie in a place are numbered below the mark.
+    fn check_numbers(&self, place: &dyn Fs) -> Result<()> {
+        let mark = self.with_catalog(|catalog| catalog.file_id_mark);
+        let is_newer = |name: &String| number_of(name).is_some_and(|number| number >= mark);
+        match files_in(place)?.into_iter().find(is_newer) {
+            None => Ok(()),
+            Some(name) => {
+                let why = format!("the file is numbered above {mark}: the place is newer than the store");
+                Err(Error::corrupt(name, 0, why))
+            }
+        }
     }
+
+    /// A number that no place has, nor had since the store was opened.
+    fn free_place(&self, known: &[PlacedRoute], new: &[PlacedRoute]) -> PlaceId {
+        let is_free = |place: &PlaceId| {
+            known.iter().chain(new).all(|other| other.place != *place)
+                && self.0.mounts.mounted(&place.directory()).is_none()
+        };
+        (1..=u32::MAX).map(PlaceId).find(is_free).expect("places are few")
+    }
+}
+
+/// A route to which no file is brought any more.
+fn retire(placed: PlacedRoute) -> PlacedRoute {
+    let route = Route { levels: None, has_blobs: false, name: placed.route.name };
+    PlacedRoute { route, ..placed }
+}
+
+/// Makes the directories of a place that are missing.
+fn make_directories(place: &dyn Fs) -> Result<()> {
+    for name in DIRECTORIES {
+        match place.create_dir(name) {
+            Err(error) if error.kind() == IoErrorKind::AlreadyExists => {}
+            made => made.map_err(|error| Error::io(error, "create the directory", name))?,
+        }
+    }
+    Ok(())
 }

@@ -1,18 +1,7 @@
 //! Fields of a record that each occur once: repeated and missing ones are refused.
 
 use crate::codec::Corruption;
-
-/// Sets a field.
-///
-/// # Errors
-///
-/// It was set before.
-pub(super) fn once<T>(field: &mut Option<T>, value: T) -> Result<(), Corruption> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Corruption("a field is there twice")),
-    }
-}
+pub(super) use crate::codec::once;
 
 /// Takes a field out.
 ///

@@ -187,7 +187,7 @@ impl Compaction<'_> {
         let _lease = self.tree.0.context.enter()?;
         let report = match self.plan.kind {
             PlanKind::Move if self.stays_in_place()? => self.relocate(),
-            PlanKind::Move => self.merge(views, proceed),
+            PlanKind::Move => self.merge(views, proceed), // Elsewhere: written anew, table by table.
             PlanKind::Merge => self.merge(views, proceed),
             PlanKind::Discard => self.discard(views),
         }?;
@@ -261,6 +261,12 @@ impl Compaction<'_> {
         let shape = tree.shape(state, &[], Damaged::Taken);
         let mut cutter = Cutter::for_plan(tree.options().table_bytes, &shape, plan);
         let order = &tree.0.order;
+        if plan.kind == PlanKind::Move {
+            // It was checked that each input by itself has room there, and no more.
+            let mut firsts: Vec<Vec<u8>> = tables.iter().map(|table| table.first_key.to_vec()).collect();
+            firsts.sort_unstable_by(|a, b| order.compare(a, b));
+            cutter = cutter.fenced(firsts);
+        }
         let cursor = |(_, run)| RunCursor::past_cache(order, Arc::from(run));
         let cursor = MergeCursor::new(inputs.into_iter().map(cursor).collect(), order);
         let inputs: Vec<TableId> = plan.inputs.iter().map(|input| input.id).collect();

@@ -87,7 +87,8 @@ impl Life {
     fn finish(&self) {
         let mut end = self.end.lock();
         end.has_come = true;
-        end.locks.clear(); // Before anybody can see that the end has come.
+        // Before anybody can see that the end has come. The directory's own goes last: who has it gets the others.
+        while end.locks.pop().is_some() {}
         let waiting = core::mem::take(&mut end.waiting);
         drop(end);
         for f in waiting {

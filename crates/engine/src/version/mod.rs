@@ -33,6 +33,6 @@ pub use life::{Lease, Life};
 pub(crate) use manifest::MANIFEST_PREFIX;
 pub use manifest::{Manifest, NewUuid, Replayed, manifest_name, manifest_number, replay, temporary_number};
 pub use registry::{DeletionPause, FileRegistry, Freed, Hold, Holder, LiveFile, RegistryStats};
-pub use routes::{MAX_ROUTE_NAME_BYTES, PlacedRoute, Route, Routes};
+pub use routes::{MAX_ROUTE_NAME_BYTES, MAX_ROUTES, PlacedRoute, Route, Routes};
 pub use run_cursor::{CoveredPrefix, RunCursor};
 pub use table_file::{TableContext, TableRef};

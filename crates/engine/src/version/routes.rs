@@ -2,7 +2,7 @@
 
 use super::levels::LEVELS;
 use crate::{
-    codec::{Corruption, TlvReader, TlvWriter},
+    codec::{Corruption, TlvReader, TlvWriter, once},
     place::PlaceId,
     types::{Level, Uuid},
 };
@@ -11,6 +11,9 @@ use core::ops::RangeInclusive;
 
 /// Longest name of a route, in bytes.
 pub const MAX_ROUTE_NAME_BYTES: usize = 4096;
+
+/// Most routes of a store, retired ones included.
+pub const MAX_ROUTES: usize = 64;
 
 /// What a route takes from the store's directory: files that are made while it does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +47,38 @@ impl Route {
             _ => Ok(()),
         }
     }
+
+    /// Says whether these can be beside each other. Pure.
+    ///
+    /// # Errors
+    ///
+    /// One cannot be; two are of one name, one level, or both of separated values; they are too many.
+    pub fn check_all(routes: &[&Route]) -> Result<(), &'static str> {
+        if routes.len() > MAX_ROUTES {
+            return Err("there are more than 64 routes");
+        }
+        for (at, route) in routes.iter().enumerate() {
+            route.check()?;
+            routes[..at].iter().try_for_each(|other| route.check_beside(other))?;
+        }
+        Ok(())
+    }
+
+    fn check_beside(&self, other: &Route) -> Result<(), &'static str> {
+        if other.name == self.name {
+            return Err("two routes have one name");
+        }
+        if let (Some(a), Some(b)) = (&other.levels, &self.levels)
+            && a.start() <= b.end()
+            && b.start() <= a.end()
+        {
+            return Err("two routes are of one level");
+        }
+        if other.has_blobs && self.has_blobs {
+            return Err("two routes are of separated values");
+        }
+        Ok(())
+    }
 }
 
 /// A route as the manifest has it.
@@ -72,26 +107,12 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// Two are of one place, one name, or one level; one cannot be.
+    /// Two are of one place; those of [`Route::check_all`].
     pub fn new(routes: Vec<PlacedRoute>) -> Result<Routes, &'static str> {
-        for (at, of) in routes.iter().enumerate() {
-            of.route.check()?;
-            for other in &routes[..at] {
-                if other.route.name == of.route.name {
-                    return Err("two routes have one name");
-                }
-                if other.place == of.place || other.uuid == of.uuid {
-                    return Err("two routes are of one place");
-                }
-                if let (Some(a), Some(b)) = (&other.route.levels, &of.route.levels)
-                    && a.start() <= b.end()
-                    && b.start() <= a.end()
-                {
-                    return Err("two routes are of one level");
-                }
-                if other.route.has_blobs && of.route.has_blobs {
-                    return Err("two routes are of separated values");
-                }
+        Route::check_all(&routes.iter().map(|placed| &placed.route).collect::<Vec<_>>())?;
+        for (at, placed) in routes.iter().enumerate() {
+            if routes[..at].iter().any(|other| other.place == placed.place || other.uuid == placed.uuid) {
+                return Err("two routes are of one place");
             }
         }
         Ok(Routes(routes))
@@ -109,19 +130,20 @@ impl Routes {
 
     /// Whether a file may lie there.
     pub fn has(&self, place: PlaceId) -> bool {
-        place == PlaceId::MAIN || self.0.iter().any(|of| of.place == place)
+        place == PlaceId::MAIN || self.0.iter().any(|placed| placed.place == place)
     }
 
     /// Where new tables of a level are written.
     pub fn place_of(&self, level: Level) -> PlaceId {
-        let holds =
-            |of: &&PlacedRoute| of.route.levels.as_ref().is_some_and(|levels| levels.contains(&level.0));
-        self.0.iter().find(holds).map_or(PlaceId::MAIN, |of| of.place)
+        let holds = |placed: &&PlacedRoute| {
+            placed.route.levels.as_ref().is_some_and(|levels| levels.contains(&level.0))
+        };
+        self.0.iter().find(holds).map_or(PlaceId::MAIN, |placed| placed.place)
     }
 
     /// Where new files of separated values are written.
     pub fn place_of_blobs(&self) -> PlaceId {
-        self.0.iter().find(|of| of.route.has_blobs).map_or(PlaceId::MAIN, |of| of.place)
+        self.0.iter().find(|placed| placed.route.has_blobs).map_or(PlaceId::MAIN, |placed| placed.place)
     }
 
     /// Encodes them as fields; [`Routes::decode`] is the inverse.
@@ -161,6 +183,7 @@ impl Routes {
         let mut routes = Vec::new();
         while let Some((tag, value)) = all.next_field()? {
             match tag {
+                1 if routes.len() == MAX_ROUTES => return Err(Corruption("there are more than 64 routes")),
                 1 => routes.push(decode_one(value)?),
                 unknown => TlvReader::unknown(unknown)?,
             }
@@ -170,29 +193,34 @@ impl Routes {
 }
 
 fn decode_one(bytes: &[u8]) -> Result<PlacedRoute, Corruption> {
-    let (mut place, mut uuid, mut name, mut levels, mut has_blobs) = (None, None, None, None, false);
+    let (mut place, mut uuid, mut name, mut levels, mut blobs) = (None, None, None, None, None);
     let malformed = |_| Corruption("a field of a route has another length than its kind");
     let mut fields = TlvReader::new(bytes);
     while let Some((tag, value)) = fields.next_field()? {
         match tag {
-            PLACE => place = Some(PlaceId::decode(value)?),
-            UUID => uuid = Some(Uuid(value.try_into().map_err(malformed)?)),
+            PLACE => once(&mut place, PlaceId::decode(value)?)?,
+            UUID => once(&mut uuid, Uuid(value.try_into().map_err(malformed)?))?,
             NAME => {
-                let text = core::str::from_utf8(value);
-                name = Some(String::from(text.map_err(|_| Corruption("the name of a route is not UTF-8"))?));
+                let text = core::str::from_utf8(value).map_err(|_| Corruption("a name is not UTF-8"))?;
+                once(&mut name, String::from(text))?;
             }
             LEVELS_FROM_TO => {
                 let [from, to] = value.try_into().map_err(malformed)?;
-                levels = Some(from..=to);
+                once(&mut levels, from..=to)?;
             }
-            BLOBS => has_blobs = TlvReader::as_u64(value)? == 1,
+            BLOBS => match TlvReader::as_u64(value)? {
+                1 => once(&mut blobs, ())?,
+                _ => {
+                    return Err(Corruption("a route is of separated values, and says another number than 1"));
+                }
+            },
             unknown => TlvReader::unknown(unknown)?,
         }
     }
     let (Some(place), Some(uuid), Some(name)) = (place, uuid, name) else {
         return Err(Corruption("an edit does not say all of a route"));
     };
-    Ok(PlacedRoute { place, uuid, route: Route { name, levels, has_blobs } })
+    Ok(PlacedRoute { place, uuid, route: Route { name, levels, has_blobs: blobs.is_some() } })
 }
 
 #[cfg(test)]
@@ -244,7 +272,7 @@ mod tests {
         assert!(refused(vec![route(1, None, true), route(2, None, true)]).contains("separated"));
         assert!(refused(vec![named(1, "a"), named(2, "a")]).contains("name"));
         assert!(
-            refused(vec![named(1, "a"), PlacedRoute { uuid: Uuid([1; 16]), ..named(2, "b") }])
+            refused(vec![named(1, "a"), PlacedRoute { uuid: Uuid([1; 16]), ..route(2, Some(1..=1), false) }])
                 .contains("place")
         );
         assert!(refused(vec![route(1, Some(6..=7), false)]).contains("above 6"));

@@ -7,7 +7,7 @@ use crate::{
     events::{EventListener, Listeners},
     options::{Durability, LogRecovery, SetOptions},
     recovery::{Opening, Progress, ProgressHook, open, open_read_only},
-    routes::Route,
+    routes::{Route, check_given},
     verify::{VerifyOptions, VerifyReport, verify_closed},
 };
 use isopach_engine::{
@@ -264,6 +264,7 @@ impl Builder {
     }
 
     fn opening(self, access: Access) -> Result<Opening> {
+        check_given(&self.routes)?; // Before anything is created.
         let mut env = match self.env {
             Some(env) => env,
             None => os_env(&self.path, access == Access::Write && self.create_if_missing)?,

@@ -69,6 +69,70 @@ fn directories_of_routes_are_stored_and_a_missing_one_keeps_the_database_closed(
 }
 
 #[test]
+fn a_directory_that_was_moved_is_found_under_the_path_that_is_given() {
+    let temp = TempDir::new();
+    let path = |name: &str| temp.path().join(name);
+    let open = |route: &str| tiny(Db::builder(path("db"))).route(Route::path(1..=6, path(route))).open();
+    let db = open("slow").unwrap();
+    fill(&db, tiny_tables(), 1);
+    db.keyspace("k").unwrap().compact_range(..).unwrap();
+    let found = entries(&db.keyspace("k").unwrap());
+    db.close().unwrap();
+    open("slow/").unwrap().close().unwrap();
+
+    fs::rename(path("slow"), path("moved")).unwrap();
+    let db = open("moved").unwrap();
+    assert_eq!(entries(&db.keyspace("k").unwrap()), found);
+    assert_eq!((db.routes().len(), Path::new(&db.routes()[0].name)), (1, &*path("moved")));
+    db.close().unwrap();
+    let db = tiny(Db::builder(path("db"))).open().unwrap();
+    assert_eq!(entries(&db.keyspace("k").unwrap()), found, "the new path is stored");
+    db.set_routes([]).unwrap();
+    db.close().unwrap();
+}
+
+#[test]
+fn a_place_in_the_database_itself_is_refused_and_nothing_is_made_there() {
+    let temp = TempDir::new();
+    let path = |name: &str| temp.path().join(name);
+    let db = tiny(Db::builder(path("db"))).open().unwrap();
+    for inside in ["db", "db/tables", "db/new", "db/wal/new"] {
+        let error = db.set_routes([Route::path(0..=6, path(inside))]).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::InvalidArgument | ErrorKind::AlreadyExists), "{error}");
+    }
+    assert!(!path("db/new").exists() && !path("db/tables/PLACE").exists() && db.routes().is_empty());
+    db.close().unwrap();
+    let levels = tiny(Db::builder(path("new"))).route(Route::path(0..=7, path("place"))).open();
+    assert_eq!(levels.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert!(!path("new").exists() && !path("place").exists(), "options are looked at first");
+}
+
+/// Flushes that alternate between two ends of the keys move down together, over what lies between.
+#[test]
+fn tables_that_move_to_another_place_in_the_background_keep_clear_of_others() {
+    let temp = TempDir::new();
+    let path = |name: &str| temp.path().join(name);
+    let db = tiny(Db::builder(path("db"))).route(Route::path(1..=6, path("cold"))).open().unwrap();
+    let keyspace = db.keyspace_with("k", tiny_tables()).unwrap();
+    let mut rng = Rng::new(7);
+    let mut insert = |first: u8, n: u32| {
+        keyspace.insert([&[first][..], &n.to_be_bytes()].concat(), rng.bytes(300)).unwrap();
+    };
+    (0..30).for_each(|n| insert(5, n));
+    db.flush().unwrap();
+    keyspace.compact_range(..).unwrap();
+    for n in 0..800 {
+        insert(if (n / 40) % 2 == 0 { 1 } else { 9 }, n);
+        if n % 40 == 39 {
+            db.flush().unwrap();
+        }
+    }
+    db.wait_idle(SOON).unwrap();
+    assert_eq!(keyspace.count(..).unwrap(), 830);
+    db.close().unwrap();
+}
+
+#[test]
 fn routes_change_live_and_compactions_move_what_is_there() {
     let temp = TempDir::new();
     let path = |name: &str| temp.path().join(name);
