@@ -72,15 +72,20 @@ impl fmt::Debug for FindPlaces {
 pub(super) struct OpenPlaces {
     pub(super) locks: Vec<Box<dyn FileLock>>,
     /// Those of retired routes that have no file any more.
-    given_up: Vec<(Arc<dyn Fs>, Option<Box<dyn FileLock>>)>,
+    given_up: Vec<GivenUp>,
+}
+
+/// A place, locked where it can be.
+struct GivenUp {
+    place: Arc<dyn Fs>,
+    _lock: Option<Box<dyn FileLock>>,
 }
 
 impl OpenPlaces {
     /// Leaves places that no manifest names any more to whoever wants them. What cannot be removed stays, as after a crash.
     pub(super) fn give_up(&mut self) {
-        for (place, lock) in self.given_up.drain(..) {
+        for GivenUp { place, _lock } in self.given_up.drain(..) {
             let _ = place.remove_file(PLACE).and_then(|()| place.sync_dir("", SyncSite("route.end")));
-            drop(lock);
         }
     }
 }
@@ -115,7 +120,7 @@ pub(super) fn open_places(
             open.locks.extend(lock);
             needed.push(placed.clone());
         } else {
-            open.given_up.push((place, lock));
+            open.given_up.push(GivenUp { place, _lock: lock });
         }
     }
     catalog.routes = Routes::new(needed).expect("some of sound routes are sound");
