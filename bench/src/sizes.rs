@@ -149,7 +149,8 @@ fn isopach_table(dir: &Path, records: &Records, compression: Compression) -> Res
     let filter = Some(FilterOptions { kind: FilterKind::Burr, bits_per_key: 7.0 });
     let options =
         TableOptions { block_bytes: BLOCK_BYTES as usize, compression, filter, ..TableOptions::default() };
-    let identity = TableIdentity { id: TableId(1), uuid: Uuid([1; 16]), database: Uuid([2; 16]), place: PlaceId::MAIN };
+    let identity =
+        TableIdentity { id: TableId(1), uuid: Uuid([1; 16]), database: Uuid([2; 16]), place: PlaceId::MAIN };
     let seed = PropertySeed::new(TreeId(1), "sizes", UnixUs(0));
     let begin = Instant::now();
     let mut writer = TableWriter::create(&env.fs, identity, options, seed, WriteOrigin::CompactionTable)?;

@@ -49,7 +49,8 @@ fn value(n: u64) -> [u8; VALUE_BYTES] {
 }
 
 fn build(env: &Env, numbers: &[u64], cache: &Arc<DataCache>) -> Arc<Table> {
-    let identity = TableIdentity { id: TableId(1), uuid: Uuid([1; 16]), database: DATABASE, place: PlaceId::MAIN };
+    let identity =
+        TableIdentity { id: TableId(1), uuid: Uuid([1; 16]), database: DATABASE, place: PlaceId::MAIN };
     let seed = PropertySeed::new(TreeId(1), "t", UnixUs(0));
     let options = TableOptions::default();
     let start = Instant::now();
