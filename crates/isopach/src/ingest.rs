@@ -25,8 +25,8 @@ use std::{fmt, sync::Arc, time::Duration};
 /// elsewhere are parts of a load with [`Ingest::add_files`].
 ///
 /// Nothing shows before [`Ingest::finish`]; dropped unfinished, it leaves nothing. What was written to the keyspace before
-/// the finish is older than what is loaded, what comes after is newer. Takes the memory of one table's index and filter, and a
-/// block.
+/// the finish is older than what is loaded, what comes after is newer. Takes the memory of the index and
+/// filter of a table for each core, and a block.
 ///
 /// ```
 /// let db = isopach::Db::in_memory()?;

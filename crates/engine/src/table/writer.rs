@@ -315,6 +315,13 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Leaves the building of filters for so many keys to [`TableWriter::finish`], which another thread may call: eight
+    /// bytes are held of each. The table is the same.
+    #[must_use]
+    pub fn with_late_filters(self, keys: usize) -> TableWriter {
+        TableWriter { filter: self.filter.map(|filter| filter.building_late(keys)), ..self }
+    }
+
     /// Versions added so far.
     pub fn entries(&self) -> u64 {
         self.properties.counts.total()

@@ -16,6 +16,9 @@ use isopach_env::{
 /// Of what became of one table.
 const RANK: Rank = Rank { level: 54, name: "tree.finishing" };
 
+/// Keys of a table whose filters are built when it is finished: 8 MiB of hashes.
+const MOST_LATE_KEYS: usize = 1 << 20;
+
 /// Tables that are being finished, in their order. Dropped, they are removed once they are.
 pub(super) struct Finishing {
     spawn: Arc<dyn Spawn>,
@@ -34,6 +37,11 @@ struct Slot {
 impl Finishing {
     pub(super) fn new(spawn: &Arc<dyn Spawn>) -> Finishing {
         Finishing { spawn: Arc::clone(spawn), waiting: VecDeque::new() }
+    }
+
+    /// A table that is to be finished like this: its filters are built then.
+    pub(super) fn prepare(&self, table: Unfinished) -> Unfinished {
+        if self.spawn.parallelism() > 1 { table.with_late_filters(MOST_LATE_KEYS) } else { table }
     }
 
     /// Has a table made durable, on another thread where there is one. `lease` keeps the directory in use meanwhile.

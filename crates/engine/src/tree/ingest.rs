@@ -283,7 +283,8 @@ impl IngestWriter {
             None => {
                 self.target.level = self.tree.likely_level(key);
                 self.target.place = self.tree.place_of(self.target.level)?;
-                self.unfinished.insert(self.tree.begin_table(&self.target)?)
+                let table = self.tree.begin_table(&self.target)?;
+                self.unfinished.insert(self.finishing.prepare(table))
             }
         };
         match placed {

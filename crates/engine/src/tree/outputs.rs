@@ -48,6 +48,12 @@ impl Unfinished {
         self.writer.as_mut().expect("not finished yet")
     }
 
+    /// Leaves the building of filters for so many keys to [`Unfinished::finish`].
+    pub(super) fn with_late_filters(mut self, keys: usize) -> Unfinished {
+        self.writer = self.writer.take().map(|writer| writer.with_late_filters(keys));
+        self
+    }
+
     /// Makes the table durable, but for its entry in the directory.
     pub(super) fn finish(mut self) -> Result<(TableMeta, Hold)> {
         let meta = self.writer.take().expect("not finished yet").finish()?;

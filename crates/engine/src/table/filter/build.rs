@@ -2,7 +2,8 @@
 //! other.
 //!
 //! A partition is built as soon as its keys are there, so that a builder never holds the hashes of a whole large
-//! table, and what it works on stays in the core's cache.
+//! table, and what it works on stays in the core's cache. Where another thread finishes the table, the first ones wait for
+//! that.
 
 use super::{FilterBuilder, FilterKind, FilterOptions, KeyHash};
 use crate::{key::InternalKey, types::Seqno};
@@ -16,6 +17,10 @@ pub(in crate::table) struct PartitionsBuilder {
     partition_bytes: usize,
     open: FilterBuilder,
     finished: Vec<BuiltPartition>,
+    /// Those before them whose keys are there, each with its separator: they are built at the end.
+    waiting: Vec<(FilterBuilder, Vec<u8>, Seqno)>,
+    /// Hashes that may wait yet.
+    may_wait: usize,
     finished_bytes: u64,
     /// Bits that the finished ones have less than was asked for, because a column of BuRR is whole.
     owed_bits: f64,
@@ -42,9 +47,16 @@ impl PartitionsBuilder {
             partition_bytes,
             open: FilterBuilder::new(options),
             finished: Vec::new(),
+            waiting: Vec::new(),
+            may_wait: 0,
             finished_bytes: 0,
             owed_bits: 0.0,
         }
+    }
+
+    /// Leaves the building of partitions with so many keys together to [`PartitionsBuilder::finish`]. They are the same.
+    pub(in crate::table) fn building_late(self, keys: usize) -> PartitionsBuilder {
+        PartitionsBuilder { may_wait: keys, ..self }
     }
 
     /// Whether no key was added since a partition ended. The next entry's key is to be added then, even if the block
@@ -67,7 +79,14 @@ impl PartitionsBuilder {
         if self.options.kind == FilterKind::Burr {
             open.options.bits_per_key = self.whole_bits(open.hashes.len());
         }
-        let (content, key, seqno) = (open.finish(), separator.key.into(), separator.seqno);
+        let (key, seqno) = (separator.key.into(), separator.seqno);
+        if self.finished.is_empty() && open.hashes.len() <= self.may_wait {
+            self.may_wait -= open.hashes.len();
+            self.finished_bytes += open.estimated_bytes();
+            self.waiting.push((open, key, seqno));
+            return;
+        }
+        let content = open.finish();
         self.finished_bytes += content.len() as u64;
         self.finished.push(BuiltPartition { content, key, seqno });
     }
@@ -87,7 +106,12 @@ impl PartitionsBuilder {
 
     /// The partitions in order, once the last block has ended.
     pub(in crate::table) fn finish(self) -> Vec<BuiltPartition> {
-        self.finished
+        let build = |(filter, key, seqno): (FilterBuilder, _, _)| BuiltPartition {
+            content: filter.finish(),
+            key,
+            seqno,
+        };
+        self.waiting.into_iter().map(build).chain(self.finished).collect()
     }
 }
 
@@ -98,7 +122,16 @@ mod tests {
 
     /// Filters of so many keys, a hundred of them in each block, whose partitions take `partition_bytes`.
     fn built(keys: u32, kind: FilterKind, bits_per_key: f32, partition_bytes: usize) -> Vec<BuiltPartition> {
-        let mut builder = PartitionsBuilder::new(FilterOptions { kind, bits_per_key }, partition_bytes);
+        built_late(keys, FilterOptions { kind, bits_per_key }, partition_bytes, 0)
+    }
+
+    fn built_late(
+        keys: u32,
+        options: FilterOptions,
+        partition_bytes: usize,
+        late: usize,
+    ) -> Vec<BuiltPartition> {
+        let mut builder = PartitionsBuilder::new(options, partition_bytes).building_late(late);
         for key in 0..keys {
             builder.add(hash(key));
             if key % 100 == 99 || key + 1 == keys {
@@ -110,6 +143,20 @@ mod tests {
 
     fn hash(key: u32) -> KeyHash {
         KeyHash::of(&key.to_be_bytes())
+    }
+
+    #[test]
+    fn partitions_that_are_built_late_are_the_same() {
+        let options = FilterOptions { kind: FilterKind::Burr, bits_per_key: 9.6 };
+        let parts = |late| {
+            let parts = built_late(200_000, options, 64 << 10, late).into_iter();
+            parts.map(|part| (part.content, part.key, part.seqno)).collect::<Vec<_>>()
+        };
+        let at_once = parts(0);
+        assert!(at_once.len() > 2);
+        for late in [60_000, 130_000, usize::MAX] {
+            assert_eq!(parts(late), at_once, "{late} keys");
+        }
     }
 
     #[test]
