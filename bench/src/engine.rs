@@ -136,9 +136,9 @@ pub trait Engine: Send + Sync {
     /// dropped.
     fn scan(&self, keyspace: usize, scan: Scan<'_>, see: &mut dyn FnMut(&[u8], &[u8])) -> Result<usize>;
 
-    /// Shows `see` every key, in order; how many. Values are not read where the engine can do without.
-    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
-        let scan = Scan { from: None, direction: Direction::Forward, limit: usize::MAX };
+    /// Shows `see` the keys, in order, at most `limit` of them; how many. Values are not read where the engine can do without.
+    fn scan_keys(&self, keyspace: usize, limit: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+        let scan = Scan { from: None, direction: Direction::Forward, limit };
         self.scan(keyspace, scan, &mut |key, _| see(key))
     }
 

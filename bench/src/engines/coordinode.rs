@@ -250,10 +250,10 @@ impl Engine for Coordinode {
         })
     }
 
-    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+    fn scan_keys(&self, keyspace: usize, limit: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
         self.read(|seqno| {
             let mut shown = 0;
-            for entry in self.trees[keyspace].iter(seqno, None) {
+            for entry in self.trees[keyspace].iter(seqno, None).take(limit) {
                 see(&entry.key()?);
                 shown += 1;
             }

@@ -143,9 +143,9 @@ impl Engine for Fjall {
         Ok(scan.limit)
     }
 
-    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+    fn scan_keys(&self, keyspace: usize, limit: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
         let mut shown = 0;
-        for entry in self.keyspaces[keyspace].iter() {
+        for entry in self.keyspaces[keyspace].iter().take(limit) {
             see(&entry.key()?);
             shown += 1;
         }

@@ -136,9 +136,9 @@ impl Engine for Isopach {
         Ok(scan.limit)
     }
 
-    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+    fn scan_keys(&self, keyspace: usize, limit: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
         let mut shown = 0;
-        for key in self.keyspaces[keyspace].iter().keys() {
+        for key in self.keyspaces[keyspace].iter().keys().take(limit) {
             see(&key?);
             shown += 1;
         }

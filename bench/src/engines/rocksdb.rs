@@ -225,11 +225,11 @@ impl Engine for RocksDb {
     }
 
     /// Values of blob files are read all the same: the crate cannot ask for unprepared values.
-    fn scan_keys(&self, keyspace: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
+    fn scan_keys(&self, keyspace: usize, limit: usize, see: &mut dyn FnMut(&[u8])) -> Result<usize> {
         let mut entries = self.db.raw_iterator_cf(self.family(keyspace)?);
         entries.seek_to_first();
         let mut shown = 0;
-        while let Some(key) = entries.key() {
+        while let Some(key) = entries.key().filter(|_| shown < limit) {
             see(key);
             shown += 1;
             entries.next();

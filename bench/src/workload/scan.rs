@@ -57,7 +57,8 @@ pub fn keys(rig: &Rig<'_>, engine: &dyn Engine) -> Result<Measured> {
     let driven = rig.drive(engine, u64::MAX, |_| {
         move |_, tally: &mut Tally| {
             let mut bytes = 0;
-            let shown = engine.scan_keys(0, &mut |key| bytes += std::hint::black_box(key).len())?;
+            let shown =
+                engine.scan_keys(0, count as usize, &mut |key| bytes += std::hint::black_box(key).len())?;
             tally.operations += shown as u64;
             tally.expect(shown as u64 == count, || format!("{shown} keys, not {count}"));
             Ok(())
