@@ -23,16 +23,16 @@ pub fn env_of(fs: impl Fs) -> Env {
 /// Everything as small as it may be, so that little data goes all the way down. Where [`PLACES`] are, routes lead there.
 pub fn small(fs: impl Fs) -> Builder {
     let env = env_of(fs);
-    let place = |name| Some(Arc::new(SubDir::open(Arc::clone(&env.fs), name).ok()?));
-    let [hot, cold] = PLACES.map(place);
-    let mut builder = tiny(Db::builder("db").env(env));
-    if let Some(hot) = hot {
-        builder = builder.route(Route::fs(0..=0, PLACES[0], hot));
-    }
-    if let Some(cold) = cold {
-        builder = builder.route(Route::fs(2..=6, PLACES[1], cold).and_blobs());
-    }
-    builder
+    let routes = routes_in(&env.fs);
+    routes.into_iter().fold(tiny(Db::builder("db").env(env)), Builder::route)
+}
+
+/// Routes to those of [`PLACES`] that are in a database's directory.
+pub fn routes_in(fs: &Arc<dyn Fs>) -> Vec<Route> {
+    let place = |name| Some(Arc::new(SubDir::open(Arc::clone(fs), name).ok()?));
+    let hot = place(PLACES[0]).map(|hot| Route::fs(0..=0, PLACES[0], hot));
+    let cold = place(PLACES[1]).map(|cold| Route::fs(2..=6, PLACES[1], cold).and_blobs());
+    hot.into_iter().chain(cold).collect()
 }
 
 /// Directories in that of a database, whose names it leaves alone: the first for level 0, the second for levels from 2 on

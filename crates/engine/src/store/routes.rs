@@ -85,7 +85,7 @@ impl OpenPlaces {
     /// Leaves places that no manifest names any more to whoever wants them. What cannot be removed stays, as after a crash.
     pub(super) fn give_up(&mut self) {
         for GivenUp { place, _lock } in self.given_up.drain(..) {
-            let _ = place.remove_file(PLACE).and_then(|()| place.sync_dir("", SyncSite("route.end")));
+            let _ = place.remove_file(PLACE);
         }
     }
 }

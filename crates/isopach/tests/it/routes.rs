@@ -226,9 +226,11 @@ fn a_crash_at_any_step_with_files_in_several_places_keeps_every_acknowledged_com
     for seed in seeds(1) {
         for crash in [Crash::Process, Crash::Power { images: 2 }] {
             let files = CrashFs::new();
-            let mut run = Run::new(&files, &Ledger::default(), Pace::Free, Rng::new(seed)).routed();
+            let mut run = Run::new(&files, &Ledger::default(), Pace::Free, Rng::new(seed));
             let mut most = [0; 2];
             let explored = explore(&files, &mut run, Plan::new(seed, crash).one_in(2), |run| {
+                run.perform(&[Act::Fill, Act::Flush]);
+                run.route();
                 for _ in 0..2 {
                     run.perform(&[Act::Fill, Act::Flush, Act::Load, Act::Compact, Act::Fill, Act::Flush]);
                     for (most, place) in most.iter_mut().zip(PLACES) {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Rng,
-    db::{PLACES, SOON, small},
+    db::{PLACES, SOON, routes_in, small},
 };
 use isopach::{
     Builder, CheckpointOptions, Db,
@@ -36,8 +36,6 @@ pub struct Run<F> {
     rng: Rng,
     /// Whether the log is mapped; `None`: by chance, in each life.
     is_mapped: Option<bool>,
-    /// Whether levels lie in other places.
-    is_routed: bool,
     /// `None` while it is closed.
     db: Option<Db>,
 }
@@ -46,20 +44,13 @@ impl<F: Fs + Clone> Run<F> {
     /// Nothing is there yet, or a database of which the ledger knows.
     pub fn new(files: &F, ledger: &Ledger, pace: Pace, rng: Rng) -> Run<F> {
         let under_way = UnderWay::default();
-        let (files, ledger, is_mapped, is_routed) = (files.clone(), ledger.clone(), None, false);
-        Run { files, ledger, under_way, pace, rng, is_mapped, is_routed, db: None }
+        Run { files: files.clone(), ledger: ledger.clone(), under_way, pace, rng, is_mapped: None, db: None }
     }
 
     /// Always writes the log, or always maps it.
     #[must_use]
     pub fn mapped_log(self, is_mapped: bool) -> Run<F> {
         Run { is_mapped: Some(is_mapped), ..self }
-    }
-
-    /// A new database has [`PLACES`] for some levels and for separated values.
-    #[must_use]
-    pub fn routed(self) -> Run<F> {
-        Run { is_routed: true, ..self }
     }
 
     /// The files.
@@ -124,19 +115,28 @@ impl<F: Fs + Clone> Run<F> {
             return;
         }
         let is_new = match self.files.create_dir(DATABASE) {
-            Ok(()) => {
-                let places = PLACES.iter().filter(|_| self.is_routed);
-                for place in places.map(|place| format!("{DATABASE}/{place}")) {
-                    self.files.create_dir(&place).expect("it is new");
-                }
-                true
-            }
+            Ok(()) => true,
             Err(error) if error.kind() == IoErrorKind::AlreadyExists => false,
             Err(error) => panic!("{error}"),
         };
         let recovery = (!is_new).then(|| self.under_way.begin(Activity::Recovery));
         self.db = Some(self.builder().open().expect("a database opens after anything"));
         drop(recovery);
+    }
+
+    /// Makes [`PLACES`], and has files of some levels and separated values made there; opens the database if it is not open.
+    ///
+    /// # Panics
+    ///
+    /// If they are there.
+    pub fn route(&mut self) {
+        self.open();
+        for place in PLACES {
+            self.files.create_dir(&format!("{DATABASE}/{place}")).expect("it is new");
+        }
+        let place: Arc<dyn Fs> =
+            Arc::new(SubDir::open(Arc::new(self.files.clone()), DATABASE).expect("the database lies there"));
+        self.db().set_routes(routes_in(&place)).expect("the places are empty");
     }
 
     /// Closes it.

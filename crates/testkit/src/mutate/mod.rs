@@ -11,7 +11,7 @@ mod sites;
 
 pub use edges::{EDGES, Edge};
 pub use scenarios::Scenario;
-pub use sites::{SITES, Site, sites_in_the_source};
+pub use sites::{OUTSIDE, SITES, Site, sites_in_the_source};
 
 use crate::crash::Violation;
 use isopach::env::SyncSite;

@@ -22,6 +22,8 @@ pub enum Scenario {
     Upkeep,
     /// Bulk loads.
     Loading,
+    /// Levels and separated values come to other places.
+    Routing,
     /// Dictionaries are trained, used and removed; only where there are any.
     Training,
     /// The log of a process that died is recovered.
@@ -45,11 +47,12 @@ pub(super) struct Stage {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Scenario; 10] = [
+    pub const ALL: [Scenario; 11] = [
         Scenario::Creation,
         Scenario::Mixed,
         Scenario::Upkeep,
         Scenario::Loading,
+        Scenario::Routing,
         Scenario::Training,
         Scenario::Recovery,
         Scenario::Checkpoints,
@@ -116,6 +119,11 @@ impl Scenario {
             Scenario::Loading => {
                 run.perform(&[Act::Load, Act::Batch, Act::Load, Act::Load]);
                 run.perform(&[Act::Compact, Act::Load, Act::Put, Act::Reopen, Act::Load]);
+            }
+            Scenario::Routing => {
+                run.perform(&[Act::Fill]);
+                run.route();
+                run.perform(&[Act::PutSync, Act::Flush, Act::PutSync]);
             }
             Scenario::Training => run.perform(&[Act::Train; 8]),
             Scenario::Recovery => run.perform(&[Act::Put, Act::PutSync, Act::Fill, Act::Fill, Act::PutSync]),

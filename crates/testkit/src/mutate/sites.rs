@@ -19,7 +19,7 @@ pub struct Site {
 }
 
 /// Every place that syncs.
-pub const SITES: [Site; 30] = [
+pub const SITES: [Site; 33] = [
     site("blob.directory", "names of files of separated values", &[Upkeep, Mixed]),
     site("blob.finish", "separated values", &[Upkeep, Mixed]),
     site("checkpoint.begin", "an interrupted copy says that it is one", &[Checkpoints]),
@@ -43,6 +43,9 @@ pub const SITES: [Site; 30] = [
     site("manifest.edit", "edits", &[Upkeep, Mixed]),
     site("manifest.name", "the name of a new manifest", &[Mixed, Upkeep]),
     site("manifest.snapshot", "what a new manifest begins with", &[Mixed, Upkeep]),
+    site("route.begin", "what a new place is told by", &[Routing]),
+    site("route.parent", "the directory of a new place", &[Routing]),
+    site("route.place", "the content of its birth certificate", &[Routing]),
     site("table.finish", "tables", &[Upkeep, Mixed]),
     site("wal.copies", "what was found at the log's end", &[Recovery]),
     site("wal.copies_name", "the segment that it was copied to", &[Recovery]),
@@ -51,6 +54,9 @@ pub const SITES: [Site; 30] = [
     site("wal.name", "new log segments", &[Mixed, Upkeep]),
     site("wal.segment", "records of the log", &[Mixed, Upkeep]),
 ];
+
+/// Syncs of files that belong to no database; the tests of table files mute them.
+pub const OUTSIDE: [&str; 1] = ["portable.directory"];
 
 impl Site {
     /// Whether this build does any of the work.

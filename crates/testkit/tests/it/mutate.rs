@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs};
 use testkit::{
-    mutate::{EDGES, SITES, mute, reverse, sites_in_the_source},
+    mutate::{EDGES, OUTSIDE, SITES, mute, reverse, sites_in_the_source},
     seeds,
 };
 
@@ -13,7 +13,8 @@ fn every_sync_of_the_code_has_a_name_of_its_own_and_is_listed() {
 
     let twice: Vec<_> = found.iter().filter(|(_, files)| files.len() > 1).collect();
     assert!(twice.is_empty(), "one name for several syncs: {twice:?}");
-    let listed: BTreeSet<String> = SITES.iter().map(|site| site.name.into()).collect();
+    let sites = SITES.iter().map(|site| site.name).chain(OUTSIDE);
+    let listed: BTreeSet<String> = sites.map(String::from).collect();
     assert_eq!(found.into_keys().collect::<BTreeSet<_>>(), listed);
 }
 
