@@ -207,12 +207,7 @@ pub(super) fn take_back_copy(fs: &dyn Fs) -> IoResult<()> {
 }
 
 /// Writes a file that is nothing but a header.
-pub(super) fn write_certificate(
-    fs: &dyn Fs,
-    name: &str,
-    header: &FileHeader,
-    site: SyncSite,
-) -> IoResult<()> {
+fn write_certificate(fs: &dyn Fs, name: &str, header: &FileHeader, site: SyncSite) -> IoResult<()> {
     let certificate = fs.create(name, &CreateOptions::new(WriteOrigin::Metadata))?;
     certificate.write_at(0, &header.encode())?;
     certificate.sync(SyncMode::Durable, site)

@@ -5,7 +5,7 @@
 
 use super::{
     Store,
-    directory::{LOCK, write_certificate},
+    directory::LOCK,
     open::take_lock,
     orphans::{is_torn, number_of},
 };
@@ -21,7 +21,8 @@ use crate::{
 use alloc::{boxed::Box, format, string::String, sync::Arc, vec::Vec};
 use core::fmt;
 use isopach_env::{
-    FileLock, Fs, IoErrorKind, IoResult, Ledger, LockMode, MountFs, OpenMode, SyncSite, WriteOrigin,
+    CreateOptions, FileLock, Fs, IoErrorKind, IoResult, Ledger, LockMode, MountFs, OpenMode, SyncMode,
+    SyncSite, WriteOrigin,
 };
 
 /// Birth certificate of a place.
@@ -345,10 +346,10 @@ impl Store {
     fn begin_place(&self, place: &dyn Fs, found: Found) -> Result<Uuid> {
         let io = |name: &'static str| move |error| Error::io(error, "begin a place", name);
         make_directories(place)?;
-        let uuid = match found {
+        let (certificate, uuid) = match found {
             Found::Own(uuid) => {
                 self.check_numbers(place)?;
-                uuid
+                (place.open(PLACE, OpenMode::ReadWrite).map_err(io(PLACE))?, uuid)
             }
             Found::Free => {
                 match place.remove_file(PLACE) {
@@ -357,10 +358,14 @@ impl Store {
                 }
                 let uuid = new_uuid(&*self.env().entropy)?;
                 let header = FileHeader { kind: FileKind::Place, file: uuid, database: self.uuid() };
-                write_certificate(place, PLACE, &header, SyncSite("route.place")).map_err(io(PLACE))?;
-                uuid
+                let options = CreateOptions::new(WriteOrigin::Metadata);
+                let certificate = place.create(PLACE, &options).map_err(io(PLACE))?;
+                certificate.write_at(0, &header.encode()).map_err(io(PLACE))?;
+                (certificate, uuid)
             }
         };
+        // Also of what is there: who wrote it may have died before this.
+        certificate.sync(SyncMode::Durable, SyncSite("route.place")).map_err(io(PLACE))?;
         place.sync_dir("", SyncSite("route.begin")).map_err(io("."))?;
         place.sync_parent(SyncSite("route.parent")).map_err(io(".."))?;
         Ok(uuid)

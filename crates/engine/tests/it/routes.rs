@@ -6,7 +6,7 @@ use crate::{
 };
 use isopach_engine::{
     compaction::Plan,
-    env::{CreateOptions, Env, Fs, IoErrorKind, MemFs, WriteOrigin},
+    env::{CrashFs, CreateOptions, Env, Fs, IoErrorKind, MemFs, OpenMode, SyncSite, WriteOrigin},
     error::{Error, ErrorKind, Result},
     store::{CheckpointOptions, FindPlaces, Store, StoreOptions, Unnamed, VerifyOptions},
     table::VerifyDepth,
@@ -303,6 +303,41 @@ fn a_place_whose_own_entry_was_not_synced_is_synced_by_the_next_try() {
     store.set_routes(route()).unwrap();
 
     assert_eq!(place.count(is_parent), 1);
+}
+
+/// The process died between writing the certificate and its sync; the next one took it for durable, and the power went.
+#[test]
+fn a_certificate_that_is_there_is_made_durable_before_a_route_names_it() {
+    let (faults, files) = (Faults::new(&MemFs::new()), CrashFs::new());
+    let store = Store::open(faults.env(), &StoreOptions::default()).unwrap();
+    let route = |files: &CrashFs| {
+        let route = Route { name: "cold".into(), levels: Some(0..=6), has_blobs: false };
+        vec![(route, Arc::new(files.clone()) as Arc<dyn Fs>)]
+    };
+    files.mute(SyncSite("route.place"));
+    store.set_routes(route(&files)).unwrap();
+    store.set_routes(Vec::new()).unwrap();
+    let killed = files.kill();
+    drop(store);
+    let store = Store::open(faults.env(), &StoreOptions::default()).unwrap();
+    assert!(store.routes().is_empty(), "nobody found the place");
+
+    store.set_routes(route(&killed)).unwrap();
+
+    let cut: Vec<MemFs> = (0..20).map(|seed| image_of(&killed.crash(seed))).collect();
+    assert!(cut.iter().all(|image| crate::faults::read(image, "PLACE").starts_with(b"ISOP")));
+}
+
+/// What lies in the root.
+fn image_of(files: &CrashFs) -> MemFs {
+    let copy = MemFs::new();
+    for entry in files.list("").unwrap().into_iter().filter(|entry| !entry.is_dir) {
+        let file = files.open(&entry.name, OpenMode::Read).unwrap();
+        let mut bytes = vec![0; file.size_bytes().unwrap() as usize];
+        file.read_exact_at(0, &mut bytes).unwrap();
+        crate::faults::write(&copy, &entry.name, &bytes);
+    }
+    copy
 }
 
 #[test]
