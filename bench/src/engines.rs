@@ -36,6 +36,8 @@ pub struct Adapter {
 pub const ADAPTERS: &[Adapter] = &[
     Adapter { name: "noop", package: "isopach-bench", open: noop::open },
     Adapter { name: "isopach", package: "isopach", open: isopach::open },
+    #[cfg(feature = "encryption")]
+    Adapter { name: "isopach-encrypted", package: "isopach", open: isopach::open_encrypted },
     #[cfg(feature = "rocksdb")]
     Adapter { name: "rocksdb", package: "rocksdb", open: rocksdb::open },
     #[cfg(feature = "fjall")]

@@ -4,7 +4,7 @@ use crate::engine::{
     Abilities, Buffered, BulkLoad, Compression, Direction, Durability, Engine, Result, Scan, Settings,
     Settled, WAITING_BUFFERS_COUNT, keyspace_name,
 };
-use isopach::{Db, Ingest, Keyspace, KeyspaceOptions, merge::AddU64};
+use isopach::{Builder, Db, Ingest, Keyspace, KeyspaceOptions, merge::AddU64};
 use std::{path::Path, time::Duration};
 
 /// Longest wait for background work to end.
@@ -17,6 +17,17 @@ struct Isopach {
 }
 
 pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
+    open_as(Db::builder(dir), settings, "none")
+}
+
+/// With every file sealed by AES-256-GCM.
+#[cfg(feature = "encryption")]
+pub fn open_encrypted(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
+    let keys = isopach::KeySet::new(isopach::KeyId(1), isopach::Secret::new([7; 32]));
+    open_as(Db::builder(dir).encryption(keys), settings, "AES-256-GCM")
+}
+
+fn open_as(builder: Builder, settings: &Settings, encryption: &str) -> Result<Box<dyn Engine>> {
     let durability = match settings.durability {
         Durability::Buffered => isopach::Durability::Buffered,
         Durability::Sync => isopach::Durability::Sync,
@@ -26,7 +37,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         Compression::Lz4 => isopach::Compression::Lz4,
         Compression::Zstd => isopach::Compression::Zstd { level: super::ZSTD_LEVEL },
     };
-    let db = Db::builder(dir)
+    let db = builder
         .cache_bytes(settings.cache_bytes)
         .write_buffer_bytes(settings.write_buffer_bytes)
         .memory_budget(settings.cache_bytes + (1 + WAITING_BUFFERS_COUNT) * settings.write_buffer_bytes)
@@ -50,6 +61,7 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
         ("block_bytes", settings.block_bytes.to_string()),
         ("filters", format!("{:?}", options.filters)),
         ("blobs_from_bytes", format!("{:?}", options.blobs_from_bytes)),
+        ("encryption", encryption.into()),
     ];
     Ok(Box::new(Isopach { keyspaces, db, settings }))
 }

@@ -20,6 +20,13 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_enum, value_name = "FORM")]
     pub(crate) output: Option<Form>,
 
+    /// Keys of encrypted databases: a line for each, a number and 64 hexadecimal digits [else: $ISOPACH_KEYS]
+    ///
+    /// The first key is that of new files; a line of `0` alone before it says that new files are not encrypted. Files
+    /// under other keys, or in clear, are written anew by compactions.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }

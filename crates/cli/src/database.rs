@@ -7,6 +7,7 @@
 use crate::{
     args::{Durability, LogRecovery},
     exit::{self, Doing, Failure},
+    keys::with_keys,
     text,
 };
 use isopach::{
@@ -33,7 +34,7 @@ pub(crate) fn read(path: &Path) -> Result<ReadDb, Failure> {
 
 /// As [`read`], with what may be left out of a log that is not whole.
 pub(crate) fn read_with(path: &Path, mode: LogRecovery) -> Result<ReadDb, Failure> {
-    let builder = Db::builder(path).create_if_missing(false).log_recovery(log_recovery(mode));
+    let builder = with_keys(Db::builder(path)).create_if_missing(false).log_recovery(log_recovery(mode));
     builder.open_read_only().doing(&opening(path))
 }
 
@@ -49,20 +50,20 @@ pub(crate) fn write(path: &Path, missing: Missing) -> Result<Db, Failure> {
 
 /// As [`write()`], with what may be left out of a log that is not whole.
 pub(crate) fn write_with(path: &Path, missing: Missing, mode: LogRecovery) -> Result<Db, Failure> {
-    let builder = Db::builder(path).create_if_missing(missing == Missing::Create);
+    let builder = with_keys(Db::builder(path)).create_if_missing(missing == Missing::Create);
     builder.log_recovery(log_recovery(mode)).open().doing(&opening(path))
 }
 
 /// As [`write()`], making a missing one, with memtables of `write_buffer_bytes`: small ones make flushes and
 /// compactions frequent.
 pub(crate) fn write_with_buffer(path: &Path, write_buffer_bytes: u64) -> Result<Db, Failure> {
-    Db::builder(path).write_buffer_bytes(write_buffer_bytes).open().doing(&opening(path))
+    with_keys(Db::builder(path)).write_buffer_bytes(write_buffer_bytes).open().doing(&opening(path))
 }
 
 /// As [`write()`], making a missing one, with everything small, so that memtables are flushed, log segments
 /// freed and tables compacted all the time. `listener` hears of it.
 pub(crate) fn write_small(path: &Path, listener: impl EventListener) -> Result<Db, Failure> {
-    Db::builder(path)
+    with_keys(Db::builder(path))
         .write_buffer_bytes(256 << 10)
         .max_wal_bytes(2 << 20)
         .cache_bytes(1 << 20)
@@ -388,7 +389,7 @@ pub(crate) struct Finding {
 
 /// Checks a database that is not open, its log always in whole. Writes nothing.
 pub(crate) fn verify(path: &Path, depth: VerifyDepth) -> Result<VerifyFacts, Failure> {
-    let report = Db::builder(path)
+    let report = with_keys(Db::builder(path))
         .create_if_missing(false)
         .verify(VerifyOptions::new().depth(depth))
         .map_err(|error| cannot_check(path, &error))?;

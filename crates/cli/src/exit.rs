@@ -26,6 +26,8 @@ pub(crate) const LOCKED: u8 = 5;
 pub(crate) const UNSUPPORTED: u8 = 6;
 /// Writes are stalled, or there is no space.
 pub(crate) const NO_ROOM: u8 = 7;
+/// The keys of an encrypted database are missing or wrong.
+pub(crate) const NO_KEY: u8 = 8;
 /// Ended before it was done. A shell reports the same code after Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -40,6 +42,7 @@ Exit codes:
     5  database locked by another process
     6  not a database, a format of another version, or a feature this program lacks
     7  writes stalled, or out of space
+    8  encrypted, and its key was not given, or another one
   130  interrupted";
 
 /// Why a command did not succeed.
@@ -156,6 +159,7 @@ fn code(kind: ErrorKind) -> u8 {
         | ErrorKind::MissingComparator
         | ErrorKind::MissingPrefixExtractor => UNSUPPORTED,
         ErrorKind::OutOfSpace => NO_ROOM,
+        ErrorKind::MissingKey | ErrorKind::WrongKey => NO_KEY,
         ErrorKind::Cancelled => INTERRUPTED,
         _ => FAILURE,
     }
@@ -181,6 +185,8 @@ fn hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::MissingPrefixExtractor => {
             "only the program that writes this database has it; commands that write nothing do without"
         }
+        ErrorKind::MissingKey => "`--key-file FILE` gives keys",
+        ErrorKind::WrongKey => "look for the file with the right keys; nothing was changed",
         ErrorKind::Busy => "wait until background work has caught up, then try again",
         ErrorKind::OutOfSpace => "free some space, then try again",
         ErrorKind::Poisoned => "what was acknowledged before is kept; check the disk, then try again",
@@ -208,6 +214,8 @@ mod tests {
             (ErrorKind::MissingComparator, 6),
             (ErrorKind::MissingPrefixExtractor, 6),
             (ErrorKind::OutOfSpace, 7),
+            (ErrorKind::MissingKey, 8),
+            (ErrorKind::WrongKey, 8),
             (ErrorKind::Cancelled, 130),
         ];
 

@@ -11,6 +11,7 @@ mod database;
 mod demo;
 mod exit;
 mod formats;
+mod keys;
 mod killed;
 mod output;
 mod random;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
     let mut console =
         Console::new(BufWriter::new(stdout), args.output.map(Form::lines), is_terminal, io::stderr());
 
-    let done = commands::run(args.command, args.output, &mut console)
+    let done = keys::read(args.key_file.as_deref())
+        .and_then(|()| commands::run(args.command, args.output, &mut console))
         .and_then(|()| console.out().flush().map_err(Failure::from));
 
     match done {

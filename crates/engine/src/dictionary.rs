@@ -14,8 +14,9 @@ pub use trial::{Samples, Trial};
 
 use crate::{
     codec::{
-        BlockKind, Codec, Compression, Corruption, Dictionary, FileHeader, FileKind, HEADER_BYTES, Reader,
-        Section, TlvReader, TlvWriter, decode_block, encode_block, header_error,
+        BlockKind, Codec, Compression, Corruption, Dictionary, FileCodec, FileHeader, FileKind, HEADER_BYTES,
+        Keyring, Owner, Reader, Seal, Section, TlvReader, TlvWriter, decode_block, encode_block,
+        header_error,
     },
     env::{Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind},
@@ -92,12 +93,18 @@ impl DictionaryHandle {
 }
 
 /// Reads the file of a dictionary under whatever name, checks every byte, and that it is the one that is asked for.
-/// Returns the database that it says it belongs to as well.
+/// Returns the file's header as well.
 ///
 /// # Errors
 ///
-/// `MissingDictionary`, `Corruption`, `UnsupportedFormat`; `UnsupportedFeature` without Zstandard; the backend's.
-pub fn read_file(fs: &dyn Fs, name: &str, handle: DictionaryHandle) -> Result<(Dictionary, Uuid), Error> {
+/// `MissingDictionary`, `Corruption`, `UnsupportedFormat`; `UnsupportedFeature` without Zstandard; those of
+/// [`Keyring::check`]; the backend's.
+pub fn read_file(
+    fs: &dyn Fs,
+    name: &str,
+    handle: DictionaryHandle,
+    keys: &Keyring,
+) -> Result<(Dictionary, FileHeader), Error> {
     if !Codec::ZstdDictionary.is_available() {
         let message = "dictionaries need Zstandard, which is not compiled in: enable feature `zstd`";
         return Err(Error::new(ErrorKind::UnsupportedFeature, message).in_file(name));
@@ -118,51 +125,68 @@ pub fn read_file(fs: &dyn Fs, name: &str, handle: DictionaryHandle) -> Result<(D
     // Its bound was checked with the handle.
     let mut bytes = vec![0; usize::try_from(file_bytes).expect("a dictionary is short")];
     file.read_exact_at(0, &mut bytes).map_err(io("read"))?;
-    let (dictionary, database) = decode_file(&bytes, name)?;
+    let (dictionary, header) = decode_file(&bytes, name, keys)?;
     if dictionary.id() != handle.id {
         return Err(Error::corrupt(name, 8, "the file is another dictionary than the one of its name"));
     }
-    Ok((dictionary, database))
+    Ok((dictionary, header))
 }
 
-/// The uuid of a dictionary's file: its id, and zeros.
+/// The uuid of a dictionary's file that is not sealed: its id, and zeros.
 pub fn uuid_of(id: DictionaryId) -> Uuid {
-    let mut uuid = Uuid::default();
+    sealed_uuid_of(id, Uuid::default())
+}
+
+/// The uuid of one that is sealed: its id, and half of a uuid that was drawn, so that one that is trained again is another
+/// file, under a key of its own.
+fn sealed_uuid_of(id: DictionaryId, drawn: Uuid) -> Uuid {
+    let mut uuid = drawn;
     uuid.0[..8].copy_from_slice(&id.0.to_le_bytes());
     uuid
 }
 
-/// The bytes of a dictionary's file; [`decode_file`] is the inverse.
-pub fn encode_file(dictionary: &Dictionary, database: Uuid) -> Vec<u8> {
-    encode_parts(dictionary.content(), dictionary.saved_permille(), database)
+/// The bytes of a dictionary's file, and how they are sealed; [`decode_file`] is the inverse. `drawn` is a random uuid.
+///
+/// # Errors
+///
+/// Those of [`Keyring::current`].
+pub fn encode_file(
+    dictionary: &Dictionary,
+    drawn: Uuid,
+    owner: impl Into<Owner>,
+) -> Result<(Vec<u8>, Option<Seal>), Error> {
+    let Owner { database, keys } = owner.into();
+    let seal = keys.current(database)?;
+    let file = if seal.is_some() { sealed_uuid_of(dictionary.id(), drawn) } else { uuid_of(dictionary.id()) };
+    let header = FileHeader { kind: FileKind::Dictionary, file, database, seal };
+    let codec = keys.codec(&header)?;
+    Ok((encode_parts(dictionary.content(), dictionary.saved_permille(), &header, &codec), seal))
 }
 
-fn encode_parts(content: &[u8], saved_permille: u16, database: Uuid) -> Vec<u8> {
-    let header =
-        FileHeader { kind: FileKind::Dictionary, file: uuid_of(Dictionary::id_of(content)), database };
+fn encode_parts(content: &[u8], saved_permille: u16, header: &FileHeader, codec: &FileCodec) -> Vec<u8> {
     let mut facts = TlvWriter::new();
     facts.u64(SAVED_PERMILLE, saved_permille.into());
     let facts = facts.finish();
     let section = |raw| Section { raw, compression: Compression::None };
     let mut bytes = Vec::from(header.encode());
     let sections = [section(&facts), section(content)];
-    encode_block(&mut bytes, BlockKind::Dictionary, &header.codec(), HEADER_BYTES as u64, &sections);
+    encode_block(&mut bytes, BlockKind::Dictionary, codec, HEADER_BYTES as u64, &sections);
     bytes
 }
 
-/// The dictionary out of all bytes of its file, and the database that it says it belongs to. Every byte is checked, and
+/// The dictionary out of all bytes of its file, and the file's header. Every byte is checked, and
 /// that the content has the id that the header has.
 ///
 /// # Errors
 ///
 /// `Corruption`, `UnsupportedFormat`, `UnsupportedFeature`, with the place in `file`.
-pub fn decode_file(bytes: &[u8], file: &str) -> Result<(Dictionary, Uuid), Error> {
-    let (content, saved_permille, database) = decode_parts(bytes, file)?;
-    let dictionary = Dictionary::new(content, saved_permille);
-    Ok((dictionary.map_err(|why| Error::corrupt(file, HEADER_BYTES as u64, why))?, database))
+pub fn decode_file(bytes: &[u8], file: &str, keys: &Keyring) -> Result<(Dictionary, FileHeader), Error> {
+    let (content, saved_permille, header) = decode_parts(bytes, file, keys)?;
+    let dictionary = Dictionary::new(content, saved_permille).map(|read| read.sealed_as(header.seal));
+    Ok((dictionary.map_err(|why| Error::corrupt(file, HEADER_BYTES as u64, why))?, header))
 }
 
-fn decode_parts(bytes: &[u8], file: &str) -> Result<(Vec<u8>, u16, Uuid), Error> {
+fn decode_parts(bytes: &[u8], file: &str, keys: &Keyring) -> Result<(Vec<u8>, u16, FileHeader), Error> {
     let at_header = |why: &str| Error::corrupt(file, 0, why);
     let start = bytes.first_chunk().ok_or_else(|| at_header("the file is too short for a dictionary"))?;
     let header = FileHeader::decode(start).map_err(|why| header_error(why, file))?;
@@ -171,13 +195,14 @@ fn decode_parts(bytes: &[u8], file: &str) -> Result<(Vec<u8>, u16, Uuid), Error>
     }
     let at_frame = |why| Error::corrupt(file, HEADER_BYTES as u64, why);
     let frame = &bytes[HEADER_BYTES..];
-    let sections = decode_block(frame, BlockKind::Dictionary, &header.codec(), HEADER_BYTES as u64);
+    let codec = keys.codec(&header).map_err(|error| error.in_file(file))?;
+    let sections = decode_block(frame, BlockKind::Dictionary, &codec, HEADER_BYTES as u64);
     let [facts, content] = <[Vec<u8>; 2]>::try_from(sections.map_err(at_frame)?)
         .map_err(|_| at_frame(Corruption("a dictionary has not two sections")))?;
-    if uuid_of(Dictionary::id_of(&content)) != header.file {
+    if header.file.0[..8] != Dictionary::id_of(&content).0.to_le_bytes() {
         return Err(at_frame(Corruption("the content of a dictionary is not the one that it is named by")));
     }
-    Ok((content, decode_facts(&facts).map_err(at_frame)?, header.database))
+    Ok((content, decode_facts(&facts).map_err(at_frame)?, header))
 }
 
 fn decode_facts(facts: &[u8]) -> Result<u16, Corruption> {

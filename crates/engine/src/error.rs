@@ -197,6 +197,10 @@ pub enum ErrorKind {
     MissingDictionary,
     /// Files lie at a place that nobody knows, or that is not there: open again with its route.
     MissingRoute,
+    /// Encrypted, and no keys were given, or not this one: open again with it; nothing was changed.
+    MissingKey,
+    /// The key of this name is another one than it was encrypted with: give the right one; nothing was changed.
+    WrongKey,
     /// Files of different stores lie in one directory: put the right ones there.
     MixedStore,
     /// Written by a newer version, or not a store at all.

@@ -152,6 +152,8 @@ impl From<EngineError> for Error {
             EngineErrorKind::FilterFailed => ErrorKind::FilterFailed,
             EngineErrorKind::MissingDictionary => ErrorKind::MissingDictionary,
             EngineErrorKind::MissingRoute => ErrorKind::MissingRoute,
+            EngineErrorKind::MissingKey => ErrorKind::MissingKey,
+            EngineErrorKind::WrongKey => ErrorKind::WrongKey,
             EngineErrorKind::MixedStore => ErrorKind::MixedDatabase,
             EngineErrorKind::UnsupportedFormat => ErrorKind::UnsupportedFormat,
             EngineErrorKind::UnsupportedFeature => ErrorKind::UnsupportedFeature,
@@ -218,6 +220,10 @@ pub enum ErrorKind {
     UnsupportedFeature,
     /// Files of different databases in one place: put the right ones there.
     MixedDatabase,
+    /// Encrypted, and no keys were given, or not one that files name: open again with it; nothing was touched.
+    MissingKey,
+    /// A key is not the one that it was encrypted with: give the right one; nothing was touched.
+    WrongKey,
     /// Files lie at a place that was not given, or that is not there: mount it, or give it to
     /// [`Builder::route`](crate::Builder::route).
     MissingRoute,

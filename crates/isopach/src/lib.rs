@@ -43,6 +43,7 @@ mod notes;
 mod write;
 mod durable;
 mod jobs;
+mod keys;
 mod state;
 mod routes;
 mod background;
@@ -69,6 +70,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{DamagedTable, Event, EventListener};
 pub use health::{Health, KeyspaceStats, MemoryStats, OldestView, Stats, WriteState};
 pub use ingest::Ingest;
+pub use keys::KeySet;
 pub use keyspace::Keyspace;
 pub use options::{DbOptions, Durability, KeepVersions, KeyspaceOptions, LogRecovery, WriteOptions};
 pub use read::{Iter, Keys, Readable, Values};
@@ -81,7 +83,7 @@ pub use write::StallReason;
 
 pub use isopach_engine as engine;
 pub use isopach_engine::{
-    codec::Compression,
+    codec::{Cipher, Compression, KeyError, KeyId, KeyProvider, Secret},
     compaction::{CompactionFilter, CompactionFilterFactory, FilterContext, FilterEntry, Verdict},
     error::KeyBounds,
     key::KeyRange,
@@ -90,7 +92,7 @@ pub use isopach_engine::{
     prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor},
     store::{CheckpointInfo, CheckpointOptions, FilterMemory, Finding, NamedTable, Unnamed, UnnamedFile},
     table::VerifyDepth,
-    tree::{BlobStats, FilterPolicy, LevelStats, PerLevel, RangeEstimate, TreeStats},
+    tree::{BlobStats, FilterPolicy, KeyUse, LevelStats, PerLevel, RangeEstimate, TreeStats},
     types::{Level, Seqno, Slice, TreeId as KeyspaceId, UnixUs, Uuid},
     version::DeletionPause,
 };

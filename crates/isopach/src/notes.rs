@@ -19,6 +19,8 @@ pub(crate) const CHECKPOINT: &str = "log.checkpoint";
 pub(crate) const TIMELINE: &str = "log.timeline";
 /// The first segment that may belong to [`TIMELINE`]; all from it on do.
 pub(crate) const TIMELINE_FROM: &str = "log.timeline_from";
+/// From which segment on the log is encrypted, u32; empty or missing: it need not be.
+pub(crate) const SEALED_FROM: &str = "log.sealed_from";
 /// Numbers above this were never used.
 pub(crate) const RESERVED: &str = "seqno.reserved";
 /// Where commits end, and when some of them did: see [`CommitEnds`](crate::ends::CommitEnds).

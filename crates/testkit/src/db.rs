@@ -1,6 +1,6 @@
 //! Small databases in memory and on disk, and what most tests ask of them.
 
-use crate::{Contents, Entries, Rng};
+use crate::{Contents, Entries, Rng, keys::TestKeys};
 use isopach::{
     Builder, Compression, Db, Durability, EventListener, KeyspaceOptions, Readable, Route, WriteOptions,
     env::{Env, Fs, OpenMode, OsEntropy, SubDir, SystemClock},
@@ -20,11 +20,17 @@ pub fn env_of(fs: impl Fs) -> Env {
     Env::new(Arc::new(fs), Arc::new(SystemClock::new()), Arc::new(OsEntropy))
 }
 
-/// Everything as small as it may be, so that little data goes all the way down. Where [`PLACES`] are, routes lead there.
+/// Everything as small as it may be, so that little data goes all the way down. Where [`PLACES`] are, routes lead there; where
+/// [`KEYS`](crate::keys::KEYS) are, it is encrypted.
 pub fn small(fs: impl Fs) -> Builder {
     let env = env_of(fs);
     let routes = routes_in(&env.fs);
-    routes.into_iter().fold(tiny(Db::builder("db").env(env)), Builder::route)
+    let keys = TestKeys::of(&*env.fs);
+    let builder = routes.into_iter().fold(tiny(Db::builder("db").env(env)), Builder::route);
+    match keys {
+        Some(keys) => builder.encryption(keys),
+        None => builder,
+    }
 }
 
 /// Routes to those of [`PLACES`] that are in a database's directory.

@@ -14,6 +14,8 @@ pub mod linear;
 
 pub mod fs_conformance;
 
+pub mod keys;
+
 pub mod db;
 
 pub mod crash;

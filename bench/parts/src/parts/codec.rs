@@ -117,7 +117,7 @@ fn encode_records(out: &mut Vec<u8>, codec: &FileCodec, payload: &[u8], records:
     let synced_upto = LogPosition::START;
     for _ in 0..records {
         let at = 64 + out.len() as u64;
-        encode_record(out, codec.salt, at, Record { kind: 2, synced_upto, payload });
+        encode_record(out, codec, at, Record { kind: 2, synced_upto, payload });
     }
 }
 
@@ -136,7 +136,7 @@ fn record_read(meter: &mut Meter) {
     let file = env().fs.create("log", &CreateOptions::new(WriteOrigin::Log)).expect("it is new");
     file.write_at(64, &log).expect("memory suffices");
     let end = 64 + log.len() as u64;
-    let prepare = || RecordReader::new(Arc::clone(&file), codec.salt, 64, end);
+    let prepare = || RecordReader::new(Arc::clone(&file), codec.clone(), 64, end);
     meter.measure(records, prepare, |reader| {
         for _ in 0..records {
             let step = reader.step().expect("in memory");

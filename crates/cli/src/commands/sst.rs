@@ -10,6 +10,7 @@ use crate::{
     args::SstCommand,
     database::lower_case,
     exit::{self, Failure},
+    keys::keyring,
     output::Console,
     text,
 };
@@ -60,7 +61,7 @@ fn open(path: &Path) -> Result<LoneTable, Failure> {
         Failure::new(code, &what, error.to_string())
     })?;
     let fs: Arc<dyn Fs> = Arc::new(fs);
-    let table = LoneTable::open(&fs, name).map_err(|error| failure(what, &error))?;
+    let table = LoneTable::open_with(&fs, name, &keyring()).map_err(|error| failure(what, &error))?;
     match OsFs::new(directory.join("..").join(DICTIONARIES_DIR)) {
         Ok(dictionaries) => Ok(table.with_dictionary(&dictionaries, dictionary::base_name)),
         Err(_) => Ok(table), // What needs the dictionary says so.

@@ -3,6 +3,7 @@
 mod crashes;
 mod data;
 mod dump;
+mod encryption;
 mod exit_codes;
 mod full_disk;
 mod sst;

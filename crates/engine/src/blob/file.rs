@@ -5,9 +5,11 @@ use super::{
     record::{self, RECORD_HEADER_BYTES, RecordHeader},
 };
 use crate::{
-    codec::{Codec, Corruption, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES, header_error},
+    codec::{
+        Codec, Corruption, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES, Owner, header_error,
+    },
     error::{Error, ErrorKind, Result},
-    types::{Seqno, Slice, Uuid},
+    types::{Seqno, Slice},
 };
 use alloc::{format, string::String, sync::Arc, vec, vec::Vec};
 use core::ops::Bound;
@@ -34,9 +36,10 @@ impl BlobFile {
     ///
     /// # Errors
     ///
-    /// The backend's; `Corruption` if it is missing, has another size or another uuid; `MixedStore` if it is of another
-    /// database.
-    pub fn open(fs: &Arc<dyn Fs>, meta: &BlobMeta, database: Uuid) -> Result<BlobFile> {
+    /// The backend's; `Corruption` if it is missing, has another size or another uuid, or is sealed in another way;
+    /// `MixedStore` if it is of another database; those of [`Keyring::check`](crate::codec::Keyring::check).
+    pub fn open(fs: &Arc<dyn Fs>, meta: &BlobMeta, owner: impl Into<Owner>) -> Result<BlobFile> {
+        let owner = owner.into();
         let name = meta.file_name();
         let io = |doing: &'static str, error| Error::io(error, doing, name.as_str());
         let file = match fs.open(&name, OpenMode::Read) {
@@ -57,11 +60,15 @@ impl BlobFile {
         if header.kind != FileKind::Blob || header.file != meta.uuid {
             return Err(Error::corrupt(name, 0, "the file is another one than the manifest names"));
         }
-        if header.database != database {
+        if header.database != owner.database {
             let message = "the file of separated values belongs to another database";
             return Err(Error::new(ErrorKind::MixedStore, message).in_file(name));
         }
-        Ok(BlobFile { file, name, codec: header.codec(), bytes })
+        if header.seal != meta.seal {
+            return Err(Error::corrupt(name, 40, "the file is not sealed as the manifest says"));
+        }
+        let codec = owner.codec(&header, &name)?;
+        Ok(BlobFile { file, name, codec, bytes })
     }
 
     /// Its name, relative to the root.

@@ -22,7 +22,7 @@ pub use record::{MAX_BLOB_VALUE_BYTES, RECORD_HEADER_BYTES};
 pub use writer::BlobWriter;
 
 use crate::{
-    codec::{Corruption, TlvReader, TlvWriter, once},
+    codec::{Corruption, Seal, TlvReader, TlvWriter, once},
     error::Result,
     place::PlaceId,
     types::{BlobId, Slice, Uuid},
@@ -73,6 +73,8 @@ pub struct BlobMeta {
     pub records: u64,
     /// Where the file lies.
     pub place: PlaceId,
+    /// How it is sealed, if it is.
+    pub seal: Option<Seal>,
 }
 
 mod tag {
@@ -81,6 +83,7 @@ mod tag {
     pub(super) const BYTES: u8 = 3;
     pub(super) const RECORDS: u8 = 4;
     pub(super) const PLACE: u8 = 5;
+    pub(super) const SEAL: u8 = 6;
 }
 
 impl BlobMeta {
@@ -100,7 +103,7 @@ impl BlobMeta {
     /// |-----|----------------|-----|------------------|
     /// | 1   | id             | 3   | size of the file |
     /// | 2   | uuid, 16 bytes | 4   | records          |
-    /// | 5   | place, unless it is the store's directory | | |
+    /// | 5   | place, unless it is the store's directory | 6 | seal, if it has one: 17 bytes |
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.u64(tag::ID, self.id.0);
@@ -109,6 +112,9 @@ impl BlobMeta {
         fields.u64(tag::RECORDS, self.records);
         if self.place != PlaceId::MAIN {
             fields.u64(tag::PLACE, u64::from(self.place.0));
+        }
+        if let Some(seal) = &self.seal {
+            fields.bytes(tag::SEAL, &seal.encode());
         }
         fields.finish()
     }
@@ -119,7 +125,8 @@ impl BlobMeta {
     ///
     /// A field is missing, repeated or malformed, or the file is too short for its records.
     pub fn decode(bytes: &[u8]) -> Result<BlobMeta, Corruption> {
-        let (mut id, mut uuid, mut size, mut records, mut place) = (None, None, None, None, None);
+        let (mut id, mut uuid, mut size, mut records) = (None, None, None, None);
+        let (mut place, mut seal) = (None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -131,6 +138,7 @@ impl BlobMeta {
                 tag::BYTES => once(&mut size, TlvReader::as_u64(value)?)?,
                 tag::RECORDS => once(&mut records, TlvReader::as_u64(value)?)?,
                 tag::PLACE => once(&mut place, PlaceId::decode(value)?)?,
+                tag::SEAL => once(&mut seal, Seal::decode_field(value)?)?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -142,7 +150,7 @@ impl BlobMeta {
         if records == 0 || room.is_none_or(|room| room < least_bytes) {
             return Err(Corruption("a file of separated values is too short for its records"));
         }
-        Ok(BlobMeta { id, uuid, bytes, records, place: place.unwrap_or_default() })
+        Ok(BlobMeta { id, uuid, bytes, records, place: place.unwrap_or_default(), seal })
     }
 }
 

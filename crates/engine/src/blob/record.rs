@@ -51,23 +51,28 @@ pub(super) struct RecordParts<'a> {
 
 /// Appends a record, which will lie at `offset`. Returns its checksum.
 pub(super) fn encode(out: &mut Vec<u8>, codec: &FileCodec, offset: u64, parts: RecordParts<'_>) -> Checksum {
-    let mut payload = Vec::with_capacity(parts.key.len() + parts.stored.len());
-    payload.extend_from_slice(parts.key);
-    payload.extend_from_slice(parts.stored);
-    let payload = codec.sealing.seal(payload, offset + RECORD_HEADER_BYTES as u64);
     let start = out.len();
     let narrow = |bytes: usize| u32::try_from(bytes).expect("values that are separated are bounded");
     out.extend_from_slice(&[0; 8]);
-    out.extend_from_slice(&narrow(payload.len()).to_le_bytes());
+    let payload_bytes = parts.key.len() + parts.stored.len() + codec.sealing.added_bytes();
+    out.extend_from_slice(&narrow(payload_bytes).to_le_bytes());
     out.extend_from_slice(&parts.value_bytes.to_le_bytes());
     out.extend_from_slice(&u16::try_from(parts.key.len()).expect("keys are bounded").to_le_bytes());
     out.extend_from_slice(&[parts.codec.to_raw(), 0, 0, 0, 0, 0]);
     out.extend_from_slice(&parts.seqno.raw().to_le_bytes());
-    out.extend_from_slice(&payload);
+    let (payload_at, context) = (out.len(), seal_context(&out[start..]));
+    out.extend_from_slice(parts.key);
+    out.extend_from_slice(parts.stored);
+    codec.sealing.seal(out, payload_at, offset + RECORD_HEADER_BYTES as u64, &context);
     let checksum = Checksum::of(&out[start + 8..], codec.salt, offset);
     out[start..start + 8].copy_from_slice(&checksum.0.to_le_bytes());
     codec.parity.append(out, start + RECORD_HEADER_BYTES);
     checksum
+}
+
+/// What must be the same when a payload is opened: the header without its checksum.
+fn seal_context(header: &[u8]) -> [u8; RECORD_HEADER_BYTES - 8] {
+    header[8..RECORD_HEADER_BYTES].try_into().expect("a header is longer")
 }
 
 impl RecordHeader {
@@ -115,8 +120,13 @@ pub(super) fn decode(
     let opened = if codec.sealing.is_clear() {
         bytes.slice(..end)
     } else {
-        let payload_at = offset + RECORD_HEADER_BYTES as u64;
-        Slice::from(codec.sealing.open_behind(bytes[..end].into(), RECORD_HEADER_BYTES, payload_at)?)
+        let (payload_at, context) = (offset + RECORD_HEADER_BYTES as u64, seal_context(&bytes));
+        Slice::from(codec.sealing.open_behind(
+            bytes[..end].into(),
+            RECORD_HEADER_BYTES,
+            payload_at,
+            &context,
+        )?)
     };
     if opened.len() < RECORD_HEADER_BYTES + usize::from(header.key_bytes) {
         return Err(Corruption("the key of a record ends behind it"));

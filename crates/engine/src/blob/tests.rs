@@ -183,6 +183,7 @@ fn pointers_and_uses_are_read_as_they_were_written() {
         bytes: HEADER_BYTES as u64 + 40,
         records: 1,
         place: PlaceId::MAIN,
+        seal: None,
     };
     assert_eq!(BlobMeta::decode(&meta.encode()).unwrap(), meta);
     assert!(BlobMeta::decode(&BlobMeta { records: 2, ..meta }.encode()).is_err());

@@ -5,7 +5,7 @@ use super::{
     record::{self, RecordParts},
 };
 use crate::{
-    codec::{Compression, FileCodec, FileHeader, FileKind},
+    codec::{Compression, FileCodec, FileKind, Owner, Seal},
     error::{Error, Result},
     packed::Packed,
     place::PlaceId,
@@ -22,6 +22,7 @@ pub struct BlobWriter {
     id: BlobId,
     uuid: Uuid,
     place: PlaceId,
+    seal: Option<Seal>,
     codec: FileCodec,
     file: Arc<dyn File>,
     name: String,
@@ -35,24 +36,24 @@ pub struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Creates the file `blobs/<id>.blob` in a place.
+    /// Creates the file `blobs/<id>.blob` in a place, sealed under the current key of its owner.
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` if it is there; the backend's.
+    /// `AlreadyExists` if it is there; the backend's; those of [`Keyring::current`](crate::codec::Keyring::current).
     pub fn create(
         fs: &Arc<dyn Fs>,
         (id, uuid): (BlobId, Uuid),
         place: PlaceId,
-        database: Uuid,
+        owner: impl Into<Owner>,
         origin: WriteOrigin,
     ) -> Result<BlobWriter> {
         let name = place.name_of(&file_name(id));
+        let (header, codec) = owner.into().new_file(FileKind::Blob, uuid)?;
         let created = fs.create(&name, &CreateOptions::new(origin));
         let file = created.map_err(|error| Error::io(error, "create", name.as_str()))?;
-        let header = FileHeader { kind: FileKind::Blob, file: uuid, database };
-        let (codec, buffer) = (header.codec(), Vec::from(header.encode()));
-        Ok(BlobWriter { id, uuid, place, codec, file, name, buffer, written: 0, synced: 0, records: 0 })
+        let (seal, buffer) = (header.seal, Vec::from(header.encode()));
+        Ok(BlobWriter { id, uuid, place, seal, codec, file, name, buffer, written: 0, synced: 0, records: 0 })
     }
 
     /// Adds a value, and returns what points to it.
@@ -146,7 +147,7 @@ impl BlobWriter {
     /// The backend's.
     pub fn finish(mut self) -> Result<BlobMeta> {
         self.sync()?;
-        let BlobWriter { id, uuid, place, written: bytes, records, .. } = self;
-        Ok(BlobMeta { id, uuid, bytes, records, place })
+        let BlobWriter { id, uuid, place, seal, written: bytes, records, .. } = self;
+        Ok(BlobMeta { id, uuid, bytes, records, place, seal })
     }
 }

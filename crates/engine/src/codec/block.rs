@@ -87,17 +87,20 @@ pub fn encode_block(
     for (index, section) in sections.iter().enumerate() {
         let (section_codec, packed) = section.compression.compress_in(section.raw, &codec.dictionary);
         let section_at = offset + (out.len() - start) as u64;
-        let stored = codec.sealing.seal(packed.into_owned(), section_at);
+        let stored_at = out.len();
+        out.extend_from_slice(&packed);
+        let context = seal_context(kind, section_codec.to_raw(), section.raw.len() as u64);
+        codec.sealing.seal(out, stored_at, section_at, &context);
         let entry = start + BLOCK_HEADER_BYTES + index * SECTION_ENTRY_BYTES;
         let length = |bytes: usize| u32::try_from(bytes).expect("a section is at most 4 GiB").to_le_bytes();
-        out[entry..entry + 4].copy_from_slice(&length(stored.len()));
+        let stored_bytes = length(out.len() - stored_at);
+        out[entry..entry + 4].copy_from_slice(&stored_bytes);
         out[entry + 4..entry + 8].copy_from_slice(&length(section.raw.len()));
         out[entry + 8] = section_codec.to_raw();
-        let checksum = Checksum::of(&stored, codec.salt, section_at);
+        let checksum = Checksum::of(&out[stored_at..], codec.salt, section_at);
         out[entry + 9..entry + 17].copy_from_slice(&checksum.0.to_le_bytes());
         greatest_codec = greatest_codec.max(section_codec.to_raw());
         raw_bytes += section.raw.len() as u64;
-        out.extend_from_slice(&stored);
     }
 
     let stored_bytes = (out.len() - start - payload_at) as u64;
@@ -118,6 +121,7 @@ pub fn encode_block(
 pub struct StoredSection<'a> {
     stored: Cow<'a, [u8]>,
     raw_bytes: usize,
+    kind: BlockKind,
     compression: Codec,
     checksum: Checksum,
     /// Where the stored bytes lie in their file.
@@ -150,7 +154,8 @@ impl StoredSection<'_> {
         if Checksum::of(&self.stored, codec.salt, self.offset) != self.checksum {
             return Err(Corruption("a section of the block fails its checksum"));
         }
-        let opened = codec.sealing.open(Vec::from(&*self.stored), self.offset)?;
+        let context = seal_context(self.kind, self.compression.to_raw(), self.raw_bytes as u64);
+        let opened = codec.sealing.open(&*self.stored, self.offset, &context)?;
         self.compression.decompress_in(opened, self.raw_bytes, &codec.dictionary)
     }
 
@@ -236,12 +241,21 @@ pub fn read_frame<'a>(
         let offset = offset + (payload_at + payload.len() - left.remaining()) as u64;
         let stored = Cow::Borrowed(left.bytes(to_len(stored)?)?);
         raw_total += u64::from(raw);
-        found.push(StoredSection { stored, raw_bytes: to_len(raw)?, compression, checksum, offset });
+        found.push(StoredSection { stored, raw_bytes: to_len(raw)?, kind, compression, checksum, offset });
     }
     if raw_total != raw_bytes || !left.is_empty() {
         return Err(Corruption("the sections do not fill the block"));
     }
     Ok(found)
+}
+
+/// What must be the same when a section is opened, beside its bytes and its place.
+fn seal_context(kind: BlockKind, codec: u8, raw_bytes: u64) -> [u8; 10] {
+    let mut context = [0; 10];
+    context[0] = kind as u8;
+    context[1] = codec;
+    context[2..].copy_from_slice(&raw_bytes.to_le_bytes());
+    context
 }
 
 fn to_len(bytes: u32) -> Result<usize, Corruption> {

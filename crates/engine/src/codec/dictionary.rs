@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of the files that dictionaries lie in; those are `crate::dictionary`'s.
 
-use super::{Compression, Corruption, checksum::digest, zstd};
+use super::{Compression, Corruption, checksum::digest, keys::Seal, zstd};
 use crate::types::DictionaryId;
 use alloc::{sync::Arc, vec::Vec};
 use core::{fmt, ops::RangeInclusive};
@@ -13,6 +13,7 @@ pub struct Dictionary {
     content: Vec<u8>,
     reading: zstd::Reading,
     saved_permille: u16,
+    seal: Option<Seal>,
 }
 
 impl Dictionary {
@@ -30,7 +31,7 @@ impl Dictionary {
             return Err(Corruption("a dictionary is longer than the longest"));
         }
         let reading = zstd::Reading::new(&content)?;
-        Ok(Dictionary { id: Self::id_of(&content), content, reading, saved_permille })
+        Ok(Dictionary { id: Self::id_of(&content), content, reading, saved_permille, seal: None })
     }
 
     /// The id of a dictionary with this content.
@@ -57,6 +58,17 @@ impl Dictionary {
     #[must_use]
     pub fn saving(self, saved_permille: u16) -> Dictionary {
         Dictionary { saved_permille, ..self }
+    }
+
+    /// The same dictionary, whose file is sealed so.
+    #[must_use]
+    pub fn sealed_as(self, seal: Option<Seal>) -> Dictionary {
+        Dictionary { seal, ..self }
+    }
+
+    /// How its file is sealed, if it is.
+    pub fn seal(&self) -> Option<Seal> {
+        self.seal
     }
 
     /// Memory that it takes, in bytes.

@@ -1,6 +1,10 @@
 //! The clear header that every file starts with. Layout: `docs/format.md` §1.
 
-use super::{Corruption, Reader, checksum::digest, protect::FileCodec};
+use super::{
+    Corruption, Reader,
+    checksum::digest,
+    keys::{KeyId, Seal},
+};
 use crate::{
     error::{Error, ErrorKind},
     types::Uuid,
@@ -65,7 +69,7 @@ impl FileKind {
 /// | 24..40 | uuid of the database                                         |
 /// | 40..48 | key id, 0 = not encrypted                                    |
 /// | 48..51 | parity scheme, data shards, parity shards; 0 0 0 = none      |
-/// | 51..60 | zero                                                         |
+/// | 51..60 | cipher and check value of the key; 0 = not encrypted         |
 /// | 60..64 | low half of XXH3-64 of bytes 0..60                           |
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FileHeader {
@@ -75,6 +79,8 @@ pub struct FileHeader {
     pub file: Uuid,
     /// The database it belongs to.
     pub database: Uuid,
+    /// How the rest is sealed, if it is.
+    pub seal: Option<Seal>,
 }
 
 /// Why a header is refused.
@@ -84,13 +90,18 @@ pub enum HeaderError {
     Foreign,
     /// Another version of the format.
     Version(u16),
-    /// Encrypted under this key, or protected by parity: not in this build.
+    /// Protected by parity, or sealed with a cipher: not in this build.
     Protected,
     /// Damaged.
     Corrupt(Corruption),
 }
 
 impl FileHeader {
+    /// The header of a file that is not sealed.
+    pub const fn clear(kind: FileKind, file: Uuid, database: Uuid) -> FileHeader {
+        FileHeader { kind, file, database, seal: None }
+    }
+
     /// Encodes the header; [`FileHeader::decode`] is its inverse.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
@@ -100,6 +111,11 @@ impl FileHeader {
         bytes[6..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         bytes[8..24].copy_from_slice(&self.file.0);
         bytes[24..40].copy_from_slice(&self.database.0);
+        if let Some(seal) = &self.seal {
+            let [key @ .., c, x0, x1, x2, x3, x4, x5, x6, x7] = seal.encode();
+            bytes[40..48].copy_from_slice(&key);
+            bytes[51..60].copy_from_slice(&[c, x0, x1, x2, x3, x4, x5, x6, x7]);
+        }
         let check = check_of(&bytes);
         bytes[60..].copy_from_slice(&check);
         bytes
@@ -119,12 +135,12 @@ impl FileHeader {
             let version = fields.u16()?;
             let file = Uuid(fields.array()?);
             let database = Uuid(fields.array()?);
-            let key_id = fields.u64()?;
+            let key: [u8; 8] = fields.array()?;
             let parity: [u8; 3] = fields.array()?;
-            let zero: [u8; 9] = fields.array()?;
-            Ok((magic, kind, checksum, version, file, database, key_id, parity, zero))
+            let cipher: [u8; 9] = fields.array()?;
+            Ok((magic, kind, checksum, version, file, database, key, parity, cipher))
         })();
-        let (magic, kind, checksum, version, file, database, key_id, parity, zero) =
+        let (magic, kind, checksum, version, file, database, key, parity, cipher) =
             decoded.map_err(HeaderError::Corrupt)?;
         if magic != MAGIC {
             return Err(HeaderError::Foreign);
@@ -135,19 +151,18 @@ impl FileHeader {
         if version != FORMAT_VERSION {
             return Err(HeaderError::Version(version));
         }
-        if key_id != 0 || parity != [0; 3] {
+        if parity != [0; 3] {
             return Err(HeaderError::Protected);
         }
+        let seal = match (key, cipher) {
+            ([0, 0, 0, 0, 0, 0, 0, 0], [0, ..]) if cipher == [0; 9] => None,
+            _ => Some(decode_seal(key, cipher)?),
+        };
         let kind = FileKind::from_raw(kind).ok_or(HeaderError::Corrupt(Corruption("unknown file kind")))?;
-        if checksum != CHECKSUM_XXH3_BOUND || zero != [0; 9] {
+        if checksum != CHECKSUM_XXH3_BOUND {
             return Err(HeaderError::Corrupt(Corruption("reserved bytes of the file header are in use")));
         }
-        Ok(FileHeader { kind, file, database })
-    }
-
-    /// How the rest of the file is framed.
-    pub fn codec(&self) -> FileCodec {
-        FileCodec::clear(self.file)
+        Ok(FileHeader { kind, file, database, seal })
     }
 }
 
@@ -162,9 +177,22 @@ pub fn header_error(error: HeaderError, name: &str) -> Error {
             Error::new(ErrorKind::UnsupportedFormat, message).in_file(name)
         }
         HeaderError::Protected => {
-            let message = "encrypted or protected by parity, which this program cannot read";
+            let message = "protected by parity, or sealed with a cipher, that this program does not know";
             Error::new(ErrorKind::UnsupportedFeature, message).in_file(name)
         }
+    }
+}
+
+fn decode_seal(key: [u8; 8], cipher: [u8; 9]) -> Result<Seal, HeaderError> {
+    let mut bytes = [0; Seal::ENCODED_BYTES];
+    bytes[..8].copy_from_slice(&key);
+    bytes[8..].copy_from_slice(&cipher);
+    match Seal::decode(bytes) {
+        Some(seal) => Ok(seal),
+        None if KeyId(u64::from_le_bytes(key)) == KeyId::CLEAR => {
+            Err(HeaderError::Corrupt(Corruption("the file header names a cipher and no key")))
+        }
+        None => Err(HeaderError::Protected),
     }
 }
 

@@ -1,8 +1,7 @@
 //! Framing: bytes in memory to bytes on disk and back. Layouts: `docs/format.md`.
 //!
 //! Owns the primitives that every file shares: the 64-byte file header, position-bound checksums, block
-//! frames with their section directory, log records, compression, and the places where sealing and parity
-//! will act. Knows nothing of what the bytes mean: each record's own codec sits with its owner.
+//! frames with their section directory, log records, compression, sealing, and the place where parity will act. Knows nothing of what the bytes mean: each record's own codec sits with its owner.
 
 mod block;
 mod checksum;
@@ -16,9 +15,15 @@ mod zstd;
 #[cfg(test)]
 pub(crate) mod golden;
 mod header;
+mod keys;
 mod protect;
 mod read;
 mod record;
+#[cfg(feature = "encryption-portable")]
+mod sealer;
+#[cfg(not(feature = "encryption-portable"))]
+#[path = "no_sealer.rs"]
+mod sealer;
 #[cfg(test)]
 mod tests;
 mod tlv;
@@ -31,7 +36,8 @@ pub use checksum::{Checksum, Salt, digest};
 pub use compress::{Codec, Compression};
 pub use dictionary::{Dictionary, FileDictionary, WritingDictionary, train};
 pub use header::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError, header_error};
-pub use protect::{FileCodec, Parity, Sealing};
+pub use keys::{Cipher, KeyError, KeyId, KeyProvider, Keyring, Owner, Seal, SealRecorder, Secret};
+pub use protect::{FileCodec, Parity, Sealing, TAG_BYTES};
 pub use read::{Corruption, Reader};
 pub use record::{
     LogPosition, RECORD_ALIGN, RECORD_HEADER_BYTES, Record, RecordReader, Step, Traces, encode_record,

@@ -1,31 +1,65 @@
 //! How the bytes of one file are protected: its salt, its dictionary, and where sealing and parity act.
 //!
-//! Order: encode, compress, seal, checksum, parity. Sealing and parity are the identity in this build; every
-//! frame passes through them, so that a file kind cannot forget them.
+//! Order: encode, compress, seal, checksum, parity. Parity is the identity in this build; every frame passes through
+//! it, so that a file kind cannot forget it.
 
-use super::{Corruption, checksum::Salt, dictionary::FileDictionary};
+use super::{Corruption, checksum::Salt, dictionary::FileDictionary, sealer::Sealer};
 use crate::types::Uuid;
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, sync::Arc, vec::Vec};
+use core::fmt;
+
+/// Size of what authenticates a section or a record, behind it.
+pub const TAG_BYTES: usize = 16;
 
 /// Encryption of sections and records.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Sealing {
     /// Bytes are stored as they are.
     Clear,
+    /// Bytes are encrypted, and a tag follows.
+    Sealed(Arc<Sealer>),
 }
 
 impl Sealing {
-    /// Seals `bytes`, which will lie at `offset`, once and for all.
-    pub fn seal(self, bytes: Vec<u8>, _offset: u64) -> Vec<u8> {
+    /// Whether bytes are stored as they are.
+    pub fn is_clear(&self) -> bool {
+        matches!(self, Sealing::Clear)
+    }
+
+    /// By how many bytes what is sealed is longer.
+    pub fn added_bytes(&self) -> usize {
         match self {
-            Sealing::Clear => bytes,
+            Sealing::Clear => 0,
+            Sealing::Sealed(_) => TAG_BYTES,
         }
     }
 
-    /// Whether bytes are stored as they are.
-    pub fn is_clear(self) -> bool {
-        self == Sealing::Clear
+    /// Seals what `out` has from `start` on, and which will lie at `offset`, once and for all. `context` is what must be
+    /// the same when it is opened.
+    pub fn seal(&self, out: &mut Vec<u8>, start: usize, offset: u64, context: &[u8]) {
+        if let Sealing::Sealed(sealer) = self {
+            let tag = sealer.seal(&mut out[start..], offset, context);
+            out.extend_from_slice(&tag);
+        }
+    }
+
+    /// The inverse of [`Sealing::seal`], of what lay at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// The bytes were altered or moved.
+    pub fn open<'a>(
+        &self,
+        bytes: impl Into<Cow<'a, [u8]>>,
+        offset: u64,
+        context: &[u8],
+    ) -> Result<Cow<'a, [u8]>, Corruption> {
+        let bytes = bytes.into();
+        if self.is_clear() {
+            return Ok(bytes);
+        }
+        self.open_behind(bytes.into_owned(), 0, offset, context).map(Cow::Owned)
     }
 
     /// As [`Sealing::open`], of what lies behind the first `start` of these bytes, which stay before it.
@@ -33,21 +67,28 @@ impl Sealing {
     /// # Errors
     ///
     /// As [`Sealing::open`].
-    pub fn open_behind(self, bytes: Vec<u8>, _start: usize, _offset: u64) -> Result<Vec<u8>, Corruption> {
-        match self {
-            Sealing::Clear => Ok(bytes),
+    pub fn open_behind(
+        &self,
+        mut bytes: Vec<u8>,
+        start: usize,
+        offset: u64,
+        context: &[u8],
+    ) -> Result<Vec<u8>, Corruption> {
+        if let Sealing::Sealed(sealer) = self {
+            let sealed = &mut bytes[start..];
+            let Some((sealed, tag)) = sealed.split_last_chunk_mut() else {
+                return Err(Corruption("sealed bytes are shorter than their tag"));
+            };
+            sealer.open(sealed, tag, offset, context)?;
+            bytes.truncate(bytes.len() - TAG_BYTES);
         }
+        Ok(bytes)
     }
+}
 
-    /// The inverse of [`Sealing::seal`].
-    ///
-    /// # Errors
-    ///
-    /// The bytes were altered or moved.
-    pub fn open(self, bytes: Vec<u8>, _offset: u64) -> Result<Vec<u8>, Corruption> {
-        match self {
-            Sealing::Clear => Ok(bytes),
-        }
+impl fmt::Debug for Sealing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_clear() { "Clear" } else { "Sealed(..)" })
     }
 }
 
@@ -97,5 +138,10 @@ impl FileCodec {
             parity: Parity::None,
             dictionary: FileDictionary::None,
         }
+    }
+
+    /// As [`FileCodec::clear`], sealed.
+    pub(super) fn sealed(file: Uuid, sealer: Sealer) -> FileCodec {
+        FileCodec { sealing: Sealing::Sealed(Arc::new(sealer)), ..FileCodec::clear(file) }
     }
 }

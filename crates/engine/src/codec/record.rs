@@ -3,6 +3,7 @@
 use super::{
     Corruption,
     checksum::{Checksum, Salt},
+    protect::FileCodec,
 };
 use alloc::{sync::Arc, vec, vec::Vec};
 use core::fmt;
@@ -61,12 +62,20 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
-/// Bytes that a record of this payload takes, padding included.
+/// Bytes that a record of this payload takes in a file that is not sealed, padding included; in one that is, see
+/// [`FileCodec::record_bytes`].
 pub const fn record_bytes(payload_bytes: usize) -> u64 {
     (RECORD_HEADER_BYTES as u64 + payload_bytes as u64).next_multiple_of(RECORD_ALIGN)
 }
 
-/// Appends a record to `out`, which will lie at `offset` of the file with this salt.
+impl FileCodec {
+    /// Bytes that a record of this payload takes, padding included.
+    pub fn record_bytes(&self, payload_bytes: usize) -> u64 {
+        record_bytes(payload_bytes + self.sealing.added_bytes())
+    }
+}
+
+/// Appends a record to `out`, which will lie at `offset` of the file with this codec.
 ///
 /// | bytes  | field                                                                |
 /// |--------|----------------------------------------------------------------------|
@@ -78,13 +87,13 @@ pub const fn record_bytes(payload_bytes: usize) -> u64 {
 /// | 24..28 | zero                                                                 |
 /// | 28..32 | low half of the checksum of bytes 0..28, bound to the record's offset|
 ///
-/// The payload follows, and zeros up to a multiple of eight, which are checked too.
+/// The payload follows, sealed if the file is, and zeros up to a multiple of eight, which are checked too.
 ///
 /// # Panics
 ///
-/// If `kind` is 0, `offset` is not aligned or the payload exceeds 2^32 - 1 bytes.
-pub fn encode_record(out: &mut Vec<u8>, salt: Salt, offset: u64, record: Record<'_>) {
-    encode_record_in_parts(out, salt, offset, Record { payload: &[], ..record }, &[record.payload]);
+/// If `kind` is 0, `offset` is not aligned or the payload, with its tag, exceeds 2^32 - 1 bytes.
+pub fn encode_record(out: &mut Vec<u8>, codec: &FileCodec, offset: u64, record: Record<'_>) {
+    encode_record_in_parts(out, codec, offset, Record { payload: &[], ..record }, &[record.payload]);
 }
 
 /// As [`encode_record`], of a payload that lies in parts, behind what lies in `record`.
@@ -94,7 +103,7 @@ pub fn encode_record(out: &mut Vec<u8>, salt: Salt, offset: u64, record: Record<
 /// As [`encode_record`].
 pub fn encode_record_in_parts(
     out: &mut Vec<u8>,
-    salt: Salt,
+    codec: &FileCodec,
     offset: u64,
     record: Record<'_>,
     parts: &[&[u8]],
@@ -104,18 +113,25 @@ pub fn encode_record_in_parts(
     out.extend_from_slice(&[0; RECORD_HEADER_BYTES]);
     out.extend_from_slice(record.payload);
     parts.iter().for_each(|part| out.extend_from_slice(part));
-    let payload = &out[start + RECORD_HEADER_BYTES..];
-    let payload_bytes = payload.len();
+    let payload_at = start + RECORD_HEADER_BYTES;
+    let payload_bytes = out.len() - payload_at + codec.sealing.added_bytes();
     let len = u32::try_from(payload_bytes).expect("a record's payload is bounded by 2^32 - 1 bytes");
     let mut header = [0; RECORD_HEADER_BYTES];
     header[..4].copy_from_slice(&len.to_le_bytes());
     header[4] = record.kind;
     header[8..16].copy_from_slice(&record.synced_upto.to_raw().to_le_bytes());
-    header[16..24].copy_from_slice(&Checksum::of(payload, salt, offset).0.to_le_bytes());
-    let check = header_check(&header, salt, offset);
+    codec.sealing.seal(out, payload_at, offset + RECORD_HEADER_BYTES as u64, seal_context(&header));
+    let checksum = Checksum::of(&out[payload_at..], codec.salt, offset);
+    header[16..24].copy_from_slice(&checksum.0.to_le_bytes());
+    let check = header_check(&header, codec.salt, offset);
     header[28..].copy_from_slice(&check);
     out[start..start + RECORD_HEADER_BYTES].copy_from_slice(&header);
     out.resize(start + usize::try_from(record_bytes(payload_bytes)).expect("it is in memory"), 0);
+}
+
+/// What must be the same when a payload is opened: length, kind and `synced_upto`.
+fn seal_context(header: &[u8]) -> &[u8] {
+    &header[..16]
 }
 
 /// A header that passed its own check: it was written here, whatever became of the payload.
@@ -166,6 +182,8 @@ pub enum Step<'a> {
     Record {
         /// Where it begins.
         offset: u64,
+        /// Where the next one begins.
+        end: u64,
         /// Its kind.
         kind: u8,
         /// The log position known durable when it was written.
@@ -180,6 +198,13 @@ pub enum Step<'a> {
         /// Which rule is broken.
         why: Corruption,
     },
+    /// A record that passes its checks and was not written by who has the key: it was altered, wherever it lies.
+    Altered {
+        /// Where.
+        offset: u64,
+        /// Which rule is broken.
+        why: Corruption,
+    },
     /// The end of the file, or the limit given.
     End,
 }
@@ -187,15 +212,17 @@ pub enum Step<'a> {
 /// Reads the records of one file in order.
 pub struct RecordReader {
     window: Window,
-    salt: Salt,
+    codec: FileCodec,
+    /// The payload of the last record, if records are sealed.
+    opened: Vec<u8>,
     offset: u64,
     end: u64,
 }
 
 impl RecordReader {
     /// Reads from `offset` up to `end`, both bytes from the start of the file.
-    pub fn new(file: Arc<dyn File>, salt: Salt, offset: u64, end: u64) -> RecordReader {
-        RecordReader { window: Window::new(file, end), salt, offset, end }
+    pub fn new(file: Arc<dyn File>, codec: FileCodec, offset: u64, end: u64) -> RecordReader {
+        RecordReader { window: Window::new(file, end), codec, opened: Vec::new(), offset, end }
     }
 
     /// Where the next record begins.
@@ -203,7 +230,7 @@ impl RecordReader {
         self.offset
     }
 
-    /// The next record. After `Invalid` the same is said again.
+    /// The next record. After `Invalid` and `Altered` the same is said again.
     ///
     /// # Errors
     ///
@@ -219,7 +246,8 @@ impl RecordReader {
         if left < RECORD_HEADER_BYTES as u64 {
             return invalid("a record is cut off");
         }
-        let header = Header::decode(self.window.at(offset, RECORD_HEADER_BYTES)?, self.salt, offset);
+        let salt = self.codec.salt;
+        let header = Header::decode(self.window.at(offset, RECORD_HEADER_BYTES)?, salt, offset);
         let Some(header) = header else {
             return invalid("no record begins here");
         };
@@ -228,15 +256,33 @@ impl RecordReader {
             return invalid("a record is cut off");
         }
         let record = self.window.at(offset, usize::try_from(bytes).expect("32 bits and a header"))?;
-        let (payload, padding) = record[RECORD_HEADER_BYTES..].split_at(header.payload_bytes as usize);
-        if Checksum::of(payload, self.salt, offset) != header.checksum {
+        let (header_bytes, behind) = record.split_at(RECORD_HEADER_BYTES);
+        let (mut payload, padding) = behind.split_at(header.payload_bytes as usize);
+        if Checksum::of(payload, salt, offset) != header.checksum {
             return invalid("a record fails its checksum");
         }
         if padding.iter().any(|&byte| byte != 0) {
             return invalid("the padding of a record is in use");
         }
+        if !self.codec.sealing.is_clear() {
+            let mut sealed = core::mem::take(&mut self.opened);
+            sealed.clear();
+            sealed.extend_from_slice(payload);
+            let payload_at = offset + RECORD_HEADER_BYTES as u64;
+            match self.codec.sealing.open_behind(sealed, 0, payload_at, seal_context(header_bytes)) {
+                Ok(opened) => self.opened = opened,
+                Err(why) => return Ok(Step::Altered { offset, why }),
+            }
+            payload = &self.opened;
+        }
         self.offset = offset + bytes;
-        Ok(Step::Record { offset, kind: header.kind, synced_upto: header.synced_upto, payload })
+        Ok(Step::Record {
+            offset,
+            end: self.offset,
+            kind: header.kind,
+            synced_upto: header.synced_upto,
+            payload,
+        })
     }
 }
 

@@ -11,7 +11,7 @@ extern crate std;
 
 const FILE: Uuid = Uuid(*b"\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f");
 const DATABASE: Uuid = Uuid(*b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f");
-const HEADER: FileHeader = FileHeader { kind: FileKind::Table, file: FILE, database: DATABASE };
+const HEADER: FileHeader = FileHeader::clear(FileKind::Table, FILE, DATABASE);
 
 fn each_flipped_bit(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..bytes.len() * 8).map(move |bit| {
@@ -19,6 +19,10 @@ fn each_flipped_bit(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         damaged[bit / 8] ^= 1 << (bit % 8);
         damaged
     })
+}
+
+fn codec() -> FileCodec {
+    FileCodec::clear(FILE)
 }
 
 #[test]
@@ -57,7 +61,7 @@ fn a_valid_header_of_another_kind_of_file_is_named() {
 
 fn framed(sections: &[Section<'_>], offset: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    encode_block(&mut out, BlockKind::Properties, &HEADER.codec(), offset, sections);
+    encode_block(&mut out, BlockKind::Properties, &codec(), offset, sections);
     out
 }
 
@@ -70,7 +74,7 @@ fn block_frame_is_as_documented() {
     let frame = framed(&[plain(b"keys"), plain(b"values")], 64);
 
     assert_golden("block_frame", include_str!("../../testdata/golden/block_frame.hex"), &frame);
-    let sections = decode_block(&frame, BlockKind::Properties, &HEADER.codec(), 64);
+    let sections = decode_block(&frame, BlockKind::Properties, &codec(), 64);
     assert_eq!(sections, Ok(vec![b"keys".to_vec(), b"values".to_vec()]));
 }
 
@@ -79,8 +83,8 @@ fn a_block_holds_at_its_place_and_for_its_kind_only() {
     let frame = framed(&[plain(b"keys")], 64);
     let elsewhere = FileCodec::clear(DATABASE);
 
-    assert!(decode_block(&frame, BlockKind::Properties, &HEADER.codec(), 65).is_err());
-    assert!(decode_block(&frame, BlockKind::Index, &HEADER.codec(), 64).is_err());
+    assert!(decode_block(&frame, BlockKind::Properties, &codec(), 65).is_err());
+    assert!(decode_block(&frame, BlockKind::Index, &codec(), 64).is_err());
     assert!(decode_block(&frame, BlockKind::Properties, &elsewhere, 64).is_err());
 }
 
@@ -89,10 +93,10 @@ fn a_damaged_block_is_refused() {
     let frame = framed(&[plain(b""), plain(b"some bytes"), plain(b"more")], 1_000);
 
     for damaged in each_flipped_bit(&frame) {
-        assert!(decode_block(&damaged, BlockKind::Properties, &HEADER.codec(), 1_000).is_err());
+        assert!(decode_block(&damaged, BlockKind::Properties, &codec(), 1_000).is_err());
     }
     for len in 0..frame.len() {
-        assert!(decode_block(&frame[..len], BlockKind::Properties, &HEADER.codec(), 1_000).is_err());
+        assert!(decode_block(&frame[..len], BlockKind::Properties, &codec(), 1_000).is_err());
     }
 }
 
@@ -101,7 +105,7 @@ fn a_block_without_sections_holds_nothing() {
     let frame = framed(&[], 64);
 
     assert_eq!(frame.len(), BLOCK_HEADER_BYTES);
-    assert_eq!(decode_block(&frame, BlockKind::Properties, &HEADER.codec(), 64), Ok(vec![]));
+    assert_eq!(decode_block(&frame, BlockKind::Properties, &codec(), 64), Ok(vec![]));
 }
 
 /// What this build can compress with.
@@ -118,11 +122,11 @@ fn what_compresses_well_is_stored_compressed() {
 
         assert!(frame.len() < raw.len() + 150, "{compression:?}: {} bytes", frame.len());
         assert_eq!(
-            decode_block(&frame, BlockKind::Properties, &HEADER.codec(), 64),
+            decode_block(&frame, BlockKind::Properties, &codec(), 64),
             Ok(vec![raw.clone(), raw.clone()])
         );
         for damaged in each_flipped_bit(&frame) {
-            assert!(decode_block(&damaged, BlockKind::Properties, &HEADER.codec(), 64).is_err());
+            assert!(decode_block(&damaged, BlockKind::Properties, &codec(), 64).is_err());
         }
     }
 }
@@ -193,7 +197,7 @@ const SYNCED: LogPosition = LogPosition { file: 1, offset: 64 };
 
 fn recorded(payload: &[u8], offset: u64) -> Vec<u8> {
     let mut out = Vec::new();
-    encode_record(&mut out, HEADER.codec().salt, offset, Record { kind: 5, synced_upto: SYNCED, payload });
+    encode_record(&mut out, &codec(), offset, Record { kind: 5, synced_upto: SYNCED, payload });
     out
 }
 
@@ -220,7 +224,7 @@ fn records_are_read_in_the_order_they_were_written() {
         log.extend_from_slice(&record);
     }
 
-    let mut reader = RecordReader::new(file_of(&log), HEADER.codec().salt, 64, log.len() as u64);
+    let mut reader = RecordReader::new(file_of(&log), codec(), 64, log.len() as u64);
 
     for expected in payloads {
         match reader.step().unwrap() {
@@ -240,11 +244,11 @@ fn a_damaged_record_is_invalid() {
     // Its padding counts too: no checksum covers it, and a check of the database was to find every flipped
     // bit.
     for damaged in each_flipped_bit(&record) {
-        let mut reader = RecordReader::new(file_of(&damaged), HEADER.codec().salt, 0, damaged.len() as u64);
+        let mut reader = RecordReader::new(file_of(&damaged), codec(), 0, damaged.len() as u64);
         assert!(matches!(reader.step(), Ok(Step::Invalid { offset: 0, .. })), "{damaged:02x?}");
     }
     for len in 1..record.len() as u64 {
-        let mut reader = RecordReader::new(file_of(&record), HEADER.codec().salt, 0, len);
+        let mut reader = RecordReader::new(file_of(&record), codec(), 0, len);
         assert!(matches!(reader.step(), Ok(Step::Invalid { offset: 0, .. })), "cut at {len}");
     }
 }
@@ -259,7 +263,7 @@ fn the_greatest_synced_position_is_found_behind_damage() {
 
     let end = log.len() as u64;
     log.extend_from_slice(&[0xee; 4_096]);
-    let found = traces_of_records(file_of(&log), HEADER.codec().salt, 0, log.len() as u64);
+    let found = traces_of_records(file_of(&log), codec().salt, 0, log.len() as u64);
 
     assert_eq!(found, Ok(Some(Traces { synced_upto: SYNCED, end })));
 }

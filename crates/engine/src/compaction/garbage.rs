@@ -1,4 +1,5 @@
-//! Which files of separated values are to be left behind, and whose tables to rewrite for that. Pure.
+//! Which files of separated values are to be left behind, and whose tables to rewrite for that; which tables to rewrite
+//! because they are sealed under an earlier key. Pure.
 
 use super::{
     plan::Plan,
@@ -6,6 +7,7 @@ use super::{
 };
 use crate::{
     blob::BlobMeta,
+    codec::Seal,
     types::{BlobId, Level},
     version::BlobAccount,
 };
@@ -57,16 +59,25 @@ pub fn garbage_files<'a, F: Borrow<BlobMeta> + 'a>(
 /// A plan to rewrite a table that points into files that are to be left behind: the one that frees most. Below level 0
 /// one table where it is; within level 0 the run that it is of. `None` if there is none that is not busy.
 pub fn leave_garbage(tree: &TreeShape<'_>, left: &[BlobId]) -> Option<Plan> {
-    let freed = |table: &TableShape<'_>| {
+    rewrite_most(tree, |table| {
         table.blobs().iter().filter(|of| left.contains(&of.file)).map(|of| of.bytes).sum::<u64>()
-    };
+    })
+}
+
+/// A plan to rewrite a table that is sealed in another way than new files are, the largest first; as [`leave_garbage`].
+pub fn reseal(tree: &TreeShape<'_>, seal: Option<Seal>) -> Option<Plan> {
+    rewrite_most(tree, |table| if table.meta().seal == seal { 0 } else { table.bytes() })
+}
+
+/// A plan to rewrite the table of which that is worth most, where it is; `None` if it is worth nothing.
+fn rewrite_most(tree: &TreeShape<'_>, freed: impl Fn(&TableShape<'_>) -> u64) -> Option<Plan> {
     let runs = tree.runs_by_age();
     let candidates = runs.flat_map(|(level, _, run)| {
         let tables = run.tables();
         let plans: Vec<(u64, Plan)> = if level == Level(0) {
             let is_free = tables.iter().all(|table| !table.is_busy());
             let ids = tables.iter().map(TableShape::id).collect();
-            let freed = tables.iter().map(freed).sum();
+            let freed = tables.iter().map(&freed).sum();
             is_free.then(|| (freed, Plan::merge(ids, level))).into_iter().collect()
         } else {
             let free = tables.iter().filter(|table| {
@@ -91,8 +102,14 @@ mod tests {
     /// A file of `bytes`, of which so many are alive.
     fn file(id: u64, bytes: u64, live_bytes: u64) -> BlobAccount<BlobMeta> {
         let bytes = HEADER_BYTES as u64 + bytes;
-        let file =
-            BlobMeta { id: BlobId(id), uuid: Uuid([1; 16]), bytes, records: 100, place: PlaceId::MAIN };
+        let file = BlobMeta {
+            id: BlobId(id),
+            uuid: Uuid([1; 16]),
+            bytes,
+            records: 100,
+            place: PlaceId::MAIN,
+            seal: None,
+        };
         BlobAccount { file, live_records: 1, live_bytes }
     }
 

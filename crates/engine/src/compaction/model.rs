@@ -110,6 +110,7 @@ pub(super) fn meta(id: u64, first: &[u8], last: &[u8]) -> TableMeta {
         number: None,
         blobs: Vec::new(),
         place: PlaceId::MAIN,
+        seal: None,
         statistics: block,
         prefix_filter: None,
         dictionary: None,

@@ -7,35 +7,46 @@ use alloc::{sync::Arc, vec};
 const DATABASE: Uuid = Uuid(*b"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f");
 const NAME: &str = "dictionaries/some.dict";
 
+fn encoded(content: &[u8], saved_permille: u16) -> Vec<u8> {
+    let file = uuid_of(Dictionary::id_of(content));
+    let header = FileHeader::clear(FileKind::Dictionary, file, DATABASE);
+    encode_parts(content, saved_permille, &header, &FileCodec::clear(file))
+}
+
 #[test]
 fn a_dictionary_file_is_as_documented() {
-    let bytes = encode_parts(b"{\"name\":\"", 250, DATABASE);
+    let bytes = encoded(b"{\"name\":\"", 250);
 
     assert_golden("dictionary", include_str!("../../testdata/golden/dictionary.hex"), &bytes);
-    assert_eq!(decode_parts(&bytes, NAME).unwrap(), (b"{\"name\":\"".to_vec(), 250, DATABASE));
+    let (content, saved, header) = decode_parts(&bytes, NAME, &Keyring::none()).unwrap();
+    assert_eq!((&content[..], saved, header.database), (&b"{\"name\":\""[..], 250, DATABASE));
 }
 
 #[test]
 fn a_damaged_dictionary_file_is_refused_and_named() {
-    let bytes = encode_parts(b"some bytes in common", 250, DATABASE);
+    let bytes = encoded(b"some bytes in common", 250);
 
     for bit in 0..bytes.len() * 8 {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        assert_eq!(decode_parts(&damaged, NAME).unwrap_err().file(), Some(NAME), "bit {bit}");
+        assert_eq!(
+            decode_parts(&damaged, NAME, &Keyring::none()).unwrap_err().file(),
+            Some(NAME),
+            "bit {bit}"
+        );
     }
     for len in 0..bytes.len() {
-        assert!(decode_parts(&bytes[..len], NAME).is_err(), "{len} bytes");
+        assert!(decode_parts(&bytes[..len], NAME, &Keyring::none()).is_err(), "{len} bytes");
     }
     let longer = [&bytes[..], &[0]].concat();
-    assert!(decode_parts(&longer, NAME).is_err(), "every byte belongs to the file");
+    assert!(decode_parts(&longer, NAME, &Keyring::none()).is_err(), "every byte belongs to the file");
 }
 
 #[test]
 fn a_sound_file_whose_content_is_no_dictionary_is_refused() {
-    let bytes = encode_parts(b"not trained", 250, DATABASE);
+    let bytes = encoded(b"not trained", 250);
 
-    assert_eq!(decode_file(&bytes, NAME).unwrap_err().kind(), ErrorKind::Corruption);
+    assert_eq!(decode_file(&bytes, NAME, &Keyring::none()).unwrap_err().kind(), ErrorKind::Corruption);
 }
 
 #[test]
@@ -124,9 +135,10 @@ fn similar_pages_train_a_dictionary_that_is_read_back_as_it_was_tried() {
 
     assert!(trial.saved_permille() > 200, "{trial:?}");
     assert_eq!(dictionary.saved_permille(), trial.saved_permille());
-    let (read, database) = decode_file(&encode_file(&dictionary, DATABASE), NAME).unwrap();
+    let (bytes, _) = encode_file(&dictionary, Uuid::default(), DATABASE).unwrap();
+    let (read, header) = decode_file(&bytes, NAME, &Keyring::none()).unwrap();
     assert_eq!(
-        (read.id(), read.saved_permille(), database),
+        (read.id(), read.saved_permille(), header.database),
         (dictionary.id(), trial.saved_permille(), DATABASE)
     );
 

@@ -267,12 +267,12 @@ impl Store {
         notes: &[Note],
         extra: &mut ExtraFiles<'_>,
     ) -> Result<CheckpointInfo, CheckpointError> {
-        let (from, database) = (&self.0.context.env.fs, self.uuid());
+        let (from, owner) = (&self.0.context.env.fs, &self.0.context.tables.owner);
         // Variables go in the reverse order: the pause before the lease.
         let Cut { at, catalog, unlogged, _lease, _pause } = cut;
         let mut info = CheckpointInfo { seqno: at, ..CheckpointInfo::default() };
         let draw = uuid_source(&self.0.context.env);
-        begin_copy(&**to, draw()?, database)?;
+        begin_copy(&**to, draw()?, owner.database)?;
 
         let mut no_clones = BTreeSet::new();
         if !options.reflink {
@@ -313,7 +313,7 @@ impl Store {
         let notes = notes.iter().cloned().map(Change::Note).collect::<Vec<_>>();
         catalog.apply(&notes).expect("notes contradict nothing");
         let registry = FileRegistry::new(Arc::clone(to));
-        let manifest = Manifest::start(Arc::clone(to), registry, database, draw, FIRST_MANIFEST, catalog)?;
+        let manifest = Manifest::start(Arc::clone(to), registry, owner, draw, FIRST_MANIFEST, catalog)?;
         info.count_reserved(size_of(&**to, &manifest.current_name())?, manifest.bytes());
         info.count(size_of(&**to, PARTIAL)?, Brought::Copied);
         let synced = to.sync_parent(SyncSite("checkpoint.parent"));

@@ -172,7 +172,7 @@ pub(super) fn write_identity(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<
         Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(error)),
         _ => {}
     }
-    let header = FileHeader { kind: FileKind::Identity, file, database };
+    let header = FileHeader::clear(FileKind::Identity, file, database);
     write_certificate(fs, IDENTITY_TEMPORARY, &header, SyncSite("create.identity")).map_err(io)?;
     fs.rename(IDENTITY_TEMPORARY, IDENTITY).map_err(io)?;
     fs.sync_dir("", SyncSite("create.identity_name")).map_err(io)
@@ -182,7 +182,7 @@ pub(super) fn write_identity(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<
 /// crashes.
 pub(super) fn begin_copy(fs: &dyn Fs, file: Uuid, database: Uuid) -> Result<()> {
     let io = |name: &'static str| move |error| Error::io(error, "begin the copy", name);
-    let header = FileHeader { kind: FileKind::Identity, file, database };
+    let header = FileHeader::clear(FileKind::Identity, file, database);
     write_certificate(fs, PARTIAL, &header, SyncSite("checkpoint.partial")).map_err(io(PARTIAL))?;
     for directory in DIRECTORIES {
         fs.create_dir(directory).map_err(io(directory))?;

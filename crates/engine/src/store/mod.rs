@@ -18,6 +18,7 @@ pub use unnamed::{Unnamed, UnnamedFile};
 pub use verify::{Finding, VerifyOptions, VerifyReport};
 
 use crate::{
+    codec::{KeyId, Owner},
     error::{Error, ErrorKind, Result},
     table::TableMeta,
     tree::{Ingest, OldState, PreparedIngest, Tree, TreeContext, TreeOptions},
@@ -327,7 +328,18 @@ impl Store {
 
     /// The uuid of the store.
     pub fn uuid(&self) -> Uuid {
-        self.0.context.tables.database
+        self.0.context.tables.owner.database
+    }
+
+    /// Key and size of the manifest, if it is written to; [`KeyId::CLEAR`](crate::codec::KeyId::CLEAR) if it is not
+    /// encrypted.
+    pub fn key_of_manifest(&self) -> Option<(KeyId, u64)> {
+        self.0.context.manifest.as_ref().map(Manifest::key)
+    }
+
+    /// Whose its files are: its uuid, and its keys.
+    pub fn owner(&self) -> &Owner {
+        &self.0.context.tables.owner
     }
 
     /// Files, clock, random source.

@@ -9,17 +9,16 @@ use super::{
 };
 use crate::{
     cache::{BlockCache, OpenFiles},
-    codec::FileKind,
+    codec::{FileKind, Keyring, Owner, Seal},
     error::{Error, ErrorKind, Result},
     memtable::PagePool,
     tree::{KnownCode, Tree, TreeContext},
-    types::Uuid,
     version::{
         Catalog, DamageWatch, Dictionaries, FileIds, FileRegistry, FilterLedger, Life, Manifest, NewUuid,
         TableContext, manifest_name, new_uuid, replay,
     },
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, sync::Arc, vec::Vec};
 use isopach_env::{
     Env, FileLock, Fs, IoErrorKind, LockMode, MountFs, SyncSite,
     sync::{Mutex, RwLock},
@@ -46,6 +45,8 @@ pub struct StoreOptions {
     pub code: KnownCode,
     /// Where the places of stored routes are.
     pub places: FindPlaces,
+    /// What files are sealed under: new ones under the current key, if there is one.
+    pub keys: Keyring,
 }
 
 impl Default for StoreOptions {
@@ -59,6 +60,7 @@ impl Default for StoreOptions {
             filter_budget_bytes: u64::MAX,
             code: KnownCode::default(),
             places: FindPlaces::default(),
+            keys: Keyring::none(),
         }
     }
 }
@@ -68,7 +70,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// `Locked`, `NotFound`, `Corruption`, `UnsupportedFormat`, `MixedStore`, `MissingRoute`. What is not a whole store is
+    /// `Locked`, `NotFound`, `Corruption`, `UnsupportedFormat`, `MixedStore`, `MissingRoute`, `MissingKey`, `WrongKey`. What is not a whole store is
     /// refused before anything is written. `InvalidArgument` from [`KnownCode::validate`].
     pub fn open(env: Env, options: &StoreOptions) -> Result<Store> {
         options.code.validate()?;
@@ -109,22 +111,22 @@ fn create(
     for directory in survey.missing_directories() {
         env.fs.create_dir(directory).map_err(io(directory))?;
     }
-    let database = new_uuid(&*env.entropy)?;
+    let owner = Owner { database: new_uuid(&*env.entropy)?, keys: options.keys.clone() };
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let draw = uuid_source(&env);
     let fs = Arc::clone(&env.fs);
     // Of creations that were interrupted manifests may be there, whole or begun: of other databases, which
     // nothing belongs to.
     let number = survey.next_manifest()?;
-    let manifest = Manifest::start(fs, registry.clone(), database, draw, number, Catalog::default())?;
+    let manifest = Manifest::start(fs, registry.clone(), &owner, draw, number, Catalog::default())?;
     // Before the store exists: whoever finds it, after a crash here, takes its directory for durable.
     env.fs.sync_parent(SyncSite("create.parent")).map_err(io("its parent directory"))?;
-    write_identity(&*env.fs, new_uuid(&*env.entropy)?, database)?;
+    write_identity(&*env.fs, new_uuid(&*env.entropy)?, owner.database)?;
     discard_old_manifests(&registry, survey);
     assemble(
         (env, mounts),
         options,
-        database,
+        owner,
         registry,
         Catalog::default(),
         Some(manifest),
@@ -140,9 +142,11 @@ fn open_to_write(
     number: u32,
     lock: Option<Box<dyn FileLock>>,
 ) -> Result<Store> {
-    let database = read_identity(&*env.fs)?;
-    let mut catalog = replay(&*env.fs, number, database)?.catalog;
-    let mut places = open_places(&mounts, &mut catalog, &options.places, (database, LockMode::Exclusive))?;
+    let owner = Owner { database: read_identity(&*env.fs)?, keys: options.keys.clone() };
+    let mut catalog = replay(&*env.fs, number, &owner)?.catalog;
+    check_keys(&catalog, &owner)?;
+    let lock_as = (owner.database, LockMode::Exclusive);
+    let mut places = open_places(&mounts, &mut catalog, &options.places, lock_as)?;
     for directory in survey.missing_directories() {
         // Lost while empty, by a copy for one. Its name is durable with that of the new manifest.
         env.fs.create_dir(directory).map_err(|error| Error::io(error, "create the directory", directory))?;
@@ -150,11 +154,11 @@ fn open_to_write(
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let next = survey.next_manifest()?;
     let (fs, draw) = (Arc::clone(&env.fs), uuid_source(&env));
-    let manifest = Manifest::start(fs, registry.clone(), database, draw, next, catalog.clone())?;
+    let manifest = Manifest::start(fs, registry.clone(), &owner, draw, next, catalog.clone())?;
     discard_old_manifests(&registry, survey);
     places.give_up();
     let locks = lock.into_iter().chain(places.locks).collect();
-    assemble((env, mounts), options, database, registry, catalog, Some(manifest), locks)
+    assemble((env, mounts), options, owner, registry, catalog, Some(manifest), locks)
 }
 
 /// Gives everything that a new manifest has replaced to the deleter, and what remains of those that were begun.
@@ -171,18 +175,32 @@ fn open_to_read(
     number: u32,
     lock: Option<Box<dyn FileLock>>,
 ) -> Result<Store> {
-    let database = read_identity(&*env.fs)?;
-    let mut catalog = replay(&*env.fs, number, database)?.catalog;
-    let places = open_places(&mounts, &mut catalog, &options.places, (database, LockMode::Shared))?;
+    let owner = Owner { database: read_identity(&*env.fs)?, keys: options.keys.clone() };
+    let mut catalog = replay(&*env.fs, number, &owner)?.catalog;
+    check_keys(&catalog, &owner)?;
+    let lock_as = (owner.database, LockMode::Shared);
+    let places = open_places(&mounts, &mut catalog, &options.places, lock_as)?;
     let registry = FileRegistry::new(Arc::clone(&env.fs));
     let locks = lock.into_iter().chain(places.locks).collect();
-    assemble((env, mounts), options, database, registry, catalog, None, locks)
+    assemble((env, mounts), options, owner, registry, catalog, None, locks)
+}
+
+/// Every key that a file needs is there and is the right one, so that nothing is touched where one is not. New files
+/// find theirs, too.
+fn check_keys(catalog: &Catalog, owner: &Owner) -> Result<()> {
+    owner.keys.current(owner.database)?;
+    let mut seals: BTreeSet<Seal> = BTreeSet::new();
+    for tree in catalog.trees.values() {
+        seals.extend(tree.levels.tables().filter_map(|(.., table)| table.seal));
+        seals.extend(tree.blobs.files().filter_map(|blob| blob.seal));
+    }
+    seals.iter().try_for_each(|seal| owner.keys.check(seal, owner.database))
 }
 
 fn assemble(
     (env, mounts): (Env, Arc<MountFs>),
     options: &StoreOptions,
-    database: Uuid,
+    owner: Owner,
     registry: FileRegistry,
     catalog: Catalog,
     manifest: Option<Manifest>,
@@ -192,11 +210,11 @@ fn assemble(
     let tables = catalog.trees.values().flat_map(|tree| tree.levels.tables()).map(|(.., table)| table);
     let named = tables.filter_map(|table| Some((table.id, table.dictionary?)));
     let (fs, of) = (Arc::clone(&env.fs), registry.clone());
-    let dictionaries = Arc::new(Dictionaries::new(fs, database, of, Arc::clone(&blocks), named));
+    let dictionaries = Arc::new(Dictionaries::new(fs, owner.clone(), of, Arc::clone(&blocks), named));
     let tables = Arc::new(TableContext {
         damage: DamageWatch::new(),
         fs: Arc::clone(&env.fs),
-        database,
+        owner,
         open: OpenFiles::new(options.max_open_files),
         open_blobs: OpenFiles::new(options.max_open_files),
         blocks,

@@ -134,7 +134,7 @@ impl Store {
 /// Whether what a file begins with, which is no header, is what a crash leaves of one: nothing but zeros, or the start of a
 /// file of this kind, cut off or with zeros behind.
 pub(super) fn is_torn(kind: FileKind, bytes: &[u8]) -> bool {
-    let sound = FileHeader { kind, file: Uuid::default(), database: Uuid::default() }.encode();
+    let sound = FileHeader::clear(kind, Uuid::default(), Uuid::default()).encode();
     let start = &bytes[..bytes.len().min(OWN_START_BYTES)];
     let same = common_prefix_len(start, &sound);
     same == start.len() || bytes[same..].iter().all(|&byte| byte == 0)

@@ -357,7 +357,7 @@ impl Store {
                     _ => {}
                 }
                 let uuid = new_uuid(&*self.env().entropy)?;
-                let header = FileHeader { kind: FileKind::Place, file: uuid, database: self.uuid() };
+                let header = FileHeader::clear(FileKind::Place, uuid, self.uuid());
                 let options = CreateOptions::new(WriteOrigin::Metadata);
                 let certificate = place.create(PLACE, &options).map_err(io(PLACE))?;
                 certificate.write_at(0, &header.encode()).map_err(io(PLACE))?;

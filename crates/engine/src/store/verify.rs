@@ -182,7 +182,9 @@ impl Store {
     /// What is wrong with a table that cannot be opened, beside what opening said of byte `known`.
     fn check_alone(&self, name: &str, known: Option<u64>) -> Vec<table::Finding> {
         let fs = &self.env().fs;
-        let Ok(table) = LoneTable::open(fs, name) else { return Vec::new() };
+        let Ok(table) = LoneTable::open_with(fs, name, &self.0.context.tables.owner.keys) else {
+            return Vec::new();
+        };
         let table = table.with_dictionary(&**fs, dictionary::file_name);
         let mut found = match table.layout() {
             Ok(layout) => layout.check(),

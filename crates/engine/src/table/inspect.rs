@@ -56,7 +56,7 @@ use super::{
 use crate::{
     codec::{
         BLOCK_HEADER_BYTES, BlockKind, Corruption, Dictionary, FileCodec, FileDictionary, FileHeader,
-        FileKind, HEADER_BYTES, HeaderError, frame_bytes,
+        FileKind, HEADER_BYTES, HeaderError, Keyring, frame_bytes,
     },
     dictionary::{DictionaryHandle, read_file},
     env::{Fs, IoErrorKind, OpenMode},
@@ -70,6 +70,7 @@ use alloc::{format, string::String, sync::Arc, vec::Vec};
 /// A table file whose header and footer are sound.
 pub struct LoneTable {
     file: OpenFile,
+    keys: Keyring,
     footer: Footer,
     dictionary: LoneDictionary,
     /// Of its keys; `None` if it is none that is built in, or the properties are damaged.
@@ -93,6 +94,15 @@ impl LoneTable {
     /// `NotFound`; `UnsupportedFormat` of a file that is no table, or of another version; `UnsupportedFeature`;
     /// `Corruption` if header or footer are damaged or the file has not the size that it says; the backend's.
     pub fn open(fs: &Arc<dyn Fs>, name: &str) -> Result<LoneTable> {
+        LoneTable::open_with(fs, name, &Keyring::none())
+    }
+
+    /// As [`LoneTable::open`], of a file that may be encrypted.
+    ///
+    /// # Errors
+    ///
+    /// As [`LoneTable::open`]; those of [`Keyring::check`].
+    pub fn open_with(fs: &Arc<dyn Fs>, name: &str, keys: &Keyring) -> Result<LoneTable> {
         let file = fs.open(name, OpenMode::Read).map_err(|error| match error.kind() {
             IoErrorKind::NotFound => Error::new(ErrorKind::NotFound, "there is no such file").in_file(name),
             _ => Error::io(error, "open", name),
@@ -107,9 +117,10 @@ impl LoneTable {
         if let Some(why) = foreign {
             return Err(Error::new(ErrorKind::UnsupportedFormat, why).in_file(name));
         }
-        let file = OpenFile::of(file, name.into())?;
+        let file = OpenFile::of(file, name.into(), keys)?;
         let footer = file.read_footer()?;
-        let mut table = LoneTable { file, footer, dictionary: LoneDictionary::None, order: None };
+        let mut table =
+            LoneTable { file, keys: keys.clone(), footer, dictionary: LoneDictionary::None, order: None };
         let Ok(properties) = table.properties() else { return Ok(table) };
         table.order = Comparators::new().find(&properties.seed.comparator).ok().map(KeyOrder::of);
         if let Some(handle) = properties.dictionary {
@@ -129,8 +140,8 @@ impl LoneTable {
     pub fn with_dictionary(mut self, fs: &dyn Fs, name_of: impl FnOnce(DictionaryId) -> String) -> LoneTable {
         let Some(handle) = self.dictionary() else { return self };
         let name = name_of(handle.id);
-        self.dictionary = match read_file(fs, &name, handle) {
-            Ok((found, database)) if database == self.file.database => {
+        self.dictionary = match read_file(fs, &name, handle, &self.keys) {
+            Ok((found, header)) if header.database == self.file.database => {
                 LoneDictionary::Found(handle, Arc::new(found))
             }
             Ok(_) => {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     blob::BlobUse,
-    codec::{BLOCK_HEADER_BYTES, Corruption, HEADER_BYTES, Reader, TlvReader, TlvWriter},
+    codec::{BLOCK_HEADER_BYTES, Corruption, HEADER_BYTES, Reader, Seal, TlvReader, TlvWriter},
     dictionary::DictionaryHandle,
     error::KeyBounds,
     expiry::ExpiryBounds,
@@ -185,6 +185,8 @@ pub struct TableMeta {
     pub blobs: Vec<BlobUse>,
     /// Where the file lies. Nothing in the file tells.
     pub place: PlaceId,
+    /// How it is sealed, if it is.
+    pub seal: Option<Seal>,
 }
 
 mod tag {
@@ -212,6 +214,7 @@ mod tag {
     pub(super) const NUMBER: u8 = 22;
     pub(super) const BLOBS: u8 = 23;
     pub(super) const PLACE: u8 = 24;
+    pub(super) const SEAL: u8 = 25;
 }
 
 impl TableMeta {
@@ -242,6 +245,7 @@ impl TableMeta {
     /// | 19  | dictionary handle, if there is one | 20 | range tombstones, if there are: handle, newest u64 |
     /// | 21  | when entries expire, if some do: first u64, last u64 | 22 | the number of all its entries, if the file says zero |
     /// | 23  | what it points to in files of separated values, if it does: 24 bytes each | 24 | place, unless it is the store's directory |
+    /// | 25  | seal, if it has one: 17 bytes | | |
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.u64(tag::ID, self.id.0);
@@ -284,6 +288,9 @@ impl TableMeta {
         if self.place != PlaceId::MAIN {
             fields.u64(tag::PLACE, u64::from(self.place.0));
         }
+        if let Some(seal) = &self.seal {
+            fields.bytes(tag::SEAL, &seal.encode());
+        }
         fields.finish()
     }
 
@@ -299,7 +306,8 @@ impl TableMeta {
         let (mut index, mut filter, mut properties) = (None, None, None);
         let (mut prefix_filter, mut extractor) = (None, None);
         let (mut mirror_at, mut statistics, mut dictionary) = (None, None, None);
-        let (mut ranges, mut expiry, mut number, mut blobs, mut place) = (None, None, None, None, None);
+        let (mut ranges, mut expiry, mut number, mut blobs) = (None, None, None, None);
+        let (mut place, mut seal) = (None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -327,6 +335,7 @@ impl TableMeta {
                 tag::NUMBER => once(&mut number, seqno(value)?)?,
                 tag::BLOBS => once(&mut blobs, BlobUse::decode_all(value)?)?,
                 tag::PLACE => once(&mut place, PlaceId::decode(value)?)?,
+                tag::SEAL => once(&mut seal, Seal::decode_field(value)?)?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -362,6 +371,7 @@ impl TableMeta {
             number,
             blobs: blobs.unwrap_or_default(),
             place: place.unwrap_or_default(),
+            seal,
         };
         meta.check()?;
         Ok(meta)

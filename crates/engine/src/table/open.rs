@@ -15,7 +15,7 @@ use super::{
 use crate::{
     codec::{
         BlockKind, Corruption, FORMAT_VERSION, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES,
-        HeaderError, decode_block,
+        HeaderError, Keyring, Owner, Seal, decode_block,
     },
     env::{File, Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
@@ -42,10 +42,10 @@ impl Table {
     pub fn open(
         fs: &Arc<dyn Fs>,
         meta: Arc<TableMeta>,
-        database: Uuid,
+        owner: impl Into<Owner>,
         cache: &Arc<DataCache>,
     ) -> Result<Arc<Table>> {
-        Table::open_with(fs, meta, database, cache, FileDictionary::None, &KeyOrder::BYTES)
+        Table::open_with(fs, meta, owner, cache, FileDictionary::None, &KeyOrder::BYTES)
     }
 
     /// As [`Table::open`], of a table that names a dictionary, or has its keys in another order.
@@ -56,13 +56,14 @@ impl Table {
     pub fn open_with(
         fs: &Arc<dyn Fs>,
         meta: Arc<TableMeta>,
-        database: Uuid,
+        owner: impl Into<Owner>,
         cache: &Arc<DataCache>,
         dictionary: FileDictionary,
         order: &KeyOrder,
     ) -> Result<Arc<Table>> {
         let keys = || meta.key_bounds(order);
-        let mut opened = open_checked(fs, &meta, database, order).map_err(|error| error.over_keys(keys()))?;
+        let mut opened =
+            open_checked(fs, &meta, &owner.into(), order).map_err(|error| error.over_keys(keys()))?;
         opened.file.codec.dictionary = dictionary;
         Ok(Arc::new(Table::assemble(opened, meta, cache)))
     }
@@ -73,9 +74,9 @@ impl Table {
     /// # Errors
     ///
     /// As [`Table::open`].
-    pub fn read_meta(fs: &Arc<dyn Fs>, id: TableId, database: Uuid) -> Result<TableMeta> {
+    pub fn read_meta(fs: &Arc<dyn Fs>, id: TableId, owner: impl Into<Owner>) -> Result<TableMeta> {
         let name = file_name(id);
-        let file = OpenFile::open(fs, name, database)?;
+        let file = OpenFile::open(fs, name, &owner.into())?;
         file.meta(id, file.digest()?)
     }
 
@@ -123,6 +124,7 @@ impl OpenFile {
             number: None,
             blobs: Vec::new(),
             place: PlaceId::MAIN,
+            seal: self.seal,
         };
         meta.check().map_err(|why| self.damaged_footer(why))?;
         Ok(meta)
@@ -139,14 +141,17 @@ pub(super) struct Opened {
     pub(super) filter: Option<Index>,
 }
 
-fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, database: Uuid, order: &KeyOrder) -> Result<Opened> {
-    open_parts(OpenFile::open(fs, meta.file_name(), database)?, meta, order)
+fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, owner: &Owner, order: &KeyOrder) -> Result<Opened> {
+    open_parts(OpenFile::open(fs, meta.file_name(), owner)?, meta, order)
 }
 
 fn open_parts(file: OpenFile, meta: &TableMeta, order: &KeyOrder) -> Result<Opened> {
     let at_header = |why| Error::corrupt(file.name.as_str(), 0, why);
     if file.uuid != meta.uuid {
         return Err(at_header("the file is another table than the manifest says"));
+    }
+    if file.seal != meta.seal {
+        return Err(Error::corrupt(file.name.as_str(), 40, "the file is not sealed as the manifest says"));
     }
     if file.bytes != meta.bytes {
         return Err(at_header("the table has another size than the manifest says"));
@@ -210,6 +215,7 @@ pub(super) struct OpenFile {
     pub(super) uuid: Uuid,
     /// The database that it says it belongs to.
     pub(super) database: Uuid,
+    pub(super) seal: Option<Seal>,
     pub(super) codec: FileCodec,
     /// Size, once and for all: tables do not change.
     pub(super) bytes: u64,
@@ -217,14 +223,14 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     /// Opens the file of a table of this database.
-    fn open(fs: &Arc<dyn Fs>, name: String, database: Uuid) -> Result<OpenFile> {
+    fn open(fs: &Arc<dyn Fs>, name: String, owner: &Owner) -> Result<OpenFile> {
         let opened = fs.open(&name, OpenMode::Read);
         let file = opened.map_err(|error| match error.kind() {
             IoErrorKind::NotFound => Error::corrupt(name.as_str(), 0, "the file is missing"),
             _ => Error::io(error, "open", name.as_str()),
         })?;
-        let file = OpenFile::of(file, name)?;
-        if file.database != database {
+        let file = OpenFile::of(file, name, &owner.keys)?;
+        if file.database != owner.database {
             return Err(
                 Error::new(ErrorKind::MixedStore, "the table belongs to another database").in_file(file.name)
             );
@@ -233,7 +239,7 @@ impl OpenFile {
     }
 
     /// Checks size and header of a file.
-    pub(super) fn of(file: Arc<dyn File>, name: String) -> Result<OpenFile> {
+    pub(super) fn of(file: Arc<dyn File>, name: String, keys: &Keyring) -> Result<OpenFile> {
         let bytes = file.size_bytes().map_err(|error| Error::io(error, "measure", name.as_str()))?;
         if bytes < (HEADER_BYTES + FOOTER_BYTES) as u64 {
             return Err(Error::corrupt(name, 0, "the file is too short for a table"));
@@ -244,8 +250,9 @@ impl OpenFile {
         if header.kind != FileKind::Table {
             return Err(Error::corrupt(name, 0, "the file is no table"));
         }
-        let (uuid, database) = (header.file, header.database);
-        Ok(OpenFile { file, name, uuid, database, codec: header.codec(), bytes })
+        let codec = keys.codec(&header).map_err(|error| error.in_file(name.as_str()))?;
+        let FileHeader { file: uuid, database, seal, .. } = header;
+        Ok(OpenFile { file, name, uuid, database, seal, codec, bytes })
     }
 
     /// Reads bytes that lie inside the file.

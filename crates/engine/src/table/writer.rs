@@ -17,7 +17,7 @@ use crate::{
     blob::BlobUses,
     codec::{
         BlockKind, Compression, Dictionary, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES,
-        Section, WritingDictionary, encode_block,
+        Keyring, Owner, Seal, Section, WritingDictionary, encode_block,
     },
     dictionary::DictionaryHandle,
     env::{CreateOptions, File, Fs, SyncMode, SyncSite, WriteOrigin},
@@ -126,6 +126,7 @@ pub struct TableIdentity {
 pub struct TableWriter {
     identity: TableIdentity,
     codec: FileCodec,
+    seal: Option<Seal>,
     options: TableOptions,
     order: KeyOrder,
     out: Output,
@@ -179,12 +180,13 @@ impl TableWriter {
         options.validate()?;
         let created = fs.create(&name, &CreateOptions::new(origin));
         let file = created.map_err(|error| Error::io(error, "create", name.as_str()))?;
-        let header = FileHeader { kind: FileKind::Table, file: identity.uuid, database: identity.database };
+        let header = FileHeader::clear(FileKind::Table, identity.uuid, identity.database);
         let mut out = Output { file, name, buffer: Vec::new(), written: 0, digest: XxHash3_64::new() };
         out.buffer.extend_from_slice(&header.encode());
         Ok(TableWriter {
             identity,
-            codec: header.codec(),
+            codec: FileCodec::clear(identity.uuid),
+            seal: None,
             options,
             order: KeyOrder::BYTES,
             out,
@@ -214,6 +216,22 @@ impl TableWriter {
                 expiry: None,
             },
         })
+    }
+
+    /// Seals the table under the current key. Before anything is added.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyring::current`].
+    pub fn sealed_by(mut self, keys: &Keyring) -> Result<TableWriter> {
+        debug_assert!(self.entries() == 0 && self.out.written == 0, "the whole file is sealed");
+        let owner = Owner { database: self.identity.database, keys: keys.clone() };
+        let (header, codec) = owner.new_file(FileKind::Table, self.identity.uuid)?;
+        self.out.buffer.clear();
+        self.out.buffer.extend_from_slice(&header.encode());
+        self.seal = header.seal;
+        self.codec = codec;
+        Ok(self)
     }
 
     /// Says how keys are ordered, if not by their bytes. Before anything is added; `seed` names the order.
@@ -419,6 +437,7 @@ impl TableWriter {
             number: None,
             blobs: self.blobs.finish(),
             place: self.identity.place,
+            seal: self.seal,
         })
     }
 

@@ -198,12 +198,13 @@ impl Compaction<'_> {
         Ok(report)
     }
 
-    /// Whether the inputs lie where tables of the target's level are to lie: no file is moved from place to place but by
-    /// being written anew.
+    /// Whether the inputs lie where tables of the target's level are to lie, and are sealed as new ones are: no file is
+    /// moved from place to place or from key to key but by being written anew.
     fn stays_in_place(&self) -> Result<bool> {
         let place = self.tree.place_of(self.plan.to)?;
+        let seal = self.tree.new_seal()?;
         let inputs = self.plan.inputs.iter().filter_map(|input| self.state.levels.table(input.id));
-        Ok(inputs.into_iter().all(|(.., table)| table.place == place))
+        Ok(inputs.into_iter().all(|(.., table)| table.place == place && table.seal == seal))
     }
 
     fn relocate(&self) -> Result<CompactionReport> {

@@ -9,7 +9,7 @@ use crate::{
     codec::Compression,
     dictionary::{Samples, Trial, encode_file},
     error::{ErrorKind, Result},
-    types::{DictionaryId, Level, TableId},
+    types::{DictionaryId, Level, TableId, Uuid},
     version::{DictionaryUse, TableRef},
 };
 use alloc::collections::BTreeSet;
@@ -72,10 +72,12 @@ impl Tree {
     /// tell.
     fn current_dictionary(&self, state: &TreeState) -> Result<Option<DictionaryUse>> {
         let Some(id) = newest_dictionary(state) else { return Ok(None) };
-        match self.0.context.tables.dictionaries.reuse(id) {
+        let dictionaries = &self.0.context.tables.dictionaries;
+        match dictionaries.reuse(id) {
             Err(error) if matches!(error.kind(), ErrorKind::Corruption | ErrorKind::MissingDictionary) => {
                 Ok(None)
             }
+            Ok(Some(used)) if !dictionaries.is_current(used.dictionary())? => Ok(None),
             used => used,
         }
     }
@@ -104,7 +106,7 @@ impl Tree {
             return Ok(None);
         };
         let context = &self.0.context;
-        let file_bytes = encode_file(&dictionary, context.tables.database).len() as u64;
+        let file_bytes = encode_file(&dictionary, Uuid::default(), &context.tables.owner)?.0.len() as u64;
         if !trial.pays(*output_bytes, file_bytes) {
             return Ok(None);
         }

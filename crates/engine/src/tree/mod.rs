@@ -21,6 +21,7 @@ mod options;
 mod outputs;
 mod read;
 mod rotate;
+mod seals;
 mod separate;
 mod state;
 mod stats;
@@ -37,6 +38,7 @@ pub use ingest::{IngestWriter, PreparedIngest};
 pub use ingest_unsorted::IngestSorter;
 pub use options::{PerLevel, TreeOptions};
 pub use read::{Reader, Scan};
+pub use seals::KeyUse;
 pub use state::OldState;
 pub use stats::{BlobStats, LevelStats, TreeStats};
 

@@ -289,10 +289,10 @@ impl Tree {
             merge_operator: tree_options.merge_operator.clone().unwrap_or_default(),
             ..PropertySeed::new(self.0.id, self.0.name.clone(), now)
         };
-        let (uuid, database) = (new_uuid(&*context.env.entropy)?, context.tables.database);
-        let identity = TableIdentity { id, uuid, database, place: target.place };
-        let writer =
-            TableWriter::create(fs, identity, options, seed, target.origin)?.with_order(&self.0.order);
+        let (uuid, owner) = (new_uuid(&*context.env.entropy)?, &context.tables.owner);
+        let identity = TableIdentity { id, uuid, database: owner.database, place: target.place };
+        let writer = TableWriter::create(fs, identity, options, seed, target.origin)?;
+        let writer = writer.sealed_by(&owner.keys)?.with_order(&self.0.order);
         let writer = match &target.dictionary {
             Some(used) => writer.with_dictionary(used.dictionary(), used.handle()),
             None => writer,

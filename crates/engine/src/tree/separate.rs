@@ -67,10 +67,16 @@ impl Tree {
         self.garbage_files(&self.0.state.load())
     }
 
-    /// The files of separated values of a state that are to be left behind.
+    /// The files of separated values of a state that are to be left behind: most of them is stale, or they are sealed in
+    /// another way than new ones.
     pub(super) fn garbage_files(&self, state: &TreeState) -> Vec<BlobId> {
-        let sound = state.blobs.accounts().filter(|account| !account.file.is_damaged());
-        garbage_files(sound, self.options().blob_garbage_percent)
+        let sound = || state.blobs.accounts().filter(|account| !account.file.is_damaged());
+        let mut left = garbage_files(sound(), self.options().blob_garbage_percent);
+        if let Ok(seal) = self.new_seal() {
+            let old = sound().filter(|account| account.file.meta().seal != seal).map(|it| it.file.meta().id);
+            left.extend(old);
+        }
+        left
     }
 }
 
@@ -197,7 +203,7 @@ impl SeparatedValues {
         let hold = context.tables.registry.register(FileKind::Blob, &name, 0, tree);
         let uuid = new_uuid(&*context.env.entropy);
         let created = uuid.and_then(|uuid| {
-            BlobWriter::create(&context.env.fs, (id, uuid), place, context.tables.database, self.origin)
+            BlobWriter::create(&context.env.fs, (id, uuid), place, &context.tables.owner, self.origin)
         });
         match created {
             Ok(writer) => Ok((writer, hold)),

@@ -162,7 +162,7 @@ impl BlobRef {
     /// Those of [`BlobFile::open`].
     pub fn open(&self) -> Result<Arc<BlobFile>> {
         let Inner { meta, context, .. } = &*self.0;
-        let open = || BlobFile::open(&context.fs, meta, context.database).map(Arc::new);
+        let open = || BlobFile::open(&context.fs, meta, &context.owner).map(Arc::new);
         context.open_blobs.get_or_open(meta.id, open).map_err(|error| self.blame(error))
     }
 
@@ -281,6 +281,7 @@ mod tests {
             bytes: HEADER_BYTES as u64 + 100 * records,
             records,
             place: PlaceId::MAIN,
+            seal: None,
         }
     }
 

@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{
     cache::Charge,
-    codec::{Dictionary, FileKind},
+    codec::{Dictionary, FileKind, Owner},
     dictionary::{DICTIONARIES_DIR, DictionaryHandle, encode_file, file_name, read_file},
     error::{Error, ErrorKind, Result},
     table::{DataBlock, DataCache},
-    types::{DictionaryId, TableId, Uuid},
+    types::{DictionaryId, TableId},
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,7 @@ const KNOWN: Rank = Rank::new(66, "dictionaries");
 /// The dictionaries of a store.
 pub struct Dictionaries {
     fs: Arc<dyn Fs>,
-    database: Uuid,
+    owner: Owner,
     registry: FileRegistry,
     cache: Arc<DataCache>,
     known: Mutex<BTreeMap<DictionaryId, Known>>,
@@ -56,7 +56,7 @@ impl Dictionaries {
     /// Lists the files of all dictionaries that `tables` name. Touches none.
     pub fn new(
         fs: Arc<dyn Fs>,
-        database: Uuid,
+        owner: Owner,
         registry: FileRegistry,
         cache: Arc<DataCache>,
         tables: impl Iterator<Item = (TableId, DictionaryHandle)>,
@@ -69,7 +69,7 @@ impl Dictionaries {
             };
             known.entry(handle.id).or_insert_with(list).tables.insert(table);
         }
-        Dictionaries { fs, database, registry, cache, known: Mutex::new(KNOWN, known) }
+        Dictionaries { fs, owner, registry, cache, known: Mutex::new(KNOWN, known) }
     }
 
     /// A table names a dictionary, which another table or a job needs already. The hold keeps the file as long as the
@@ -143,8 +143,8 @@ impl Dictionaries {
     /// As [`Dictionaries::open`].
     pub fn read(&self, handle: DictionaryHandle) -> Result<Dictionary> {
         let name = file_name(handle.id);
-        let (dictionary, database) = read_file(&*self.fs, &name, handle)?;
-        if database != self.database {
+        let (dictionary, header) = read_file(&*self.fs, &name, handle, &self.owner.keys)?;
+        if header.database != self.owner.database {
             let message = "the dictionary belongs to another database";
             return Err(Error::new(ErrorKind::MixedStore, message).in_file(name));
         }
@@ -168,6 +168,15 @@ impl Dictionaries {
         Ok(Some(DictionaryUse { handle, dictionary, _claim: claim }))
     }
 
+    /// Whether a dictionary is sealed as new files are: only then outputs use it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyring::current`](crate::codec::Keyring::current).
+    pub fn is_current(&self, dictionary: &Dictionary) -> Result<bool> {
+        Ok(dictionary.seal() == self.owner.keys.current(self.owner.database)?)
+    }
+
     /// Writes a new dictionary, durable on return with its name (INV-DIC-2). `None` if a file of its name is there or
     /// on its way out: who asked does without.
     ///
@@ -181,13 +190,14 @@ impl Dictionaries {
     ) -> Result<Option<DictionaryUse>> {
         let id = dictionary.id();
         if let Some(used) = self.reuse(id)? {
-            return Ok(Some(used));
+            return Ok(if self.is_current(used.dictionary())? { Some(used) } else { None });
         }
         let name = file_name(id);
         let Some(hold) = self.registry.register_unless_listed(FileKind::Dictionary, &name, None) else {
             return Ok(None);
         };
-        let bytes = encode_file(&dictionary, self.database);
+        let (bytes, seal) = encode_file(&dictionary, manifest.draw_uuid()?, &self.owner)?;
+        let dictionary = dictionary.sealed_as(seal);
         match self.write(&name, &bytes) {
             // Somebody else's, or an orphan that was not removed yet.
             Err(error) if error.io_error().is_some_and(|io| io.kind() == IoErrorKind::AlreadyExists) => {

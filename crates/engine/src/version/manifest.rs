@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     codec::{
-        Corruption, FileHeader, FileKind, HEADER_BYTES, LogPosition, Record, RecordReader, Step, TlvReader,
-        TlvWriter, encode_record, header_error, record_bytes, traces_of_records,
+        Corruption, FileCodec, FileHeader, FileKind, HEADER_BYTES, KeyId, LogPosition, Owner, Record,
+        RecordReader, Step, TlvReader, TlvWriter, encode_record, header_error, traces_of_records,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -86,22 +86,24 @@ pub struct Replayed {
 /// # Errors
 ///
 /// `Corruption` of anything but an unacknowledged end; `UnsupportedFormat`; `MixedStore`.
-pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
+pub fn replay(fs: &dyn Fs, number: u32, owner: impl Into<Owner>) -> Result<Replayed> {
+    let owner = owner.into();
     let name = manifest_name(number);
     let file =
         fs.open(&name, OpenMode::Read).map_err(|error| Error::io(error, "open the manifest", &*name))?;
     let io = |error| Error::io(error, "read the manifest", &*name);
     let bytes = file.size_bytes().map_err(io)?;
-    let header = read_header(&*file, bytes, &name, database)?;
-    let salt = header.codec().salt;
+    let header = read_header(&*file, bytes, &name, owner.database)?;
+    let codec = owner.codec(&header, &name)?;
+    let salt = codec.salt;
 
-    let mut records = RecordReader::new(Arc::clone(&file), salt, HEADER_BYTES as u64, bytes);
+    let mut records = RecordReader::new(Arc::clone(&file), codec, HEADER_BYTES as u64, bytes);
     let mut catalog = Catalog::default();
     let mut synced = LogPosition::START;
     let mut expected = RECORD_FEATURES;
     loop {
         match records.step().map_err(io)? {
-            Step::Record { offset, kind, synced_upto, payload } => {
+            Step::Record { offset, kind, synced_upto, payload, .. } => {
                 if kind != expected {
                     return Err(Error::corrupt(&*name, offset, "a record of the manifest is out of place"));
                 }
@@ -118,6 +120,7 @@ pub fn replay(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Replayed> {
                 return Ok(Replayed { catalog, number, discarded_bytes: 0 });
             }
             Step::End => return Err(Error::corrupt(&*name, bytes, "the manifest ends before its snapshot")),
+            Step::Altered { offset, why } => return Err(Error::corrupt(&*name, offset, why)),
             Step::Invalid { offset, why } => {
                 if expected != RECORD_EDIT {
                     return Err(Error::corrupt(&*name, offset, format_args!("in the snapshot: {why}")));
@@ -183,7 +186,7 @@ fn check_features(payload: &[u8], name: &str, offset: u64) -> Result<()> {
 pub struct Manifest {
     fs: Arc<dyn Fs>,
     registry: FileRegistry,
-    database: Uuid,
+    owner: Owner,
     new_uuid: NewUuid,
     log: Mutex<Log>,
     /// How far the log is durable. Taken before `log`, held over a sync: who waits finds himself covered.
@@ -199,7 +202,8 @@ pub type NewUuid = alloc::boxed::Box<dyn Fn() -> Result<Uuid> + Send + Sync>;
 struct Log {
     file: Arc<dyn File>,
     hold: Hold,
-    header: FileHeader,
+    codec: FileCodec,
+    key: KeyId,
     number: u32,
     /// Where the next record goes.
     end: u64,
@@ -230,18 +234,19 @@ impl Manifest {
     pub fn start(
         fs: Arc<dyn Fs>,
         registry: FileRegistry,
-        database: Uuid,
+        owner: impl Into<Owner>,
         new_uuid: NewUuid,
         number: u32,
         catalog: Catalog,
     ) -> Result<Manifest> {
-        let log = write_snapshot(&fs, &registry, database, &new_uuid, number, catalog)
+        let owner = owner.into();
+        let log = write_snapshot(&fs, &registry, &owner, &new_uuid, number, catalog)
             .map_err(|(error, _catalog, _is_named)| error)?;
         let synced = log.synced;
         Ok(Manifest {
             fs,
             registry,
-            database,
+            owner,
             new_uuid,
             log: Mutex::new(LOG, log),
             sync: Mutex::new(SYNC, synced),
@@ -275,7 +280,8 @@ impl Manifest {
             log.rotate_at = log.end + EXTRA_BYTES / 16;
         }
         let payload = encode_edit(changes);
-        reserve(&mut log, record_bytes(payload.len()))?;
+        let record_bytes = log.codec.record_bytes(payload.len());
+        reserve(&mut log, record_bytes)?;
         if let Err(error) = append_record(&mut log, RECORD_EDIT, &payload) {
             // Part of the record may lie in the file: no byte of it is written again. A new manifest takes
             // over.
@@ -288,6 +294,15 @@ impl Manifest {
         }
         log.catalog.apply(changes).expect("INV-MAN-3: an edit fits what is there");
         Ok(log.position())
+    }
+
+    /// A uuid for a new file.
+    ///
+    /// # Errors
+    ///
+    /// The random source's.
+    pub(super) fn draw_uuid(&self) -> Result<Uuid> {
+        (self.new_uuid)()
     }
 
     /// Writes down how far the manifest is durable, if no record says it yet: an edit without changes,
@@ -328,7 +343,7 @@ impl Manifest {
     fn rotate(&self, log: &mut Log) -> Result<()> {
         let catalog = core::mem::take(&mut log.catalog);
         let number = log.number + 1;
-        match write_snapshot(&self.fs, &self.registry, self.database, &self.new_uuid, number, catalog) {
+        match write_snapshot(&self.fs, &self.registry, &self.owner, &self.new_uuid, number, catalog) {
             Ok(next) => {
                 let old = core::mem::replace(log, next);
                 old.hold.remove();
@@ -374,6 +389,12 @@ impl Manifest {
         manifest_name(self.log.lock().number)
     }
 
+    /// Key and size of that file; [`KeyId::CLEAR`] if it is not encrypted.
+    pub fn key(&self) -> (KeyId, u64) {
+        let log = self.log.lock();
+        (log.key, log.end)
+    }
+
     /// Bytes written to that file; more are reserved.
     pub fn bytes(&self) -> u64 {
         self.log.lock().end
@@ -401,7 +422,7 @@ fn allocate(file: &dyn File, name: &str, end: u64) -> Result<u64> {
 fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
     let mut bytes = Vec::new();
     let record = Record { kind, synced_upto: log.synced, payload };
-    encode_record(&mut bytes, log.header.codec().salt, log.end, record);
+    encode_record(&mut bytes, &log.codec, log.end, record);
     let name = manifest_name(log.number);
     log.file.write_at(log.end, &bytes).map_err(|error| Error::io(error, "append to the manifest", name))?;
     log.end += bytes.len() as u64;
@@ -410,41 +431,50 @@ fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// A manifest that has no name yet.
+struct Written {
+    file: Arc<dyn File>,
+    codec: FileCodec,
+    key: KeyId,
+    end: u64,
+    reserved: u64,
+}
+
 /// Writes a whole manifest under a temporary name and gives it its own. On an error gives the catalog back,
 /// and says whether the new name may be there.
 fn write_snapshot(
     fs: &Arc<dyn Fs>,
     registry: &FileRegistry,
-    database: Uuid,
+    owner: &Owner,
     new_uuid: &NewUuid,
     number: u32,
     catalog: Catalog,
 ) -> core::result::Result<Log, (Error, Catalog, bool)> {
     let name = manifest_name(number);
     let temporary = format!("{name}{TEMPORARY}");
-    let write = || -> Result<(Arc<dyn File>, FileHeader, u64, u64)> {
+    let write = || -> Result<Written> {
         let io = |error| Error::io(error, "write the manifest", &*temporary);
         match fs.remove_file(&temporary) {
             Err(error) if error.kind() != IoErrorKind::NotFound => return Err(io(error)),
             _ => {}
         }
-        let header = FileHeader { kind: FileKind::Manifest, file: new_uuid()?, database };
-        let salt = header.codec().salt;
+        let (header, codec) = owner.new_file(FileKind::Manifest, new_uuid()?)?;
         let mut bytes = Vec::from(header.encode());
         for (kind, payload) in
             [(RECORD_FEATURES, encode_features()), (RECORD_SNAPSHOT, encode_edit(&catalog.snapshot()))]
         {
             let offset = bytes.len() as u64;
             let record = Record { kind, synced_upto: LogPosition::START, payload: &payload };
-            encode_record(&mut bytes, salt, offset, record);
+            encode_record(&mut bytes, &codec, offset, record);
         }
         let file = fs.create(&temporary, &CreateOptions::new(WriteOrigin::Manifest)).map_err(io)?;
         file.write_at(0, &bytes).map_err(io)?;
         let reserved = allocate(&*file, &temporary, 2 * bytes.len() as u64 + ROTATE_BYTES + EXTRA_BYTES)?;
         file.sync(SyncMode::Durable, SyncSite("manifest.snapshot")).map_err(io)?;
-        Ok((file, header, bytes.len() as u64, reserved))
+        let key = header.seal.map_or(KeyId::CLEAR, |seal| seal.key);
+        Ok(Written { file, codec, key, end: bytes.len() as u64, reserved })
     };
-    let (file, header, end, reserved) = match write() {
+    let Written { file, codec, key, end, reserved } = match write() {
         Ok(written) => written,
         Err(error) => {
             // Gives its space back. Only a help: it is removed before the next is written, too.
@@ -465,7 +495,8 @@ fn write_snapshot(
     Ok(Log {
         file,
         hold,
-        header,
+        codec,
+        key,
         number,
         end,
         rotate_at: 2 * end + ROTATE_BYTES,

@@ -10,12 +10,13 @@ use super::{
 use crate::{
     blob::BlobFile,
     cache::OpenFiles,
-    codec::{FileDictionary, FileKind},
+    codec::{FileDictionary, FileKind, Owner},
+    dictionary,
     error::{Error, Result},
     order::KeyOrder,
     range_tombstone::RangeTombstones,
     table::{DataCache, Table, TableMeta},
-    types::{BlobId, TableId, TreeId, Uuid},
+    types::{BlobId, TableId, TreeId},
 };
 use alloc::{boxed::Box, format, sync::Arc};
 use core::{
@@ -31,7 +32,7 @@ pub struct TableContext {
     /// Where the files are.
     pub fs: Arc<dyn Fs>,
     /// Whose files they are.
-    pub database: Uuid,
+    pub owner: Owner,
     /// Blocks in memory.
     pub blocks: Arc<DataCache>,
     /// Tables open now.
@@ -119,8 +120,8 @@ impl TableRef {
         let TableFile { meta, order, context, .. } = &*self.0;
         let open = || {
             let dictionary = self.dictionary()?;
-            let (fs, cache, database) = (&context.fs, &context.blocks, context.database);
-            Table::open_with(fs, Arc::clone(meta), database, cache, dictionary, order)
+            let (fs, cache, owner) = (&context.fs, &context.blocks, &context.owner);
+            Table::open_with(fs, Arc::clone(meta), owner, cache, dictionary, order)
         };
         context.open.get_or_open(meta.id, open)
     }
@@ -157,7 +158,12 @@ impl TableRef {
         let Some(handle) = self.0.meta.dictionary else { return Ok(FileDictionary::None) };
         let opened = self.0.context.dictionaries.open(handle);
         let needed_by = || format!("; {} needs it", self.0.meta.file_name());
-        opened.map(FileDictionary::Reading).map_err(|error| error.adding(&needed_by()))
+        let opened = opened.map_err(|error| error.adding(&needed_by()))?;
+        if opened.seal().is_none() && self.0.meta.seal.is_some() {
+            let why = format!("the dictionary is not encrypted, and {} is", self.0.meta.file_name());
+            return Err(Error::corrupt(dictionary::file_name(handle.id), 40, why));
+        }
+        Ok(FileDictionary::Reading(opened))
     }
 
     /// An error of reading the table: what of the table it stands for, and the table's damage if it is some.

@@ -3,8 +3,8 @@
 use crate::faults::{Fail, Faults, What, contents, flip, names, read, write};
 use isopach_engine::{
     codec::{
-        FileHeader, FileKind, HEADER_BYTES, LogPosition, Record, RecordReader, Step, TlvWriter, digest,
-        encode_record,
+        FileCodec, FileHeader, FileKind, HEADER_BYTES, LogPosition, Record, RecordReader, Step, TlvWriter,
+        digest, encode_record,
     },
     env::{Fs, IoErrorKind, MemFs, OpenMode},
     error::{ErrorKind, Result},
@@ -57,9 +57,9 @@ fn record_offsets(files: &MemFs, name: &str) -> Vec<u64> {
     let file = files.open(name, OpenMode::Read).unwrap();
     let mut header = [0; HEADER_BYTES];
     file.read_exact_at(0, &mut header).unwrap();
-    let salt = FileHeader::decode(&header).unwrap().codec().salt;
+    let codec = FileCodec::clear(FileHeader::decode(&header).unwrap().file);
     let size = file.size_bytes().unwrap();
-    let mut records = RecordReader::new(file, salt, HEADER_BYTES as u64, size);
+    let mut records = RecordReader::new(file, codec, HEADER_BYTES as u64, size);
     let mut offsets = Vec::new();
     while let Step::Record { offset, .. } = records.step().unwrap() {
         offsets.push(offset);
@@ -75,12 +75,12 @@ fn cut(files: &MemFs, name: &str, bytes: u64) {
 /// A manifest whose records are given by kind and payload.
 fn crafted(records: &[(u8, Vec<u8>)]) -> MemFs {
     let files = MemFs::new();
-    let header = FileHeader { kind: FileKind::Manifest, file: Uuid([1; 16]), database: DATABASE };
+    let header = FileHeader::clear(FileKind::Manifest, Uuid([1; 16]), DATABASE);
     let mut bytes = Vec::from(header.encode());
     for (kind, payload) in records {
         let offset = bytes.len() as u64;
         let record = Record { kind: *kind, synced_upto: LogPosition::START, payload };
-        encode_record(&mut bytes, header.codec().salt, offset, record);
+        encode_record(&mut bytes, &FileCodec::clear(header.file), offset, record);
     }
     write(&files, &manifest_name(1), &bytes);
     files
@@ -322,7 +322,7 @@ fn a_manifest_of_a_newer_version_is_unsupported() {
 #[test]
 fn a_file_of_another_kind_is_no_manifest() {
     let files = MemFs::new();
-    let header = FileHeader { kind: FileKind::Table, file: Uuid([1; 16]), database: DATABASE };
+    let header = FileHeader::clear(FileKind::Table, Uuid([1; 16]), DATABASE);
     write(&files, &manifest_name(1), &header.encode());
 
     assert_eq!(read_back(&files, 1).unwrap_err().kind(), ErrorKind::Corruption);

@@ -269,7 +269,7 @@ fn another_version_is_unsupported_and_another_database_is_mixed() {
     write(&files, "IDENTITY", &newer);
     assert_eq!(refused(&files).kind(), ErrorKind::UnsupportedFormat);
 
-    let other = FileHeader { kind: FileKind::Identity, file: Uuid([1; 16]), database: Uuid([2; 16]) };
+    let other = FileHeader::clear(FileKind::Identity, Uuid([1; 16]), Uuid([2; 16]));
     write(&files, "IDENTITY", &other.encode());
     assert_eq!(refused(&files).kind(), ErrorKind::MixedStore);
 }
@@ -484,7 +484,7 @@ fn orphans_of_this_store_go_and_everything_else_stays() {
     let store = open(&Faults::new(&files));
     let tree = store.tree("t").unwrap();
     let own = read(&files, &table_files(&files)[0]);
-    let other = FileHeader { kind: FileKind::Table, file: Uuid([1; 16]), database: Uuid([2; 16]) }.encode();
+    let other = FileHeader::clear(FileKind::Table, Uuid([1; 16]), Uuid([2; 16])).encode();
     write(&files, "tables/000100.table", &own);
     write(&files, "tables/000101.table", b"");
     write(&files, "tables/000102.table", &other);

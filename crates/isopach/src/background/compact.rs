@@ -9,7 +9,7 @@ use crate::{
 use isopach_engine::{
     compaction::{
         BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, TreeShape, leave_garbage,
-        next_range_plan,
+        next_range_plan, reseal,
     },
     error::ErrorKind as EngineErrorKind,
     key::KeyRange,
@@ -39,7 +39,7 @@ pub(crate) fn note_shape(space: &Space) {
 }
 
 /// The most useful compaction of a keyspace, if it needs any; then asks for the next. Where the shape is as it should be,
-/// values leave files of which too much is stale. If it meets a damaged table, the next one leaves that alone.
+/// values leave files of which too much is stale, and tables under an earlier key are written anew. If it meets a damaged table, the next one leaves that alone.
 ///
 /// # Errors
 ///
@@ -48,8 +48,11 @@ pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
     let strategy = strategy(space);
     let known = space.tree.damaged_tables().len();
     drop_unneeded(state, space)?;
-    let garbage = space.tree.blob_garbage();
-    match step(state, space, |shape| strategy.pick(shape).or_else(|| leave_garbage(shape, &garbage))) {
+    let (garbage, seal) = (space.tree.blob_garbage(), space.tree.new_seal());
+    let tidy = |shape: &TreeShape<'_>| {
+        leave_garbage(shape, &garbage).or_else(|| reseal(shape, *seal.as_ref().ok()?))
+    };
+    match step(state, space, |shape| strategy.pick(shape).or_else(|| tidy(shape))) {
         Ok(Step::Nothing | Step::InTheWay) => Ok(()),
         Err(error) if error.kind() == ErrorKind::Poisoned || space.tree.damaged_tables().len() <= known => {
             Err(error)

@@ -11,8 +11,12 @@ use crate::{
     verify::{VerifyOptions, VerifyReport, verify_closed},
 };
 use isopach_engine::{
-    compaction::CompactionFilterFactory, merge_operator::MergeOperator, order::Comparator,
-    prefix::PrefixExtractor, tree::KnownCode,
+    codec::{Cipher, KeyProvider, Keyring},
+    compaction::CompactionFilterFactory,
+    merge_operator::MergeOperator,
+    order::Comparator,
+    prefix::PrefixExtractor,
+    tree::KnownCode,
 };
 use isopach_env::{Clock, Env, IoErrorKind, OsFs};
 use std::{
@@ -38,6 +42,8 @@ pub struct Builder {
     log_recovery: LogRecovery,
     code: KnownCode,
     routes: Vec<Route>,
+    keys: Option<Box<dyn KeyProvider>>,
+    cipher: Cipher,
     listeners: Vec<Arc<dyn EventListener>>,
     progress: Option<ProgressHook>,
 }
@@ -54,6 +60,8 @@ impl Builder {
             log_recovery: LogRecovery::default(),
             code: KnownCode::default(),
             routes: Vec::new(),
+            keys: None,
+            cipher: Cipher::default(),
             listeners: Vec::new(),
             progress: None,
         }
@@ -194,6 +202,27 @@ impl Builder {
         self
     }
 
+    // ----- secrecy -----
+
+    /// Encrypts every file that holds user bytes: log, manifest, tables, values in files of their own, dictionaries, and
+    /// what checkpoints copy. Needs feature `encryption`.
+    ///
+    /// New files are sealed under the current key; those of before, or of an earlier key, are read as long as their keys
+    /// are given, and compactions write them anew. A database that is not encrypted becomes so, file by file; with
+    /// [`KeyId::CLEAR`](crate::KeyId::CLEAR) as the current key an encrypted one ceases to be.
+    ///
+    /// `docs/encryption.md` says what stays visible, and against whom this helps.
+    pub fn encryption(mut self, keys: impl KeyProvider) -> Builder {
+        self.keys = Some(Box::new(keys));
+        self
+    }
+
+    /// What new files are sealed with. Default [`Cipher::Aes256Gcm`].
+    pub fn cipher(mut self, cipher: Cipher) -> Builder {
+        self.cipher = cipher;
+        self
+    }
+
     /// Hears of events. May be called several times. Without any, background errors go to standard error.
     pub fn listener(mut self, listener: impl EventListener) -> Builder {
         self.listeners.push(Arc::new(listener));
@@ -235,7 +264,8 @@ impl Builder {
     /// `InvalidArgument` naming the option that is out of bounds, or the prefix extractor whose name is. `Locked`;
     /// `NotFound`; `UnsupportedFormat`, `Corruption` or `MixedDatabase` saying what was found where, with nothing
     /// written. `MissingPrefixExtractor`, see [`Builder::prefix_extractor`]. `MissingRoute` naming a place that is not
-    /// there; those of [`Db::set_routes`]. `OutOfSpace`, `Io`.
+    /// there; those of [`Db::set_routes`]. `MissingKey` and `WrongKey` naming the key, with nothing touched.
+    /// `OutOfSpace`, `Io`.
     pub fn open(self) -> Result<Db> {
         let opening = self.opening(Access::Write)?;
         let (state, recovery) = open(opening)?;
@@ -278,6 +308,7 @@ impl Builder {
             log_recovery: self.log_recovery,
             code: self.code,
             routes: self.routes,
+            keys: self.keys.map_or_else(Keyring::none, |keys| Keyring::new(keys, self.cipher)),
             listeners: Listeners::new(self.listeners),
             progress: self.progress,
         })

@@ -21,14 +21,17 @@ use crate::{
     routes::{Route, RouteInfo, routes_of, set_routes},
     snapshot::Snapshot,
     verify::{VerifyOptions, VerifyReport},
+    wal::keys_in_use,
 };
 use isopach_engine::{
+    codec::KeyId,
     store::{CheckpointInfo, CheckpointOptions},
+    tree::KeyUse,
     types::{Seqno, TreeId, UnixUs, Uuid},
     version::DeletionPause,
 };
 use isopach_env::{Env, Fs, MemFs, OsEntropy, OsFs, SystemClock};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 /// An open database. Clones share it; it is `Send + Sync`.
 ///
@@ -123,6 +126,30 @@ impl Db {
     /// `Io`.
     pub fn set_options(&self, change: impl FnOnce(&mut DbOptions)) -> Result<()> {
         self.0.state.set_db_options(change)
+    }
+
+    // ----- secrecy -----
+
+    /// What lies under which key, log and manifest among it; [`KeyId::CLEAR`] of what is not encrypted. A rotation is over
+    /// when nothing is left under the earlier key: compactions in the background write tables and separated values anew,
+    /// the log goes on under the new key with its next segment, the manifest with the next opening at the latest.
+    pub fn keys_in_use(&self) -> BTreeMap<KeyId, KeyUse> {
+        let state = &self.0.state;
+        let mut uses: BTreeMap<KeyId, KeyUse> = BTreeMap::new();
+        for space in state.spaces.all() {
+            for (key, of_tree) in space.tree.keys_in_use() {
+                let uses = uses.entry(key).or_default();
+                uses.files += of_tree.files;
+                uses.bytes += of_tree.bytes;
+            }
+        }
+        for (key, bytes) in keys_in_use(&*state.store.env().fs) {
+            uses.entry(key).or_default().add(bytes);
+        }
+        if let Some((key, bytes)) = state.store.key_of_manifest() {
+            uses.entry(key).or_default().add(bytes);
+        }
+        uses
     }
 
     // ----- routes -----

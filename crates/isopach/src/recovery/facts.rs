@@ -4,8 +4,8 @@ use crate::{
     ends::CommitEnds,
     error::Result,
     notes::{
-        CHECKPOINT, CLEAN_END, COMMIT_ENDS, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, TIMELINE,
-        TIMELINE_FROM, bad_note, first_segment,
+        CHECKPOINT, CLEAN_END, COMMIT_ENDS, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, SEALED_FROM,
+        TIMELINE, TIMELINE_FROM, bad_note, first_segment,
     },
     wal::{History, LogFacts, Recovered},
 };
@@ -13,6 +13,7 @@ use isopach_engine::{
     codec::LogPosition,
     store::Store,
     types::{Seqno, UnixUs},
+    version::Note,
 };
 
 /// What the manifest's notes say about log and numbering.
@@ -24,6 +25,8 @@ pub(super) struct Facts {
     timeline: Option<u64>,
     /// The first segment of that timeline.
     timeline_from: Option<u32>,
+    /// The first segment that must be encrypted.
+    sealed_from: Option<u32>,
     is_copy: bool,
     /// `None`: nobody noted any.
     ends: Option<CommitEnds>,
@@ -57,6 +60,10 @@ impl Facts {
                 Some(note[..].try_into().map(u32::from_le_bytes).map_err(|_| bad_note(TIMELINE_FROM))?)
             }
         };
+        let sealed_from = match store.note(SEALED_FROM).as_deref() {
+            None | Some([]) => None,
+            Some(note) => Some(note.try_into().map(u32::from_le_bytes).map_err(|_| bad_note(SEALED_FROM))?),
+        };
         let is_copy = match store.note(CHECKPOINT).as_deref() {
             None | Some([]) => false,
             Some(note) if note.len() == 8 => true,
@@ -64,7 +71,17 @@ impl Facts {
         };
         let ends = store.note(COMMIT_ENDS).map(|note| CommitEnds::decode(&note)).transpose();
         let ends = ends.map_err(|_| bad_note(COMMIT_ENDS))?;
-        Ok(Facts { first_segment, clean, reserved, log_synced, timeline, timeline_from, is_copy, ends })
+        Ok(Facts {
+            first_segment,
+            clean,
+            reserved,
+            log_synced,
+            timeline,
+            timeline_from,
+            sealed_from,
+            is_copy,
+            ends,
+        })
     }
 
     pub(super) fn log(&self) -> LogFacts {
@@ -74,6 +91,7 @@ impl Facts {
             clean_end,
             synced_upto: self.log_synced.max(clean_end.unwrap_or(LogPosition::START)),
             history: self.history(),
+            sealed_from: self.sealed_from,
         }
     }
 
@@ -82,6 +100,15 @@ impl Facts {
         match (self.timeline, self.timeline_from) {
             (None, _) => Some(History { timeline: 0, from: 0 }),
             (Some(timeline), from) => from.map(|from| History { timeline, from }),
+        }
+    }
+
+    /// What the manifest is to say of it, if that is to change now that new segments are encrypted, or are not.
+    pub(super) fn sealed_from_now(&self, is_sealed: bool, next_segment: u32) -> Option<Note> {
+        match (is_sealed, self.sealed_from) {
+            (true, None) => Some(Note::new(SEALED_FROM, next_segment.to_le_bytes())),
+            (false, Some(_)) => Some(Note::new(SEALED_FROM, Vec::new())),
+            _ => None,
         }
     }
 

@@ -30,11 +30,12 @@ use crate::{
     time::Times,
     told::Told,
     views::LiveViews,
-    wal::{Discarded, Reading, Recovered, WalOptions, recover},
+    wal::{Discarded, Reading, Recovered, WalOptions, check_keys, recover},
     write::{Commits, Start, reserve_behind},
 };
 use facts::Facts;
 use isopach_engine::{
+    codec::Keyring,
     store::{Store, StoreOptions},
     tree::{KnownCode, Tree},
     types::{Seqno, View},
@@ -87,6 +88,7 @@ pub(crate) struct Opening {
     pub(crate) log_recovery: LogRecovery,
     pub(crate) code: KnownCode,
     pub(crate) routes: Vec<Route>,
+    pub(crate) keys: Keyring,
     pub(crate) listeners: Listeners,
     pub(crate) progress: Option<ProgressHook>,
 }
@@ -113,6 +115,8 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     store_options.create_if_missing = opening.create_if_missing;
     store_options.code = opening.code.clone();
     store_options.places = find_places(&opening.routes);
+    store_options.keys = opening.keys.clone();
+    check_keys(&*opening.env.fs, &opening.keys).map_err(|error| locate(error.into()))?;
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
 
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
@@ -138,6 +142,9 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         Note::new(OPTIONS, set.encode()),
         Note::new(COMMIT_ENDS, ends.encode()),
     ];
+    let owner = store.owner();
+    let seal = owner.keys.current(owner.database).map_err(|error| locate(error.into()))?;
+    notes.extend(facts.sealed_from_now(seal.is_some(), recovered.next_number));
     recovered.timeline = facts.timeline(&recovered);
     if facts.is_copy() {
         recovered.timeline = new_timeline(&store).map_err(locate)?;
@@ -237,7 +244,7 @@ fn find(
 ) -> isopach_engine::error::Result<Recovered> {
     let env = store.env();
     let reading = Reading { spawn: &*env.spawn, watch: &mut |done, total| watch.tell("search", done, total) };
-    recover(&*env.fs, store.uuid(), facts.log(), mode, reading)
+    recover(&*env.fs, store.owner(), facts.log(), mode, reading)
 }
 
 /// Everything is replayed: the rest makes the state ready for handles.
@@ -267,7 +274,8 @@ fn finish(
             let order = state.commits.order();
             state.rotate(&order, &space);
         }
-        if space.l0_runs.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+        let has_runs = space.l0_runs.load(std::sync::atomic::Ordering::Relaxed) > 0;
+        if has_runs || space.tree.has_other_seals() {
             state.jobs.compact(space.id);
         }
     }
@@ -284,6 +292,7 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     store_options.read_only = true;
     store_options.code = opening.code.clone();
     store_options.places = find_places(&opening.routes);
+    store_options.keys = opening.keys.clone();
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
     let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;

@@ -19,10 +19,6 @@ use isopach_engine::{
 };
 use isopach_env::sync::atomic::Ordering;
 
-/// Room at the end of a segment that groups leave to a void record, which carries `synced_upto` when the log
-/// falls idle.
-pub(super) const VOID_BYTES: u64 = record_bytes(0);
-
 /// Most bytes of a group. Leaves every position in a segment far below what [`LogPosition`] can express.
 const MAX_GROUP_BYTES: u64 = 16 << 30;
 
@@ -111,7 +107,7 @@ impl Appender {
         for record in records {
             let at = place.end + buffer.len() as u64;
             let framed = Record { kind: record.kind as u8, synced_upto, payload: &record.prefix() };
-            encode_record_in_parts(buffer, place.salt, at, framed, &[record.body]);
+            encode_record_in_parts(buffer, &place.codec, at, framed, &[record.body]);
         }
     }
 
@@ -151,7 +147,7 @@ impl Wal {
     ///
     /// If the group is empty, or a record has no operations or does not come after all before it.
     pub(crate) fn append(&self, records: &[AppendRecord<'_>]) -> Result<LogPosition> {
-        let group_bytes = check_sizes(records)?;
+        let group_bytes = self.check_sizes(records)?;
         let mut appender = self.appender.lock();
         self.check_open(&appender)?;
         if self.state.lock().take_sync_demand() {
@@ -177,7 +173,7 @@ impl Wal {
     /// As [`Wal::append`].
     pub(crate) fn store(&self, record: &AppendRecord<'_>) -> Result<bool> {
         let records = std::slice::from_ref(record);
-        let record_bytes = check_sizes(records)?;
+        let record_bytes = self.check_sizes(records)?;
         let Some(mut appender) = self.appender.try_lock() else {
             return Ok(false);
         };
@@ -248,8 +244,8 @@ impl Wal {
         if carried >= synced_upto {
             return Ok(());
         }
-        place.reserve(place.end + VOID_BYTES)?;
-        encode_record(buffer, place.salt, place.end, Record { kind: KIND_VOID, synced_upto, payload: &[] });
+        place.reserve(place.end + self.void_bytes())?;
+        encode_record(buffer, &place.codec, place.end, Record { kind: KIND_VOID, synced_upto, payload: &[] });
         self.write_group(&mut appender, Group { seqnos: None }, synced_upto).map(drop)
     }
 
@@ -304,6 +300,34 @@ impl Wal {
         Ok(())
     }
 
+    /// Room at the end of a segment that groups leave to a void record, which carries `synced_upto` when the log
+    /// falls idle.
+    pub(super) fn void_bytes(&self) -> u64 {
+        record_bytes(self.owner.keys.added_bytes())
+    }
+
+    /// Bytes of the group once encoded and sealed, at most.
+    fn check_sizes(&self, records: &[AppendRecord<'_>]) -> Result<u64> {
+        let mut group_bytes = 0_u64;
+        for record in records {
+            let payload_bytes = ENTRY_PREFIX_BYTES + record.body.len() + self.owner.keys.added_bytes();
+            if u32::try_from(payload_bytes).is_err() {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    "a batch exceeds 2^32 - 1 bytes in the log",
+                ));
+            }
+            group_bytes += record_bytes(payload_bytes);
+        }
+        if group_bytes > MAX_GROUP_BYTES {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "a group of batches exceeds 16 GiB in the log",
+            ));
+        }
+        Ok(group_bytes)
+    }
+
     /// Sees to it that `group_bytes` fit the current segment, in a new one if need be. A group that is larger
     /// than a segment gets one that is as large as it.
     fn make_room(&self, appender: &mut Appender, group_bytes: u64) -> Result<()> {
@@ -326,7 +350,7 @@ impl Wal {
     }
 
     fn fits(&self, place: &Place, group_bytes: u64) -> bool {
-        let limit = self.options.segment_bytes.saturating_sub(VOID_BYTES);
+        let limit = self.options.segment_bytes.saturating_sub(self.void_bytes());
         place.is_empty() || place.end + group_bytes <= limit
     }
 
@@ -395,20 +419,4 @@ impl Wal {
         appender.failures_in_row += 1;
         if appender.failures_in_row < 2 { error } else { self.state.lock().poison(&error) }
     }
-}
-
-/// Bytes of the group once encoded.
-fn check_sizes(records: &[AppendRecord<'_>]) -> Result<u64> {
-    let mut group_bytes = 0_u64;
-    for record in records {
-        let payload_bytes = ENTRY_PREFIX_BYTES + record.body.len();
-        if u32::try_from(payload_bytes).is_err() {
-            return Err(Error::new(ErrorKind::InvalidArgument, "a batch exceeds 2^32 - 1 bytes in the log"));
-        }
-        group_bytes += record_bytes(payload_bytes);
-    }
-    if group_bytes > MAX_GROUP_BYTES {
-        return Err(Error::new(ErrorKind::InvalidArgument, "a group of batches exceeds 16 GiB in the log"));
-    }
-    Ok(group_bytes)
 }

@@ -5,13 +5,13 @@
 
 use super::{
     Wal,
-    append::{Appender, VOID_BYTES},
+    append::Appender,
     record::Start,
-    segment::{DATA_AT, Life, START_AT, WAL_DIR, encode_blank, encode_header, encode_start, segment_name},
+    segment::{Life, START_AT, WAL_DIR, data_at, encode_blank, encode_start, segment_name},
     state::Live,
 };
 use isopach_engine::{
-    codec::{FileKind, LogPosition, Salt},
+    codec::{FileCodec, FileHeader, FileKind, LogPosition},
     error::{Error, ErrorKind, Result},
     types::Uuid,
     version::Hold,
@@ -31,7 +31,7 @@ const SYNC_HIDING: SyncSite = SyncSite("wal.hiding");
 pub(super) struct Place {
     pub(super) number: u32,
     pub(super) file: Arc<dyn File>,
-    pub(super) salt: Salt,
+    pub(super) codec: FileCodec,
     /// Where the next record goes.
     pub(super) end: u64,
     /// Space below this is reserved; 0 if the backend cannot.
@@ -59,7 +59,9 @@ const POPULATED_BYTES: u64 = 8 << 20;
 pub(super) struct Blank {
     pub(super) number: u32,
     pub(super) file: Arc<dyn File>,
-    pub(super) uuid: Uuid,
+    pub(super) header: FileHeader,
+    /// How what follows is framed.
+    pub(super) codec: FileCodec,
     pub(super) hold: Hold,
     /// What was had ahead.
     pub(super) prepared: Option<Prepared>,
@@ -164,7 +166,8 @@ impl Wal {
             Some(blank) => blank,
             None => self.create_blank(|| appender.take_number())?,
         };
-        let least = DATA_AT + group_bytes + VOID_BYTES;
+        let data_at = data_at(&blank.codec);
+        let least = data_at + group_bytes + self.void_bytes();
         let is_prepared = blank.prepared.is_some();
         let prepared = match blank.prepared.take().filter(|prepared| prepared.reserved_bytes >= least) {
             Some(prepared) => prepared,
@@ -185,6 +188,11 @@ impl Wal {
             if let Some(place) = appender.place.take() {
                 self.state.lock().leave_segment(place.is_empty(), place.previous_end);
             }
+            if !blank.codec.sealing.is_clear() {
+                // Nothing is sealed twice at one place of a file, and another first record would be (INV-ENC-1).
+                blank.hold.remove();
+                return Err(error);
+            }
             return Err(keep_or_remove(appender, blank, error));
         }
         if let Err(error) = self.sync_opening(&blank, is_prepared, appender.hides_garbage) {
@@ -204,20 +212,20 @@ impl Wal {
         let before = appender.place.replace(Place {
             number: blank.number,
             file: Arc::clone(&blank.file),
-            salt: Salt::of(blank.uuid),
-            end: DATA_AT,
+            codec: blank.codec,
+            end: data_at,
             reserved_bytes,
             has_records: false,
             previous_end,
             map,
         });
         appender.left_maps.extend(before.and_then(|place| place.map));
-        blank.hold.set_bytes(reserved_bytes.max(DATA_AT));
+        blank.hold.set_bytes(reserved_bytes.max(data_at));
         let live = Live {
             number: blank.number,
             hold: Arc::new(blank.hold),
             file: Some(blank.file),
-            used_bytes: DATA_AT,
+            used_bytes: data_at,
             seqnos: None,
         };
         let mut state = self.state.lock();
@@ -345,7 +353,7 @@ impl Wal {
     }
 
     fn write_header(&self, blank: &Blank) -> Result<()> {
-        let written = blank.file.write_at(0, &encode_blank(blank.uuid, self.database));
+        let written = blank.file.write_at(0, &encode_blank(&blank.header));
         written.map_err(|error| Error::io(error, "prepare a log segment", segment_name(blank.number)))
     }
 
@@ -355,11 +363,13 @@ impl Wal {
         synced.map_err(|error| self.state.lock().poison(&Error::io(error, "sync", WAL_DIR)))
     }
 
-    /// The file that is ready for the next segment, unless its pages were brought in for a map that is not
-    /// wanted any more: a sync would write them all.
+    /// The file that is ready for the next segment, unless it was made ready under an earlier key, or its pages were
+    /// brought in for a map that is not wanted any more: a sync would write them all.
     fn take_blank(&self, appender: &mut Appender) -> Option<Blank> {
         let blank = appender.blank.take()?;
-        if !appender.wants_map() && blank.prepared.as_ref().is_some_and(|prepared| prepared.map.is_some()) {
+        let is_mapped = blank.prepared.as_ref().is_some_and(|prepared| prepared.map.is_some());
+        let seal = self.owner.keys.current(self.owner.database);
+        if (is_mapped && !appender.wants_map()) || seal.is_ok_and(|seal| seal != blank.header.seal) {
             blank.hold.remove();
             return None;
         }
@@ -376,8 +386,10 @@ impl Wal {
                 Err(error) => return Err(Error::io(error, "create a log segment", name)),
                 Ok(file) => {
                     let hold = self.registry.register(FileKind::Log, &name, 0, None);
-                    return match self.draw_uuid(Life::First, &name) {
-                        Ok(uuid) => Ok(Blank { number, file, uuid, hold, prepared: None }),
+                    return match self.new_life(Life::First, &name) {
+                        Ok((header, codec)) => {
+                            Ok(Blank { number, file, header, codec, hold, prepared: None })
+                        }
                         Err(error) => {
                             hold.remove();
                             Err(error)
@@ -388,12 +400,13 @@ impl Wal {
         }
     }
 
-    /// The uuid of a segment that will have this name.
-    pub(super) fn draw_uuid(&self, life: Life, name: &str) -> Result<Uuid> {
+    /// The header of a segment that will have this name, with a uuid that nothing had before, and how what follows is
+    /// framed.
+    pub(super) fn new_life(&self, life: Life, name: &str) -> Result<(FileHeader, FileCodec)> {
         let mut uuid = Uuid::default();
         let drawn = self.env.entropy.fill(&mut uuid.0);
         drawn.map_err(|error| Error::io(error, "draw the uuid of a log segment", name))?;
-        Ok(life.mark(uuid))
+        self.owner.new_file(FileKind::Log, life.mark(uuid))
     }
 
     fn write_opening(
@@ -404,8 +417,8 @@ impl Wal {
         synced_upto: LogPosition,
     ) -> Result<()> {
         let start = Start { number: blank.number, previous_end, timeline: self.timeline };
-        let mut opening = encode_header(blank.uuid, self.database).to_vec();
-        encode_start(&mut opening, Salt::of(blank.uuid), start, synced_upto);
+        let mut opening = blank.header.encode().to_vec();
+        encode_start(&mut opening, &blank.codec, start, synced_upto);
         let from = if has_header { START_AT } else { 0 };
         let written = blank.file.write_at(from, &opening[from as usize..]);
         written.map_err(|error| Error::io(error, "begin a log segment", segment_name(blank.number)))

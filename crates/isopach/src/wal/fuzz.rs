@@ -41,6 +41,7 @@ pub(crate) fn segment(data: &[u8], mut each: impl FnMut(&LogRecord<'_>)) {
         first_live: 1,
         clean_end: (manifest & 1 == 1).then(|| at(manifest >> 1)),
         synced_upto: if manifest & 3 == 2 { at(manifest >> 2) } else { LogPosition::START },
+        sealed_from: None,
         history: (manifest & 7 == 4).then(|| History { timeline: u64::from(manifest >> 3), from: 1 }),
     };
     for mode in [LogRecovery::Absolute, LogRecovery::TornEnd, LogRecovery::PointInTime] {

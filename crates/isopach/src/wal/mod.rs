@@ -50,15 +50,15 @@ mod tests;
 pub(crate) use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
 pub(crate) use recover::{Discarded, History, LogFacts, Reading, Recovered, recover};
 pub(crate) use replay::{LogPiece, LogRecord};
-pub(crate) use segment::segment_name;
+pub(crate) use segment::{check_keys, keys_in_use, segment_name};
 pub(crate) use state::{LogCut, SegmentInfo};
 
 use crate::waiting::Turn;
 use append::Appender;
 use isopach_engine::{
-    codec::LogPosition,
+    codec::{LogPosition, Owner},
     error::Error,
-    types::{Seqno, Uuid},
+    types::Seqno,
     version::FileRegistry,
 };
 use isopach_env::{
@@ -103,7 +103,7 @@ impl Default for WalOptions {
 pub(crate) struct Wal {
     env: Env,
     registry: FileRegistry,
-    database: Uuid,
+    owner: Owner,
     /// Which history of the database this is; in every segment's first record.
     timeline: u64,
     options: WalOptions,

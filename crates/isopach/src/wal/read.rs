@@ -4,11 +4,11 @@
 
 use super::{
     record::{Entry, Meaning, RecordKind},
-    segment::DATA_AT,
+    segment::data_at,
 };
 use crate::ends::CommitEnds;
 use isopach_engine::{
-    codec::{Corruption, LogPosition, RECORD_ALIGN, RecordReader, Salt, Step},
+    codec::{Corruption, FileCodec, LogPosition, RECORD_ALIGN, RecordReader, Step},
     types::Seqno,
 };
 use isopach_env::{File, IoResult};
@@ -25,7 +25,7 @@ const OPERATION_BYTES: u64 = 64;
 pub(super) struct Unread {
     pub(super) number: u32,
     pub(super) file: Arc<dyn File>,
-    pub(super) salt: Salt,
+    pub(super) codec: FileCodec,
     /// Where the log leaves it, if another segment or the manifest says so.
     pub(super) named_limit: Option<u64>,
     /// Size of the file.
@@ -70,6 +70,11 @@ impl Unread {
         self.named_limit.map_or(self.bytes, |limit| limit.min(self.bytes))
     }
 
+    /// Bytes behind the first record, at most.
+    pub(super) fn record_bytes(&self) -> u64 {
+        self.end().saturating_sub(data_at(&self.codec))
+    }
+
     /// Reads every record; numbers must be above `after`.
     ///
     /// # Errors
@@ -77,7 +82,7 @@ impl Unread {
     /// The backend's.
     pub(super) fn read(&self, after: Seqno) -> IoResult<Content> {
         let mut content = Content {
-            limit: DATA_AT,
+            limit: data_at(&self.codec),
             stopped: None,
             durable: LogPosition::START,
             seqnos: None,
@@ -87,10 +92,11 @@ impl Unread {
             pieces: Vec::new(),
         };
         let mut last_seqno = after;
-        let mut reader = RecordReader::new(Arc::clone(&self.file), self.salt, DATA_AT, self.end());
+        let (file, codec) = (Arc::clone(&self.file), self.codec.clone());
+        let mut reader = RecordReader::new(file, codec, data_at(&self.codec), self.end());
         loop {
             match reader.step()? {
-                Step::Record { offset, kind, synced_upto, payload } => {
+                Step::Record { offset, kind, synced_upto, payload, .. } => {
                     content.durable = content.durable.max(synced_upto);
                     let (meaning, payload_bytes) =
                         (entry_of(kind, payload, last_seqno), payload.len() as u64);
@@ -101,15 +107,12 @@ impl Unread {
                             content.note(entry, offset..reader.offset(), payload_bytes);
                         }
                         // Sound bytes that mean nothing were written so: damage wherever they lie.
-                        Err(why) => {
-                            let behind = LogPosition { file: self.number, offset: offset + RECORD_ALIGN };
-                            content.durable = content.durable.max(behind);
-                            content.stopped = Some(why.0);
-                            return Ok(content);
-                        }
+                        Err(why) => return Ok(content.stopped_by(self.number, offset, why)),
                     }
                     content.limit = reader.offset();
                 }
+                // As little as bytes that somebody else has sealed.
+                Step::Altered { offset, why } => return Ok(content.stopped_by(self.number, offset, why)),
                 Step::Invalid { why, .. } => {
                     content.stopped = Some(why.0);
                     return Ok(content);
@@ -138,6 +141,14 @@ fn entry_of(kind: u8, payload: &[u8], last_seqno: Seqno) -> Result<Option<Entry>
 }
 
 impl Content {
+    /// What was read up to a damage that is no torn end, wherever it lies.
+    fn stopped_by(mut self, number: u32, offset: u64, why: Corruption) -> Content {
+        let behind = LogPosition { file: number, offset: offset + RECORD_ALIGN };
+        self.durable = self.durable.max(behind);
+        self.stopped = Some(why.0);
+        self
+    }
+
     fn note(&mut self, entry: Entry, at: Range<u64>, payload_bytes: u64) {
         let first = self.seqnos.map_or(entry.first_seqno, |(first, _)| first);
         self.seqnos = Some((first, entry.last_seqno));

@@ -12,14 +12,14 @@ use super::{
     chain::chain,
     read::{Content, Piece, Unread},
     record::Start,
-    segment::{DATA_AT, Found, Life, Opening, START_AT, list, list_foreign, segment_name, used_bytes},
+    segment::{Found, Life, Opening, START_AT, data_at, list, list_foreign, segment_name, used_bytes},
 };
 use crate::{ends::CommitEnds, options::LogRecovery, together::in_parts};
 use isopach_engine::{
-    codec::{LogPosition, RECORD_HEADER_BYTES, RecordReader, Salt, Step, traces_of_records},
+    codec::{FileCodec, LogPosition, Owner, RECORD_HEADER_BYTES, RecordReader, Step, traces_of_records},
     error::{Error, ErrorKind, Result},
     store::{Unnamed, UnnamedFile},
-    types::{Seqno, Uuid},
+    types::Seqno,
 };
 use isopach_env::{Fs, IoError, Spawn};
 use std::{collections::BTreeMap, sync::Arc};
@@ -35,6 +35,8 @@ pub(crate) struct LogFacts {
     pub synced_upto: LogPosition,
     /// Which history segments must belong to, if that is known.
     pub history: Option<History>,
+    /// From this segment on all are encrypted; `None`: none need be.
+    pub sealed_from: Option<u32>,
 }
 
 /// A database and what was made of its copies share its uuid and the numbers of files; their logs are told
@@ -50,8 +52,13 @@ pub(crate) struct History {
 #[cfg(test)]
 impl LogFacts {
     /// Of a database that was just created.
-    pub(crate) const NEW: LogFacts =
-        LogFacts { first_live: 1, clean_end: None, synced_upto: LogPosition::START, history: None };
+    pub(crate) const NEW: LogFacts = LogFacts {
+        first_live: 1,
+        clean_end: None,
+        synced_upto: LogPosition::START,
+        history: None,
+        sealed_from: None,
+    };
 }
 
 /// A log whose end was found.
@@ -84,7 +91,7 @@ pub(crate) struct Recovered {
     pub(super) leftovers: Vec<u32>,
     /// Whether a new segment may name the end as it is: all below is durable and nothing lies behind.
     pub(super) is_settled: bool,
-    pub(super) database: Uuid,
+    pub(super) owner: Owner,
 }
 
 impl Recovered {
@@ -131,7 +138,7 @@ pub(crate) struct Discarded {
 #[derive(Clone, Debug)]
 pub(super) struct RecoveredSegment {
     pub(super) number: u32,
-    pub(super) salt: Salt,
+    pub(super) codec: FileCodec,
     /// Where the log leaves the segment.
     pub(super) limit: u64,
     /// Size of the file.
@@ -160,16 +167,20 @@ pub(crate) struct Reading<'a> {
 /// written in any case.
 pub(crate) fn recover(
     fs: &dyn Fs,
-    database: Uuid,
+    owner: impl Into<Owner>,
     facts: LogFacts,
     mode: LogRecovery,
     mut reading: Reading<'_>,
 ) -> Result<Recovered> {
+    let owner = owner.into();
     let numbers = list(fs)?;
     let live = numbers.iter().copied().filter(|&number| number >= facts.first_live);
-    let found: Vec<Found> = live.map(|number| Found::open(fs, number, database)).collect::<Result<_>>()?;
+    let found: Vec<Found> = live.map(|number| Found::open(fs, number, &owner)).collect::<Result<_>>()?;
     if let Some(history) = facts.history {
         found.iter().try_for_each(|segment| check_history(segment, history))?;
+    }
+    if let Some(sealed_from) = facts.sealed_from {
+        found.iter().try_for_each(|segment| check_sealed(segment, sealed_from))?;
     }
 
     let mut survey = Survey::new(&found, facts, mode);
@@ -209,7 +220,7 @@ pub(crate) fn recover(
         segments: survey.segments,
         is_settled,
         discarded,
-        database,
+        owner,
     })
 }
 
@@ -234,6 +245,17 @@ fn check_history(segment: &Found, history: History) -> Result<()> {
     let why = "the segment is of another history of this database: of a copy that went on by itself, or of what this \
                one was copied from";
     Err(Error::new(ErrorKind::MixedStore, why).in_file(segment_name(segment.number)).at(START_AT))
+}
+
+/// A segment in clear among those that are encrypted was put there by somebody who has no key.
+fn check_sealed(segment: &Found, sealed_from: u32) -> Result<()> {
+    match &segment.opening {
+        Opening::Started { codec, .. } if segment.number >= sealed_from && codec.sealing.is_clear() => {
+            let why = format!("the segment is not encrypted, and the log is from segment {sealed_from} on");
+            Err(Error::corrupt(segment_name(segment.number), 40, why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Everything learnt on the way.
@@ -292,10 +314,10 @@ impl<'a> Survey<'a> {
     }
 
     /// A segment on the chain.
-    fn started(&self, number: u32) -> (&'a Found, Salt, Start, LogPosition) {
+    fn started(&self, number: u32) -> (&'a Found, &'a FileCodec, Start, LogPosition) {
         let segment = self.found(number).expect("the chain is of segments that were found");
-        match segment.opening {
-            Opening::Started { salt, start, synced_upto } => (segment, salt, start, synced_upto),
+        match &segment.opening {
+            Opening::Started { codec, start, synced_upto } => (segment, codec, *start, *synced_upto),
             _ => unreachable!("the chain is of segments with a first record"),
         }
     }
@@ -304,7 +326,7 @@ impl<'a> Survey<'a> {
     /// parallel, each as if it were the first; what that leaves out is seen when they are put together.
     fn read(&mut self, reading: &mut Reading<'_>) -> Result<()> {
         let unread: Vec<Unread> = (0..self.chain.len()).map(|index| self.unread(index)).collect();
-        let total = unread.iter().map(|segment| segment.end().saturating_sub(DATA_AT)).sum();
+        let total = unread.iter().map(Unread::record_bytes).sum();
         let mut done = 0;
         for some in unread.chunks(reading.spawn.parallelism().max(1)) {
             let theirs = some.to_vec();
@@ -315,7 +337,7 @@ impl<'a> Survey<'a> {
                 if content.seqnos.is_some_and(|(first, _)| first <= self.last_seqno) {
                     content = segment.read(self.last_seqno).map_err(&failed)?;
                 }
-                done += segment.end().saturating_sub(DATA_AT);
+                done += segment.record_bytes();
                 self.add(segment, content);
                 if self.stopped.is_some() {
                     return (reading.watch)(total, total); // Nothing behind this is log.
@@ -329,17 +351,17 @@ impl<'a> Survey<'a> {
     /// A segment of the chain, which ends where the next one says, or the manifest.
     fn unread(&self, index: usize) -> Unread {
         let number = self.chain[index];
-        let (segment, salt, ..) = self.started(number);
+        let (segment, codec, ..) = self.started(number);
         let next = self.chain.get(index + 1).map(|&next| self.started(next).2.previous_end.offset);
         let clean = self.facts.clean_end.filter(|end| end.file == number).map(|end| end.offset);
         let file = Arc::clone(&segment.file);
-        Unread { number, file, salt, named_limit: next.or(clean), bytes: segment.bytes }
+        Unread { number, file, codec: codec.clone(), named_limit: next.or(clean), bytes: segment.bytes }
     }
 
     /// What was read of the next segment.
     fn add(&mut self, segment: &Unread, content: Content) {
-        let Unread { number, salt, bytes: file_bytes, .. } = *segment;
-        let (_, _, start, synced_upto) = self.started(number);
+        let Unread { number, bytes: file_bytes, .. } = *segment;
+        let (_, codec, start, synced_upto) = self.started(number);
         let Content { limit, seqnos, pieces, .. } = content;
         self.timeline = start.timeline;
         self.durable = self.durable.max(synced_upto).max(content.durable);
@@ -349,7 +371,14 @@ impl<'a> Survey<'a> {
         self.last_seqno = seqnos.map_or(self.last_seqno, |(_, last)| last);
         self.ends.extend(&content.ends);
         self.end = LogPosition { file: number, offset: limit };
-        self.segments.push(RecoveredSegment { number, salt, limit, file_bytes, seqnos, pieces });
+        self.segments.push(RecoveredSegment {
+            number,
+            codec: codec.clone(),
+            limit,
+            file_bytes,
+            seqnos,
+            pieces,
+        });
     }
 
     /// Raises the durable position by what any record header behind the end carries, at whatever offset.
@@ -456,13 +485,14 @@ impl<'a> Survey<'a> {
         }
         for segment in self.found.iter().filter(|segment| segment.number >= clean_end.file) {
             let from = match segment.opening {
-                _ if segment.number == clean_end.file => clean_end.offset,
-                Opening::Started { .. } => DATA_AT,
+                Opening::Started { .. } if segment.number == clean_end.file => clean_end.offset,
+                Opening::Started { ref codec, .. } => data_at(codec),
                 _ => continue,
             };
-            let salt = segment.salt().expect("it was read");
-            let mut behind = RecordReader::new(Arc::clone(&segment.file), salt, from, segment.bytes);
-            if let Step::Record { offset, .. } = behind.step().map_err(read_error(segment.number))? {
+            let Opening::Started { codec, .. } = &segment.opening else { continue };
+            let mut behind = RecordReader::new(Arc::clone(&segment.file), codec.clone(), from, segment.bytes);
+            let step = behind.step().map_err(read_error(segment.number))?;
+            if let Step::Record { offset, .. } | Step::Altered { offset, .. } = step {
                 let why = format!("the log was closed at {clean_end}, and goes on");
                 return Err(Error::corrupt(segment_name(segment.number), offset, why));
             }
@@ -518,7 +548,7 @@ impl<'a> Survey<'a> {
             let from = match segment.opening {
                 _ if segment.number == self.end.file => self.end.offset,
                 _ if is_superseded => continue,
-                Opening::Started { .. } => DATA_AT,
+                Opening::Started { ref codec, .. } => data_at(codec),
                 Opening::NotStarted { .. } => START_AT,
                 Opening::NoHeader { .. } => 0,
             };

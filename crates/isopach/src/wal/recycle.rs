@@ -79,10 +79,10 @@ impl Wal {
         let Spare { file, mut hold } = spare;
         let made = self.free_number().and_then(|number| {
             let name = segment_name(number);
-            let uuid = self.draw_uuid(Life::Later, &name)?;
+            let (header, codec) = self.new_life(Life::Later, &name)?;
             let mut synced = Ok(());
             let renamed = hold.reuse(&name, || {
-                file.write_at(0, &encode_blank(uuid, self.database))?;
+                file.write_at(0, &encode_blank(&header))?;
                 synced = file.sync(SyncMode::Durable, SYNC_SEGMENT);
                 synced
             });
@@ -90,12 +90,12 @@ impl Wal {
                 let error = Error::io(error, "sync the log", hold.name());
                 self.state.lock().poison(&error)
             })?;
-            Ok(renamed?.then_some((number, uuid)))
+            Ok(renamed?.then_some((number, header, codec)))
         });
         match made {
-            Ok(Some((number, uuid))) => {
+            Ok(Some((number, header, codec))) => {
                 let prepared = Some(Prepared { reserved_bytes: self.options.segment_bytes, map: None });
-                Ok(Some(Blank { number, file, uuid, hold, prepared }))
+                Ok(Some(Blank { number, file, header, codec, hold, prepared }))
             }
             other => {
                 hold.remove();

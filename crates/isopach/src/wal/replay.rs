@@ -7,7 +7,7 @@ use super::{
     segment::segment_name,
 };
 use isopach_engine::{
-    codec::{LogPosition, RecordReader, Salt, Step, record_bytes},
+    codec::{FileCodec, LogPosition, RecordReader, Step},
     error::{Error, Result},
     types::{Seqno, UnixUs},
 };
@@ -31,6 +31,8 @@ pub(crate) struct LogRecord<'a> {
     pub time: UnixUs,
     /// All that its checksum covers: what the log says of it, then what was given to the log.
     pub(super) payload: &'a [u8],
+    /// Where the next record of the segment begins.
+    pub(super) end: u64,
 }
 
 impl<'a> LogRecord<'a> {
@@ -51,23 +53,23 @@ impl<'a> LogRecord<'a> {
 
     /// Where the next record of the segment begins.
     pub(super) fn end(&self) -> LogPosition {
-        LogPosition { offset: self.position.offset + record_bytes(self.payload.len()), ..self.position }
+        LogPosition { offset: self.end, ..self.position }
     }
 }
 
 /// A part of a log: whole records of one segment, one behind the other.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LogPiece {
     number: u32,
-    salt: Salt,
+    codec: FileCodec,
     piece: Piece,
 }
 
 impl Recovered {
     /// All records of the caller, in the order of the log.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = LogPiece> + '_ {
-        self.segments.iter().flat_map(|&RecoveredSegment { number, salt, ref pieces, .. }| {
-            pieces.iter().map(move |&piece| LogPiece { number, salt, piece })
+        self.segments.iter().flat_map(|RecoveredSegment { number, codec, pieces, .. }| {
+            pieces.iter().map(|&piece| LogPiece { number: *number, codec: codec.clone(), piece })
         })
     }
 }
@@ -96,7 +98,7 @@ impl LogPiece {
     ///
     /// What `each` returns; and the segments must be as they were when they were recovered.
     pub(crate) fn read(&self, fs: &dyn Fs, each: &mut dyn FnMut(LogRecord<'_>) -> Result<()>) -> Result<()> {
-        read_records(fs, self.number, self.salt, self.piece.from..self.piece.end, each)
+        read_records(fs, self.number, &self.codec, self.piece.from..self.piece.end, each)
     }
 }
 
@@ -104,17 +106,19 @@ impl LogPiece {
 pub(super) fn read_records(
     fs: &dyn Fs,
     number: u32,
-    salt: Salt,
+    codec: &FileCodec,
     part: Range<u64>,
     each: &mut dyn FnMut(LogRecord<'_>) -> Result<()>,
 ) -> Result<()> {
     let name = segment_name(number);
     let file = fs.open(&name, OpenMode::Read).map_err(read_error(number))?;
-    let mut reader = RecordReader::new(file, salt, part.start, part.end);
+    let mut reader = RecordReader::new(file, codec.clone(), part.start, part.end);
     loop {
-        let (offset, kind, payload) = match reader.step().map_err(read_error(number))? {
-            Step::Record { offset, kind, payload, .. } => (offset, kind, payload),
-            Step::Invalid { offset, why } => return Err(Error::corrupt(name, offset, why)),
+        let (offset, end, kind, payload) = match reader.step().map_err(read_error(number))? {
+            Step::Record { offset, end, kind, payload, .. } => (offset, end, kind, payload),
+            Step::Invalid { offset, why } | Step::Altered { offset, why } => {
+                return Err(Error::corrupt(name, offset, why));
+            }
             Step::End => return Ok(()),
         };
         let meaning =
@@ -127,6 +131,7 @@ pub(super) fn read_records(
                 count: entry.count,
                 time: entry.time,
                 payload,
+                end,
             })?;
         }
     }

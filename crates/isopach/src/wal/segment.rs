@@ -3,8 +3,9 @@
 use super::record::{KIND_START, Meaning, Start};
 use isopach_engine::{
     codec::{
-        FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError, LogPosition, Record, RecordReader,
-        Salt, Step, encode_record, record_bytes, salt_of_records,
+        FORMAT_VERSION, FileCodec, FileHeader, FileKind, HEADER_BYTES, HeaderError, KeyId, Keyring,
+        LogPosition, Owner, Record, RecordReader, Salt, Seal, Step, TAG_BYTES, encode_record, record_bytes,
+        salt_of_records,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -18,8 +19,13 @@ pub(super) const WAL_DIR: &str = "wal";
 /// Where a segment's first record lies.
 pub(super) const START_AT: u64 = HEADER_BYTES as u64;
 
-/// Where the records behind the first one begin.
-pub(super) const DATA_AT: u64 = START_AT + record_bytes(Start::ENCODED_BYTES);
+/// Where the records behind the first one begin in a segment that is framed so.
+pub(super) fn data_at(codec: &FileCodec) -> u64 {
+    START_AT + codec.record_bytes(Start::ENCODED_BYTES)
+}
+
+/// Where they begin at the latest.
+const LAST_DATA_AT: u64 = START_AT + record_bytes(Start::ENCODED_BYTES + TAG_BYTES);
 
 /// Bytes that are looked at in one go for what is not zero.
 const WINDOW_BYTES: u64 = 256 * 1024;
@@ -53,15 +59,10 @@ pub(super) fn list_foreign(fs: &dyn Fs) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The header of a new segment.
-pub(super) fn encode_header(file: Uuid, database: Uuid) -> [u8; HEADER_BYTES] {
-    FileHeader { kind: FileKind::Log, file, database }.encode()
-}
-
 /// What a file begins with that was made ready: a header, and nothing where its first record will be.
-pub(super) fn encode_blank(file: Uuid, database: Uuid) -> [u8; DATA_AT as usize] {
-    let mut blank = [0; DATA_AT as usize];
-    blank[..HEADER_BYTES].copy_from_slice(&encode_header(file, database));
+pub(super) fn encode_blank(header: &FileHeader) -> [u8; LAST_DATA_AT as usize] {
+    let mut blank = [0; LAST_DATA_AT as usize];
+    blank[..HEADER_BYTES].copy_from_slice(&header.encode());
     blank
 }
 
@@ -88,8 +89,42 @@ impl Life {
 }
 
 /// The first record of a segment, which lies at [`START_AT`].
-pub(super) fn encode_start(out: &mut Vec<u8>, salt: Salt, start: Start, synced_upto: LogPosition) {
-    encode_record(out, salt, START_AT, Record { kind: KIND_START, synced_upto, payload: &start.encode() });
+pub(super) fn encode_start(out: &mut Vec<u8>, codec: &FileCodec, start: Start, synced_upto: LogPosition) {
+    encode_record(out, codec, START_AT, Record { kind: KIND_START, synced_upto, payload: &start.encode() });
+}
+
+/// Says whether the keys of all segments are there, before anything is touched.
+///
+/// # Errors
+///
+/// `MissingKey`, `WrongKey`, naming the segment. What cannot be read is told when it is needed.
+pub(crate) fn check_keys(fs: &dyn Fs, keys: &Keyring) -> Result<()> {
+    if fs.exists("IDENTITY") != Ok(true) {
+        return Ok(()); // Whatever it is, it is no database.
+    }
+    for number in list(fs).unwrap_or_default() {
+        if let Some((database, seal)) = seal_of(fs, number) {
+            keys.check(&seal, database).map_err(|error| error.in_file(segment_name(number)))?;
+        }
+    }
+    Ok(())
+}
+
+/// How a segment is sealed, and of which database it is, if it is sealed and its header can be read.
+fn seal_of(fs: &dyn Fs, number: u32) -> Option<(Uuid, Seal)> {
+    let file = fs.open(&segment_name(number), OpenMode::Read).ok()?;
+    let header = read_header(&*file, file.size_bytes().ok()?).ok()?.ok()?.ok()?;
+    Some((header.database, header.seal?))
+}
+
+/// The key of every segment that is there, and its size; [`KeyId::CLEAR`] of those that are not encrypted.
+pub(crate) fn keys_in_use(fs: &dyn Fs) -> Vec<(KeyId, u64)> {
+    let segments = list(fs).unwrap_or_default().into_iter();
+    let key = |number| {
+        let bytes = fs.open(&segment_name(number), OpenMode::Read).ok()?.size_bytes().ok()?;
+        Some((seal_of(fs, number).map_or(KeyId::CLEAR, |(_, seal)| seal.key), bytes))
+    };
+    segments.filter_map(key).collect()
 }
 
 /// A segment file that was opened.
@@ -105,7 +140,7 @@ pub(super) struct Found {
 /// What a segment begins with.
 pub(super) enum Opening {
     /// A header and a first record.
-    Started { salt: Salt, start: Start, synced_upto: LogPosition },
+    Started { codec: FileCodec, start: Start, synced_upto: LogPosition },
     /// A header of this database, but no valid first record: a crash came before it, or it is damaged.
     NotStarted { salt: Salt, why: &'static str },
     /// No header. The salt is that of records behind it, if there are any: then a header was lost.
@@ -120,7 +155,7 @@ impl Found {
     /// `MixedStore`: the file belongs to another database, or is not a log. `UnsupportedFormat`: it is of
     /// another version. What is merely damaged is no error here: whether it may be depends on where the log
     /// ends.
-    pub(super) fn open(fs: &dyn Fs, number: u32, database: Uuid) -> Result<Found> {
+    pub(super) fn open(fs: &dyn Fs, number: u32, owner: &Owner) -> Result<Found> {
         let name = segment_name(number);
         let failed = |error| Error::io(error, "read", name.clone());
         let file = fs.open(&name, OpenMode::Read).map_err(failed)?;
@@ -130,13 +165,14 @@ impl Found {
                 (Life::First, Opening::NoHeader { salt: find_salt(&file, bytes).map_err(failed)?, why })
             }
             Ok(Err(error)) => return Err(refuse(error, &name)),
-            Ok(Ok(header)) if header.kind != FileKind::Log || header.database != database => {
+            Ok(Ok(header)) if header.kind != FileKind::Log || header.database != owner.database => {
                 let why = "the file belongs to another database";
                 return Err(Error::new(ErrorKind::MixedStore, why).in_file(name));
             }
             Ok(Ok(header)) => {
                 let life = Life::of(header.file);
-                (life, read_start(&file, bytes, header.codec().salt, life, number).map_err(failed)?)
+                let codec = owner.codec(&header, &name)?;
+                (life, read_start(&file, bytes, codec, life, number).map_err(failed)?)
             }
         };
         Ok(Found { number, file, bytes, life, opening })
@@ -145,7 +181,8 @@ impl Found {
     /// The salt of its records, if it is known.
     pub(super) fn salt(&self) -> Option<Salt> {
         match self.opening {
-            Opening::Started { salt, .. } | Opening::NotStarted { salt, .. } => Some(salt),
+            Opening::Started { ref codec, .. } => Some(codec.salt),
+            Opening::NotStarted { salt, .. } => Some(salt),
             Opening::NoHeader { salt, .. } => salt,
         }
     }
@@ -186,22 +223,32 @@ fn refuse(error: HeaderError, name: &str) -> Error {
                 format!("format version {version:#06x}; this program reads {FORMAT_VERSION:#06x} only");
             Error::new(ErrorKind::UnsupportedFormat, message)
         }
-        _ => Error::new(ErrorKind::UnsupportedFeature, "the log is encrypted or protected by parity"),
+        _ => {
+            let message = "protected by parity, or sealed with a cipher, that this program does not know";
+            Error::new(ErrorKind::UnsupportedFeature, message)
+        }
     };
     refused.in_file(name)
 }
 
-fn read_start(file: &Arc<dyn File>, bytes: u64, salt: Salt, life: Life, number: u32) -> IoResult<Opening> {
-    let mut reader = RecordReader::new(Arc::clone(file), salt, START_AT, bytes.min(DATA_AT));
+fn read_start(
+    file: &Arc<dyn File>,
+    bytes: u64,
+    codec: FileCodec,
+    life: Life,
+    number: u32,
+) -> IoResult<Opening> {
+    let salt = codec.salt;
+    let mut reader = RecordReader::new(Arc::clone(file), codec.clone(), START_AT, bytes.min(data_at(&codec)));
     let why = match reader.step()? {
         Step::Record { kind, synced_upto, payload, .. } => match Meaning::decode(kind, payload) {
             // A stale copy of an older segment has a header and a first record too, with another number.
             Ok(Meaning::Start(start)) if start.number == number => {
-                return Ok(Opening::Started { salt, start, synced_upto });
+                return Ok(Opening::Started { codec, start, synced_upto });
             }
             _ => "the first record is not this segment's",
         },
-        Step::Invalid { why, .. } => why.0,
+        Step::Invalid { why, .. } | Step::Altered { why, .. } => why.0,
         Step::End => "the file ends behind its header",
     };
     let salt = match life {
@@ -281,13 +328,14 @@ mod tests {
             time: UnixUs(0x0102_0304_0506),
             body: b"body",
         };
-        let mut bytes = encode_header(file, database).to_vec();
+        let mut bytes = FileHeader::clear(FileKind::Log, file, database).encode().to_vec();
+        let codec = FileCodec::clear(file);
 
-        encode_start(&mut bytes, Salt::of(file), start, synced_upto);
+        encode_start(&mut bytes, &codec, start, synced_upto);
         let record = Record { kind: RecordKind::Batch as u8, synced_upto, payload: &batch.encode() };
-        encode_record(&mut bytes, Salt::of(file), DATA_AT, record);
+        encode_record(&mut bytes, &codec, data_at(&codec), record);
 
-        assert_eq!(DATA_AT, 120);
+        assert_eq!(data_at(&codec), 120);
         assert_eq!(hex(&bytes), include_str!("testdata/segment.hex").replace(char::is_whitespace, ""));
     }
 

@@ -19,12 +19,12 @@ use super::{
     record::Start,
     recover::{Recovered, RecoveredSegment},
     replay::{LogRecord, read_records},
-    segment::{DATA_AT, Found, START_AT, WAL_DIR, encode_header, encode_start, segment_name},
+    segment::{Found, START_AT, WAL_DIR, data_at, encode_start, segment_name},
     state::{Live, State},
 };
 use crate::waiting::Turn;
 use isopach_engine::{
-    codec::{FileKind, LogPosition, Record, Salt, encode_record},
+    codec::{FileKind, LogPosition, Record, encode_record},
     error::{Error, ErrorKind, Result},
     types::Seqno,
     version::FileRegistry,
@@ -75,7 +75,7 @@ impl Wal {
         let wal = Wal {
             env: env.clone(),
             registry: registry.clone(),
-            database: after.database,
+            owner: after.owner.clone(),
             timeline: after.timeline,
             options,
             appender: Mutex::new(
@@ -121,12 +121,12 @@ impl Wal {
                 return Err(error);
             }
         };
-        let Copies { blank, salt, end, reserved_bytes, seqnos, .. } = copies;
+        let Copies { blank, end, reserved_bytes, seqnos, .. } = copies;
         blank.hold.set_bytes(end.max(reserved_bytes));
         appender.place = Some(Place {
             number: blank.number,
             file: Arc::clone(&blank.file),
-            salt,
+            codec: blank.codec,
             end,
             reserved_bytes,
             has_records: seqnos.is_some(),
@@ -159,8 +159,8 @@ impl Wal {
                 continue;
             }
             let mut part = RecoveredSegment { seqnos: None, limit: after.durable.offset, ..segment.clone() };
-            let records = DATA_AT..segment.limit;
-            read_records(&*self.env.fs, segment.number, segment.salt, records, &mut |record| {
+            let records = data_at(&segment.codec)..segment.limit;
+            read_records(&*self.env.fs, segment.number, &segment.codec, records, &mut |record| {
                 if record.end() <= after.durable {
                     let first = part.seqnos.map_or(record.first_seqno, |(first, _)| first);
                     part.seqnos = Some((first, record.last_seqno()));
@@ -183,10 +183,10 @@ impl Wal {
     /// Gives up a segment that is no log, if it is surely one of this database. Else it stays: it is in
     /// nobody's way.
     fn remove_leftover(&self, number: u32) {
-        let Ok(found) = Found::open(&*self.env.fs, number, self.database) else {
+        let Ok(found) = Found::open(&*self.env.fs, number, &self.owner) else {
             return;
         };
-        if found.is_surely_ours(self.database).unwrap_or(false) {
+        if found.is_surely_ours(self.owner.database).unwrap_or(false) {
             self.registry.register(FileKind::Log, &segment_name(number), found.bytes, None).remove();
         }
     }
@@ -205,7 +205,6 @@ struct Old {
 /// A segment that is being filled with copies and has no first record yet.
 struct Copies {
     blank: Blank,
-    salt: Salt,
     reserved_bytes: u64,
     /// Where the next copy goes.
     end: u64,
@@ -219,10 +218,9 @@ struct Copies {
 impl Copies {
     fn new(blank: Blank, synced_upto: LogPosition) -> Copies {
         Copies {
-            salt: Salt::of(blank.uuid),
+            end: data_at(&blank.codec),
             blank,
             reserved_bytes: 0,
-            end: DATA_AT,
             buffer: Vec::new(),
             synced_upto,
             seqnos: None,
@@ -236,7 +234,7 @@ impl Copies {
             Err(error) if error.kind() == ErrorKind::OutOfSpace => 0,
             reserved => reserved?,
         };
-        let header = encode_header(self.blank.uuid, wal.database);
+        let header = self.blank.header.encode();
         self.blank.file.write_at(0, &header).map_err(|error| self.failed("write", error))
     }
 
@@ -244,7 +242,7 @@ impl Copies {
         let kind = record.kind as u8;
         let framed = Record { kind, synced_upto: self.synced_upto, payload: record.payload };
         let before = self.buffer.len();
-        encode_record(&mut self.buffer, self.salt, self.end, framed);
+        encode_record(&mut self.buffer, &self.blank.codec, self.end, framed);
         self.end += (self.buffer.len() - before) as u64;
         let first = self.seqnos.map_or(record.first_seqno, |(first, _)| first);
         self.seqnos = Some((first, record.last_seqno()));
@@ -271,7 +269,7 @@ impl Copies {
         wal.env.fs.sync_dir(WAL_DIR, SYNC_COPIES_NAME).map_err(|error| Error::io(error, "sync", WAL_DIR))?;
 
         let mut opening = Vec::new();
-        encode_start(&mut opening, self.salt, start, self.synced_upto);
+        encode_start(&mut opening, &self.blank.codec, start, self.synced_upto);
         self.blank.file.write_at(START_AT, &opening).map_err(|error| self.failed("write", error))?;
         self.sync(SYNC_COPIES_START) // The commit point: before it a crash finds the old tail, after it the copies.
     }

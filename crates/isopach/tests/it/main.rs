@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod dictionaries;
 mod durable;
+mod encryption;
 mod events;
 mod expiry;
 mod golden;

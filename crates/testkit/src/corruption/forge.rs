@@ -8,7 +8,8 @@ use super::{
 use isopach::engine::{
     blob::BlobPointer,
     codec::{
-        BlockKind, Compression, FileHeader, Record, Salt, Section, decode_block, encode_block, encode_record,
+        BlockKind, Compression, FileCodec, FileHeader, Record, Section, decode_block, encode_block,
+        encode_record,
     },
 };
 
@@ -21,7 +22,7 @@ pub fn forge_table(image: &mut Image, name: &str) -> bool {
     let range = block.expect("a table has data").range;
     let at = range.start as u64;
     // One that is compressed against a dictionary is not read without it.
-    let decoded = decode_block(&bytes[range.clone()], BlockKind::Data, &header.codec(), at);
+    let decoded = decode_block(&bytes[range.clone()], BlockKind::Data, &FileCodec::clear(header.file), at);
     let Ok(mut parts) = decoded else { return false };
     match parts.last_mut().and_then(|values| values.last_mut()) {
         None => return false,
@@ -36,7 +37,7 @@ pub fn forge_table(image: &mut Image, name: &str) -> bool {
     let mut frame = Vec::new();
     let parts: Vec<Section<'_>> =
         parts.iter().map(|raw| Section { raw, compression: Compression::None }).collect();
-    encode_block(&mut frame, BlockKind::Data, &header.codec(), at, &parts);
+    encode_block(&mut frame, BlockKind::Data, &FileCodec::clear(header.file), at, &parts);
     if frame.len() != range.len() {
         return false;
     }
@@ -55,7 +56,7 @@ pub fn forge_log(image: &mut Image, name: &str) -> bool {
     *payload.last_mut().expect("a batch has a body") ^= 1;
     let mut record = Vec::new();
     let framed = Record { kind: last.kind, synced_upto: last.synced_upto, payload: &payload };
-    encode_record(&mut record, Salt::of(header.file), last.range.start as u64, framed);
+    encode_record(&mut record, &FileCodec::clear(header.file), last.range.start as u64, framed);
     bytes[last.range].copy_from_slice(&record);
     true
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     Rng,
     db::{PLACES, SOON, routes_in, small},
+    keys::KEYS,
 };
 use isopach::{
     Builder, CheckpointOptions, Db,
@@ -137,6 +138,18 @@ impl<F: Fs + Clone> Run<F> {
         let place: Arc<dyn Fs> =
             Arc::new(SubDir::open(Arc::new(self.files.clone()), DATABASE).expect("the database lies there"));
         self.db().set_routes(routes_in(&place)).expect("the places are empty");
+    }
+
+    /// Has the database encrypted under one of [`KEYS`] from its next opening on; makes its directory if it is not there.
+    ///
+    /// # Panics
+    ///
+    /// If it is already.
+    pub fn encrypt(&mut self, key: usize) {
+        if self.db.is_none() && self.files.exists(DATABASE) == Ok(false) {
+            self.files.create_dir(DATABASE).expect("it is new");
+        }
+        self.files.create_dir(&format!("{DATABASE}/{}", KEYS[key - 1])).expect("it is new");
     }
 
     /// Closes it.

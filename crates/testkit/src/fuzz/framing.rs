@@ -86,7 +86,8 @@ pub(super) fn tlv(data: &[u8]) {
 
 /// Records, one behind the other from the start of a file; and the search behind the last.
 pub(super) fn records(data: &[u8]) {
-    let salt = Salt::of(FILE);
+    let codec = FileCodec::clear(FILE);
+    let salt = codec.salt;
     with_checksums(
         data,
         |data| repair::records(data, salt, 0),
@@ -94,13 +95,13 @@ pub(super) fn records(data: &[u8]) {
             let fs = place_of([("records", data)]);
             let file = super::open(&fs, "records");
             let end = data.len() as u64;
-            let mut reader = RecordReader::new(file.clone(), salt, 0, end);
+            let mut reader = RecordReader::new(file.clone(), codec.clone(), 0, end);
             let mut greatest = None;
             let stopped = loop {
                 match reader.step().expect("files in memory can be read") {
-                    Step::Record { offset, kind, synced_upto, payload } => {
+                    Step::Record { offset, kind, synced_upto, payload, .. } => {
                         let mut again = Vec::new();
-                        encode_record(&mut again, salt, offset, Record { kind, synced_upto, payload });
+                        encode_record(&mut again, &codec, offset, Record { kind, synced_upto, payload });
                         let at = offset as usize;
                         let len = 32 + payload.len();
                         assert_eq!(
@@ -110,7 +111,7 @@ pub(super) fn records(data: &[u8]) {
                         );
                         greatest = greatest.max(Some(synced_upto));
                     }
-                    Step::Invalid { offset, .. } => break offset,
+                    Step::Invalid { offset, .. } | Step::Altered { offset, .. } => break offset,
                     Step::End => break end,
                 }
             };

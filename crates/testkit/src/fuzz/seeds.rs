@@ -14,8 +14,8 @@ use isopach::{
         blob::{BlobMeta, BlobPointer, BlobUse},
         codec::{
             BLOCK_HEADER_BYTES, BlockKind, Checksum, Dictionary, FileCodec, FileHeader, FileKind,
-            LogPosition, Record, RecordReader, SECTION_ENTRY_BYTES, Salt, Section, Step, TlvWriter,
-            encode_block, encode_record, train,
+            LogPosition, Record, RecordReader, SECTION_ENTRY_BYTES, Section, Step, TlvWriter, encode_block,
+            encode_record, train,
         },
         dictionary,
         key::ValueKind,
@@ -150,20 +150,20 @@ fn table_to_load() -> Vec<u8> {
 pub(super) fn dictionaries() -> Vec<Vec<u8>> {
     let content = b"no dictionary of Zstandard";
     let file = dictionary::uuid_of(Dictionary::id_of(content));
-    let header = FileHeader { kind: FileKind::Dictionary, file, database: Uuid([9; 16]) };
+    let header = FileHeader::clear(FileKind::Dictionary, file, Uuid([9; 16]));
     let mut facts = TlvWriter::new();
     facts.u64(1, 250);
     let facts = facts.finish();
     let mut bytes = header.encode().to_vec();
     let sections = [&facts[..], content].map(|raw| Section { raw, compression: Compression::None });
-    encode_block(&mut bytes, BlockKind::Dictionary, &header.codec(), 64, &sections);
+    encode_block(&mut bytes, BlockKind::Dictionary, &FileCodec::clear(file), 64, &sections);
 
     let mut rng = Rng::new(1);
     let samples: Vec<Vec<u8>> = (0..200).map(|_| similar_value(&mut rng)).collect();
     let lengths: Vec<usize> = samples.iter().map(Vec::len).collect();
     let trained = train(&samples.concat(), &lengths, 1 << 10).map(|content| {
         let trained = Dictionary::new(content, 250).expect("it was trained");
-        dictionary::encode_file(&trained, Uuid([9; 16]))
+        dictionary::encode_file(&trained, Uuid::default(), Uuid([9; 16])).expect("it is not sealed").0
     });
     [bytes].into_iter().chain(trained).collect()
 }
@@ -177,7 +177,8 @@ pub(super) fn blobs() -> Vec<Vec<u8>> {
 pub(super) fn blob_pointers() -> Vec<Vec<u8>> {
     let checksum = Checksum(0x0123_4567_89AB_CDEF);
     let pointer = BlobPointer { file: BlobId(7), offset: 64, record_bytes: 900, value_bytes: 1000, checksum };
-    let meta = BlobMeta { id: BlobId(7), uuid: FILE, bytes: 64 + 900, records: 1, place: PlaceId::MAIN };
+    let meta =
+        BlobMeta { id: BlobId(7), uuid: FILE, bytes: 64 + 900, records: 1, place: PlaceId::MAIN, seal: None };
     let uses = [
         BlobUse { file: BlobId(7), records: 1, bytes: 900 },
         BlobUse { file: BlobId(9), records: 2, bytes: 99 },
@@ -207,7 +208,7 @@ pub(super) fn headers() -> Vec<Vec<u8>> {
         FileKind::Dictionary,
         FileKind::Blob,
     ];
-    kinds.map(|kind| FileHeader { kind, file: FILE, database: Uuid([9; 16]) }.encode().to_vec()).into()
+    kinds.map(|kind| FileHeader::clear(kind, FILE, Uuid([9; 16])).encode().to_vec()).into()
 }
 
 pub(super) fn frames() -> Vec<Vec<u8>> {
@@ -248,7 +249,7 @@ pub(super) fn records() -> Vec<Vec<u8>> {
     for (number, payload) in [&b"payload"[..], b"", &[7; 100]].into_iter().enumerate() {
         let synced_upto = LogPosition { file: 1, offset: 8 * number as u64 };
         let (at, kind) = (file.len() as u64, 1 + number as u8);
-        encode_record(&mut file, Salt::of(FILE), at, Record { kind, synced_upto, payload });
+        encode_record(&mut file, &FileCodec::clear(FILE), at, Record { kind, synced_upto, payload });
     }
     vec![file.clone(), [&file[..], &[0; 64]].concat()]
 }
@@ -258,8 +259,9 @@ fn payloads(prefix: &str) -> Vec<(u8, Vec<u8>)> {
     let mut payloads = Vec::new();
     for file in files(prefix) {
         let salt = super::repair::salt_of(&file).expect("it has a header");
+        let codec = FileCodec { salt, ..FileCodec::clear(FILE) };
         let fs = super::place_of([("records", &file[..])]);
-        let mut reader = RecordReader::new(super::open(&fs, "records"), salt, 64, file.len() as u64);
+        let mut reader = RecordReader::new(super::open(&fs, "records"), codec, 64, file.len() as u64);
         while let Ok(Step::Record { kind, payload, .. }) = reader.step() {
             payloads.push((kind, payload.to_vec()));
         }

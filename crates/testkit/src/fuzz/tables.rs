@@ -4,7 +4,7 @@ use super::{framing::FILE, place_of, repair, with_checksums};
 use isopach::{
     engine::{
         blob::{self, BlobFile, BlobMeta, BlobPointer, BlobUse},
-        codec::{Checksum, Compression, FileDictionary, FileHeader, Salt, WritingDictionary},
+        codec::{Checksum, Compression, FileDictionary, FileHeader, Keyring, Salt, WritingDictionary},
         dictionary,
         iter::Cursor,
         key::InternalKey,
@@ -76,10 +76,12 @@ pub(super) fn table_file(data: &[u8]) {
 /// A dictionary's file, and what is compressed against what it holds.
 pub(super) fn dictionary_file(data: &[u8]) {
     with_checksums(data, repair::file, |data| {
-        let Ok((read, database)) = dictionary::decode_file(data, "it") else { return };
-        let again = dictionary::decode_file(&dictionary::encode_file(&read, database), "it");
+        let Ok((read, header)) = dictionary::decode_file(data, "it", &Keyring::none()) else { return };
+        let (bytes, _) = dictionary::encode_file(&read, Uuid::default(), header.database).expect("in clear");
+        let again = dictionary::decode_file(&bytes, "it", &Keyring::none());
         let (again, found) = again.expect("what was encoded can be decoded");
-        assert_eq!((again.id(), again.saved_permille(), found), (read.id(), read.saved_permille(), database));
+        let facts = (read.id(), read.saved_permille(), header.database);
+        assert_eq!((again.id(), again.saved_permille(), found.database), facts);
         let compression = Compression::Zstd { level: 1 };
         let Some(writing) = WritingDictionary::new(&read, compression) else { return };
         let (codec, packed) = compression.compress_in(data, &FileDictionary::Writing(Arc::new(writing)));
@@ -97,8 +99,14 @@ pub(super) fn blob_file(data: &[u8]) {
         let Some(header) = data.first_chunk().and_then(|header| FileHeader::decode(header).ok()) else {
             return;
         };
-        let meta =
-            BlobMeta { id, uuid: header.file, bytes: data.len() as u64, records: 1, place: PlaceId::MAIN };
+        let meta = BlobMeta {
+            id,
+            uuid: header.file,
+            bytes: data.len() as u64,
+            records: 1,
+            place: PlaceId::MAIN,
+            seal: None,
+        };
         let Ok(file) = BlobFile::open(&fs, &meta, header.database) else { return };
         let mut found: Vec<(Vec<u8>, BlobPointer)> = Vec::new();
         let _ = file.walk(&mut |at| {

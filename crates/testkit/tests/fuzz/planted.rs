@@ -89,7 +89,7 @@ fn what_lies_behind_a_checksum_is_found_by_bytes_that_pass_it() {
         assert!(header.is_none_or(|header| header.kind != FileKind::Blob), "planted");
     };
     let headers = || {
-        let header = FileHeader { kind: FileKind::Table, file: Uuid([7; 16]), database: Uuid([9; 16]) };
+        let header = FileHeader::clear(FileKind::Table, Uuid([7; 16]), Uuid([9; 16]));
         vec![header.encode().to_vec()]
     };
     let bare = Target { name: "planted_bare", run: decoder, seeds: headers, memory: SMALL };

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::{
+    codec::{Cipher, KeyId, Seal},
     error::{Error, ErrorKind},
     order::KeyOrder,
     table::index::{Index, IndexBuilder},
@@ -375,4 +376,17 @@ fn entries_outside_of_their_separators_are_refused() {
         assert_eq!(scan(&table).unwrap_err().kind(), ErrorKind::Corruption);
         assert_eq!(table.get(b"banana", number(9)).unwrap_err().kind(), ErrorKind::Corruption);
     }
+}
+
+/// Everything else of it may be as the manifest says.
+#[test]
+fn a_table_that_is_not_sealed_as_the_manifest_says_is_refused() {
+    let fs = memory();
+    let meta = write(&fs, small_blocks(), &example());
+    let seal = Seal { key: KeyId(1), cipher: Cipher::Aes256Gcm, check: [7; 8] };
+
+    let error = open(&fs, &TableMeta { seal: Some(seal), ..meta.clone() }).map(drop).unwrap_err();
+
+    assert_eq!((error.kind(), error.offset()), (ErrorKind::Corruption, Some(40)));
+    assert!(open(&fs, &meta).is_ok());
 }

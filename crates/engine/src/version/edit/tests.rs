@@ -23,7 +23,14 @@ fn meta(id: u64) -> Arc<TableMeta> {
 }
 
 fn blob(id: u64) -> BlobMeta {
-    BlobMeta { id: BlobId(id), uuid: Uuid([5; 16]), bytes: 4160, records: 3, place: PlaceId::MAIN }
+    BlobMeta {
+        id: BlobId(id),
+        uuid: Uuid([5; 16]),
+        bytes: 4160,
+        records: 3,
+        place: PlaceId::MAIN,
+        seal: None,
+    }
 }
 
 /// A change of every kind.

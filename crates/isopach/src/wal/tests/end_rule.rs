@@ -1,13 +1,9 @@
 //! Where a log ends, and what is damage instead: crafted files.
 
 use super::support::{Bench, Call, DATABASE, Fault, RemoveSegment as _, at, name, put, put_all, read, seqno};
-use crate::wal::{
-    Discarded, LogFacts,
-    record::Start,
-    segment::{encode_header, encode_start},
-};
+use crate::wal::{Discarded, LogFacts, record::Start, segment::encode_start};
 use isopach_engine::{
-    codec::{LogPosition, Record, Salt, encode_record},
+    codec::{FileCodec, FileHeader, FileKind, LogPosition, Record, encode_record},
     error::ErrorKind,
     types::Uuid,
 };
@@ -209,7 +205,7 @@ fn a_valid_record_of_another_file_is_no_record_here() {
     let bench = ten_records(2);
     let mut stale = Vec::new();
     let record = Record { kind: 2, synced_upto: at(1, nth(10)), payload: &[1; 100] };
-    encode_record(&mut stale, Salt::of(Uuid([9; 16])), nth(10), record);
+    encode_record(&mut stale, &FileCodec::clear(Uuid([9; 16])), nth(10), record);
     bench.damage(1, |bytes| bytes[nth(10) as usize..][..stale.len()].copy_from_slice(&stale));
 
     let recovered = bench.recover().unwrap();
@@ -369,7 +365,7 @@ fn a_durable_position_that_no_segment_holds_is_corruption() {
 fn a_segment_of_another_database_is_refused() {
     for (kind_byte, database) in [(3, Uuid([1; 16])), (4, DATABASE)] {
         let bench = ten_records(3);
-        let mut header = encode_header(Uuid([7; 16]), database);
+        let mut header = FileHeader::clear(FileKind::Log, Uuid([7; 16]), database).encode();
         header[4] = kind_byte;
         let check = isopach_engine::codec::digest(&header[..60]).to_le_bytes();
         header[60..].copy_from_slice(&check[..4]);
@@ -384,7 +380,7 @@ fn a_segment_of_another_database_is_refused() {
 #[test]
 fn a_segment_of_another_format_is_refused() {
     let bench = ten_records(3);
-    let mut header = encode_header(Uuid([7; 16]), DATABASE);
+    let mut header = FileHeader::clear(FileKind::Log, Uuid([7; 16]), DATABASE).encode();
     header[6] ^= 1;
     let check = isopach_engine::codec::digest(&header[..60]).to_le_bytes();
     header[60..].copy_from_slice(&check[..4]);
@@ -435,11 +431,11 @@ fn a_record_that_was_written_wrong_is_corruption_wherever_it_lies() {
     let file = Uuid([7; 16]);
     for (kind, payload) in [(9, vec![0; 24]), (2, vec![0; 24]), (4, vec![0; 3]), (1, vec![0; 24])] {
         let bench = Bench::new();
-        let mut bytes = encode_header(file, DATABASE).to_vec();
+        let mut bytes = FileHeader::clear(FileKind::Log, file, DATABASE).encode().to_vec();
         let start = Start { number: 1, previous_end: LogPosition::START, timeline: 3 };
-        encode_start(&mut bytes, Salt::of(file), start, LogPosition::START);
+        encode_start(&mut bytes, &FileCodec::clear(file), start, LogPosition::START);
         let record = Record { kind, synced_upto: LogPosition::START, payload: &payload };
-        encode_record(&mut bytes, Salt::of(file), DATA_AT, record);
+        encode_record(&mut bytes, &FileCodec::clear(file), DATA_AT, record);
         bench.put_file(&name(1), &bytes);
 
         assert_corrupt(&bench, 1, DATA_AT);
