@@ -3,7 +3,9 @@
 use isopach::{
     Builder, CheckpointOptions, Cipher, Db, Durability, ErrorKind, KeyId, Keyspace, KeyspaceOptions,
     VerifyDepth, VerifyOptions, WriteOptions,
-    env::{CrashFs, CreateOptions, Fs, MemFs, OpenMode, SubDir, WriteOrigin},
+    env::{
+        Call, CrashFs, CreateOptions, Errno, Fault, FaultFs, Fs, MemFs, OpenMode, Rule, SubDir, WriteOrigin,
+    },
 };
 use std::sync::Arc;
 use testkit::{
@@ -311,4 +313,41 @@ fn no_pair_of_key_and_nonce_is_used_twice_over_crashes_rotations_and_copies() {
             assert_eq!(repeated, 0, "of {count} seals");
         }
     }
+}
+
+/// Writes that fail half-way or wholly, at every few of those of the log and the manifest, and are tried again by the database.
+#[test]
+fn no_pair_of_key_and_nonce_is_used_twice_where_writes_fail() {
+    let mut failed = 0;
+    for name in ["wal/*", "MANIFEST*", "tables/*", "blobs/*"] {
+        for fault in [Fault::Fail(Errno::NoSpace), Fault::Cut(40, Errno::NoSpace), Fault::FailLate(Errno::Io)]
+        {
+            for skip in (0..40).step_by(3) {
+                let files = FaultFs::new(Arc::new(MemFs::new()));
+                let keys = TestKeys::current(1);
+                let open = || {
+                    // Written, not mapped: what is stored in a map cannot fail.
+                    tiny(Db::builder("db").env(env_of(files.clone())))
+                        .encryption(keys.clone())
+                        .mapped_log(false)
+                        .open()
+                };
+                let db = open().unwrap();
+                files.arm(Rule::new(fault).on(Call::Write).named(name).skip(skip).times(2));
+                let keyspace = db.keyspace_with("separated", separating(tiny_tables()));
+                for number in 0..120_u32 {
+                    if let Ok(keyspace) = &keyspace {
+                        let _ = keyspace.insert(number.to_be_bytes(), [7; 300]);
+                    }
+                }
+                let _ = db.flush();
+                drop((keyspace, db));
+                failed += files.fired().len();
+                files.disarm();
+                drop(open().unwrap());
+            }
+        }
+    }
+    assert!(failed > 100, "{failed} writes failed");
+    assert_eq!(seals().1, 0, "of {} seals", seals().0);
 }
