@@ -6,7 +6,7 @@
 
 use super::{Corruption, FileCodec, FileHeader, sealer::Sealer};
 use crate::{
-    env::sync::{Mutex, Rank},
+    env::sync::{Mutex, Rank, catch},
     error::{Error, ErrorKind, Result},
     types::Uuid,
 };
@@ -147,7 +147,8 @@ pub enum KeyError {
 /// that was had is kept until the database is closed.
 pub trait KeyProvider: Send + Sync + 'static {
     /// The key for new files. Another one than before begins a rotation: files that are written from now on are sealed
-    /// under it. [`KeyId::CLEAR`]: they are not sealed, from the next opening on.
+    /// under it. [`KeyId::CLEAR`]: they are not sealed, from the next opening on. Answers at once, from memory: writers
+    /// may wait. While a key is not to be had, the one before stays in use.
     ///
     /// # Errors
     ///
@@ -240,11 +241,8 @@ impl Keyring {
     /// `MissingKey`: the provider does not know its current key. `UnsupportedFeature`: encryption is not compiled in.
     pub fn current(&self, database: Uuid) -> Result<Option<Seal>> {
         let Some(keys) = &self.0 else { return Ok(None) };
-        let id = keys.provider.current().map_err(|why| {
-            Error::new(ErrorKind::MissingKey, format!("the current key is not to be had: {}", told(&why)))
-        })?;
-        let Some(id) = keys.latch(id) else { return Ok(None) };
-        let check = Sealer::check_of(&*keys.secret(id)?, database)?;
+        let Some((id, secret)) = keys.current()? else { return Ok(None) };
+        let check = Sealer::check_of(&secret, database)?;
         Ok(Some(Seal { key: id, cipher: keys.cipher, check }))
     }
 
@@ -294,14 +292,27 @@ impl Keyring {
 }
 
 impl Keys {
-    /// The key for new files, now that the provider says this one. What is encrypted when it is opened stays so until it
-    /// is closed: a log of which a part was in clear could be added to by anybody.
-    fn latch(&self, id: KeyId) -> Option<KeyId> {
-        let mut state = self.state.lock();
-        if id != KeyId::CLEAR {
-            state.current = Some(id);
+    /// The key for new files. What is encrypted when it is opened stays so until it is closed: a log of which a part was in
+    /// clear could be added to by anybody. And a key that is not to be had keeps nobody from writing under the one before.
+    fn current(&self) -> Result<Option<(KeyId, Arc<Secret>)>> {
+        let wanted = self.wanted();
+        let earlier = self.state.lock().current;
+        match (wanted, earlier) {
+            (Ok(Some((id, secret))), _) => {
+                self.state.lock().current = Some(id);
+                Ok(Some((id, secret)))
+            }
+            (_, Some(id)) => Ok(Some((id, self.secret(id)?))),
+            (wanted, None) => wanted,
         }
-        state.current
+    }
+
+    /// What the provider says.
+    fn wanted(&self) -> Result<Option<(KeyId, Arc<Secret>)>> {
+        let id = asked(|| self.provider.current()).map_err(|why| {
+            Error::new(ErrorKind::MissingKey, format!("the current key is not to be had: {}", told(&why)))
+        })?;
+        if id == KeyId::CLEAR { Ok(None) } else { Ok(Some((id, self.secret(id)?))) }
     }
 
     fn secret(&self, id: KeyId) -> Result<Arc<Secret>> {
@@ -309,7 +320,7 @@ impl Keys {
         if let Some(secret) = known.get(&id) {
             return Ok(Arc::clone(secret));
         }
-        let secret = self.provider.key(id).map(Arc::new).map_err(|why| {
+        let secret = asked(|| self.provider.key(id)).map(Arc::new).map_err(|why| {
             Error::new(ErrorKind::MissingKey, format!("key {id} is not to be had: {}", told(&why)))
         })?;
         known.insert(id, Arc::clone(&secret));
@@ -321,6 +332,11 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Keyring(..)" } else { "Keyring(none)" })
     }
+}
+
+/// A provider's answer; one that panicked has none.
+fn asked<T>(ask: impl FnOnce() -> Result<T, KeyError>) -> Result<T, KeyError> {
+    catch(ask).unwrap_or_else(|_| Err(KeyError::Unavailable("the provider panicked".into())))
 }
 
 fn told(why: &KeyError) -> &str {

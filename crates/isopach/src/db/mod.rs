@@ -132,7 +132,8 @@ impl Db {
 
     /// What lies under which key, log and manifest among it; [`KeyId::CLEAR`] of what is not encrypted. A rotation is over
     /// when nothing is left under the earlier key: compactions in the background write tables and separated values anew,
-    /// the log goes on under the new key with its next segment, the manifest with the next opening at the latest.
+    /// the log goes on under the new key with its next segment, the manifest with the next opening at the latest. Costs a
+    /// look at the header of each log segment.
     pub fn keys_in_use(&self) -> BTreeMap<KeyId, KeyUse> {
         let state = &self.0.state;
         let mut uses: BTreeMap<KeyId, KeyUse> = BTreeMap::new();

@@ -7,6 +7,7 @@ use crate::codec::{
 };
 use crate::error::ErrorKind;
 use alloc::{sync::Arc, vec, vec::Vec};
+use core::sync::atomic::{AtomicU64, Ordering};
 use isopach_env::{CreateOptions, File, Fs, MemFs, WriteOrigin};
 
 const DATABASE: Uuid = Uuid([2; 16]);
@@ -223,4 +224,38 @@ fn a_record_that_was_forged_with_its_checksums_is_altered_and_not_the_end() {
 fn keys_show_nowhere() {
     assert_eq!(alloc::format!("{:?}", Secret::new([0x41; 32])), "Secret(..)");
     assert_eq!(alloc::format!("{:?}", owner(Cipher::Aes256Gcm).keys), "Keyring(..)");
+}
+
+/// Says what it is told to.
+struct Told(AtomicU64);
+
+impl KeyProvider for Told {
+    fn current(&self) -> Result<KeyId, KeyError> {
+        match self.0.load(Ordering::Relaxed) {
+            666 => panic!("a provider that panics"),
+            id => Ok(KeyId(id)),
+        }
+    }
+
+    fn key(&self, id: KeyId) -> Result<Secret, KeyError> {
+        if id.0 < 3 { Ok(Secret::new([id.0 as u8; 32])) } else { Err(KeyError::Unavailable("away".into())) }
+    }
+}
+
+#[test]
+fn a_key_that_is_not_to_be_had_and_none_at_all_leave_the_one_before_in_use() {
+    let told = Arc::new(Told(AtomicU64::new(9)));
+    let keys = Keyring::new(Arc::clone(&told), Cipher::Aes256Gcm);
+    let say = |id| told.0.store(id, Ordering::Relaxed);
+    let current = || keys.current(DATABASE).map(|seal| seal.map(|seal| seal.key.0));
+
+    assert_eq!(current().unwrap_err().kind(), ErrorKind::MissingKey, "there is none before");
+    say(666);
+    assert_eq!(current().unwrap_err().kind(), ErrorKind::MissingKey);
+    say(0);
+    assert_eq!(current().unwrap(), None, "it is not encrypted");
+    for (said, used) in [(1, 1), (9, 1), (666, 1), (0, 1), (2, 2), (0, 2)] {
+        say(said);
+        assert_eq!(current().unwrap(), Some(used), "{said} was said");
+    }
 }
