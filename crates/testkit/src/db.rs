@@ -164,8 +164,13 @@ pub fn all_bytes(fs: &dyn Fs) -> Vec<(String, Vec<u8>)> {
 
 /// The bytes of a file.
 pub fn read_file(fs: &dyn Fs, name: &str) -> Vec<u8> {
-    let file = fs.open(name, OpenMode::Read).expect("it is there");
+    read_file_if_any(fs, name).expect("it is there")
+}
+
+/// The bytes of a file that the background of an open database may remove.
+pub fn read_file_if_any(fs: &dyn Fs, name: &str) -> Option<Vec<u8>> {
+    let file = fs.open(name, OpenMode::Read).ok()?;
     let mut bytes = vec![0; file.size_bytes().expect("it can be measured") as usize];
     file.read_exact_at(0, &mut bytes).expect("it can be read");
-    bytes
+    Some(bytes)
 }

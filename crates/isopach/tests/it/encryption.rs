@@ -11,7 +11,7 @@ use std::sync::Arc;
 use testkit::{
     Entries, Rng,
     crash::{Act, Crash, Ledger, Pace, Plan, Run, explore},
-    db::{SOON, entries, env_of, read_file, separating, tiny, tiny_tables, trained_tables, wait_until},
+    db::{SOON, entries, env_of, read_file_if_any, separating, tiny, tiny_tables, trained_tables, wait_until},
     keys::{TestKeys, seals},
     seeds,
 };
@@ -51,7 +51,7 @@ fn all(db: &Db) -> Vec<Entries> {
     keyspaces(db).iter().map(entries).collect()
 }
 
-/// All files below a directory, with what they hold.
+/// All files below a directory, with what they hold, but for those that the background removes meanwhile.
 fn files(fs: &dyn Fs, directory: &str) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs.list(directory).unwrap() {
@@ -59,8 +59,7 @@ fn files(fs: &dyn Fs, directory: &str) -> Vec<(String, Vec<u8>)> {
         if entry.is_dir {
             found.extend(files(fs, &name));
         } else {
-            let bytes = read_file(fs, &name);
-            found.push((name, bytes));
+            found.extend(read_file_if_any(fs, &name).map(|bytes| (name, bytes)));
         }
     }
     found
@@ -69,7 +68,8 @@ fn files(fs: &dyn Fs, directory: &str) -> Vec<(String, Vec<u8>)> {
 fn assert_nothing_in_clear(fs: &dyn Fs) {
     for (name, bytes) in files(fs, "") {
         assert!(!bytes.windows(CANARY.len()).any(|bytes| bytes == CANARY), "{name} shows what it holds");
-        let is_clear = bytes.len() >= 64 && bytes[40..48] == [0; 8];
+        // A segment that is being prepared has no header yet.
+        let is_clear = bytes.len() >= 64 && bytes[..8] != [0; 8] && bytes[40..48] == [0; 8];
         assert!(!is_clear || name.ends_with("IDENTITY"), "{name} is not encrypted");
     }
 }
