@@ -12,7 +12,7 @@ use crate::{
 };
 use isopach::{
     Compression, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
-    KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb, RouteInfo, VerifyDepth, VerifyOptions,
+    KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RouteInfo, VerifyDepth, VerifyOptions,
     WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
@@ -340,6 +340,8 @@ pub(crate) fn table_options(options: &TreeOptions) -> Vec<(&'static str, String)
         ("blobs_from_bytes", options.blobs_from_bytes.map_or_else(|| "none".to_owned(), |it| it.to_string())),
         ("blob_file_bytes", options.blob_file_bytes.to_string()),
         ("blob_garbage_percent", options.blob_garbage_percent.to_string()),
+        ("parity", per_level(&options.parity, Parity::to_string)),
+        ("blob_parity", options.blob_parity.to_string()),
     ]
 }
 

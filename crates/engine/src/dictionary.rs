@@ -158,7 +158,7 @@ pub fn encode_file(
     let Owner { database, keys } = owner.into();
     let seal = keys.current(database)?;
     let file = if seal.is_some() { sealed_uuid_of(dictionary.id(), drawn) } else { uuid_of(dictionary.id()) };
-    let header = FileHeader { kind: FileKind::Dictionary, file, database, seal };
+    let header = FileHeader { seal, ..FileHeader::clear(FileKind::Dictionary, file, database) };
     let codec = keys.codec(&header)?;
     Ok((encode_parts(dictionary.content(), dictionary.saved_permille(), &header, &codec), seal))
 }

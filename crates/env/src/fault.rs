@@ -438,6 +438,10 @@ impl File for FaultFile {
         self.ask(Call::Allocate, self.resized(bytes))?.end(self.inner.allocate(bytes))
     }
 
+    fn drop_cached(&self, bytes: Range<u64>) {
+        self.inner.drop_cached(bytes);
+    }
+
     fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
         match self.ask(Call::Map, Some(0..bytes))? {
             Verdict::Pass => Ok(Box::new(FaultMap { fs: self.fs.clone(), inner: self.inner.map(bytes)? })),

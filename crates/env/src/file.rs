@@ -61,6 +61,12 @@ pub trait File: Send + Sync {
         Err(IoErrorKind::Unsupported.into())
     }
 
+    /// Has what is read of these bytes come from the medium, and not from memory of the system, as far as that can be had;
+    /// bytes that are not durable stay where they are. A hint.
+    fn drop_cached(&self, bytes: Range<u64>) {
+        let _ = bytes;
+    }
+
     /// Maps the first `bytes` bytes, which must be reserved: [`File::allocate`] said so. What is stored through
     /// the map is written as by [`File::write_at`], without a call and without a way to fail.
     ///

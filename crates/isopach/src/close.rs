@@ -48,6 +48,13 @@ impl Handle {
                 state.tell_damage(error);
             }
         }));
+        let healing = Arc::downgrade(&state);
+        state.store.healing().set_watch(Arc::new(move |tree| {
+            if let Some(state) = healing.upgrade() {
+                state.jobs.compact(tree);
+            }
+        }));
+        state.set_healing(state.settings.all().auto_heal);
         let threads = Threads::start(&state)?;
         let path = Arc::from(state.path.as_path());
         Ok(Arc::new(Handle { state, path, recovery, threads: Mutex::new(THREADS, Some(threads)) }))

@@ -11,6 +11,7 @@ use isopach_engine::{
     store::FilterMemory,
     tree::{BlobStats, LevelStats, TreeStats},
     types::{Level, Seqno, View},
+    version::HealStats,
 };
 use isopach_env::WriteOrigin;
 use std::{fmt, sync::atomic::Ordering, time::Duration};
@@ -122,6 +123,8 @@ pub struct Stats {
     pub written_bytes: Vec<(WriteOrigin, u64)>,
     /// Time that writers waited, all together.
     pub stalled: Duration,
+    /// What parity corrected, and files that are written anew because of it.
+    pub healing: HealStats,
 }
 
 /// Memory in use, in bytes.
@@ -180,6 +183,7 @@ impl Stats {
             accepted_bytes: state.commits.accepted_bytes(),
             written_bytes: state.store.written_bytes(),
             stalled: state.commits.throttle.waited(),
+            healing: state.store.healing().stats(),
         }
     }
 }

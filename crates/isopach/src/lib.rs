@@ -78,12 +78,12 @@ pub use recovery::{DiscardedEnd, Progress, Recovery};
 pub use routes::{Route, RouteInfo};
 pub use snapshot::{KeyspaceAt, Snapshot};
 pub use table_file::{TableFileInfo, TableFileWriter};
-pub use verify::{VerifyOptions, VerifyReport};
+pub use verify::{ScrubOptions, ScrubReport, VerifyOptions, VerifyReport};
 pub use write::StallReason;
 
 pub use isopach_engine as engine;
 pub use isopach_engine::{
-    codec::{Cipher, Compression, KeyError, KeyId, KeyProvider, Secret},
+    codec::{Cipher, Compression, KeyError, KeyId, KeyProvider, Parity, Secret},
     compaction::{CompactionFilter, CompactionFilterFactory, FilterContext, FilterEntry, Verdict},
     error::KeyBounds,
     key::KeyRange,
@@ -94,7 +94,7 @@ pub use isopach_engine::{
     table::VerifyDepth,
     tree::{BlobStats, FilterPolicy, KeyUse, LevelStats, PerLevel, RangeEstimate, TreeStats},
     types::{Level, Seqno, Slice, TreeId as KeyspaceId, UnixUs, Uuid},
-    version::DeletionPause,
+    version::{DeletionPause, HealStats},
 };
 pub use isopach_env as env;
 

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use isopach_engine::{
-    codec::{Compression, TlvReader, TlvWriter},
+    codec::{Compression, Parity, TlvReader, TlvWriter},
     compaction::CompactionFilterFactory,
     merge_operator::MergeOperator,
     order::Comparator,
@@ -171,6 +171,9 @@ pub struct DbOptions {
     /// Whether the log is mapped where its file system is safe for that, see
     /// [`Builder::mapped_log`](crate::Builder::mapped_log). Default yes.
     pub mapped_log: bool,
+    /// Whether tables and files of separated values that parity had to correct, because their medium is damaged, are written
+    /// anew in the background. Default yes.
+    pub auto_heal: bool,
 }
 
 impl Default for DbOptions {
@@ -187,6 +190,7 @@ impl Default for DbOptions {
             durability: Durability::Buffered,
             sync_every: None,
             mapped_log: true,
+            auto_heal: true,
         }
     }
 }
@@ -201,6 +205,7 @@ const DURABILITY: u8 = 0x87;
 const SYNC_EVERY_US: u8 = 0x88;
 const MAPPED_LOG: u8 = 0x89;
 const FILTER_BUDGET_BYTES: u8 = 0x8a;
+const AUTO_HEAL: u8 = 0x8b;
 /// Of a keyspace.
 const KEEP_VERSIONS_US: u8 = 0x90;
 const TTL_US: u8 = 0x92;
@@ -219,6 +224,7 @@ pub(crate) struct SetOptions {
     pub(crate) durability: Option<Durability>,
     pub(crate) sync_every: Option<Duration>,
     pub(crate) mapped_log: Option<bool>,
+    pub(crate) auto_heal: Option<bool>,
 }
 
 impl SetOptions {
@@ -236,6 +242,7 @@ impl SetOptions {
             durability: self.durability.or(stored.durability),
             sync_every: self.sync_every.or(stored.sync_every),
             mapped_log: self.mapped_log.or(stored.mapped_log),
+            auto_heal: self.auto_heal.or(stored.auto_heal),
         }
     }
 
@@ -270,6 +277,7 @@ impl SetOptions {
             durability: self.durability.unwrap_or(default.durability),
             sync_every: self.sync_every.filter(|time| !time.is_zero()),
             mapped_log: self.mapped_log.unwrap_or(default.mapped_log),
+            auto_heal: self.auto_heal.unwrap_or(default.auto_heal),
         })
     }
 
@@ -299,6 +307,7 @@ impl SetOptions {
             filter_budget_bytes: Some(wanted.filter_budget_bytes.unwrap_or(u64::MAX)),
             durability: Some(wanted.durability),
             sync_every: Some(wanted.sync_every.unwrap_or(Duration::ZERO)),
+            auto_heal: Some(wanted.auto_heal),
             // Those that stay count as they are stored, if they are.
             threads: self.threads,
             mapped_log: self.mapped_log,
@@ -315,6 +324,7 @@ impl SetOptions {
         let are_filters_same = wanted.filter_budget_bytes == present.filter_budget_bytes;
         let is_durability_same = wanted.durability == present.durability;
         let is_sync_same = wanted.sync_every == present.sync_every;
+        let is_healing_same = wanted.auto_heal == present.auto_heal;
         let set = SetOptions {
             cache_bytes: stored_or(is_memory_same, self.cache_bytes, every.cache_bytes),
             memory_budget: stored_or(is_memory_same, self.memory_budget, every.memory_budget),
@@ -328,6 +338,7 @@ impl SetOptions {
             ),
             durability: stored_or(is_durability_same, self.durability, every.durability),
             sync_every: stored_or(is_sync_same, self.sync_every, every.sync_every),
+            auto_heal: stored_or(is_healing_same, self.auto_heal, every.auto_heal),
             ..every
         };
         Ok((set, options))
@@ -380,6 +391,7 @@ impl SetOptions {
         put(DURABILITY, self.durability.map(Durability::to_raw));
         put(SYNC_EVERY_US, self.sync_every.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)));
         put(MAPPED_LOG, self.mapped_log.map(u64::from));
+        put(AUTO_HEAL, self.auto_heal.map(u64::from));
         fields.finish()
     }
 
@@ -398,6 +410,7 @@ impl SetOptions {
                 DURABILITY => set.durability = Durability::from_raw(value),
                 SYNC_EVERY_US => set.sync_every = Some(Duration::from_micros(value)),
                 MAPPED_LOG => set.mapped_log = Some(value != 0),
+                AUTO_HEAL => set.auto_heal = Some(value != 0),
                 _ => {}
             }
         }
@@ -485,6 +498,12 @@ pub struct KeyspaceOptions {
     /// Of all separated bytes so many percent may be those of values that were deleted or overwritten; beyond that, the
     /// background takes the living ones out of the files of which most are not. 1 to 100; 100: never. Default 25.
     pub blob_garbage_percent: u8,
+    /// What restores tables that their medium damages, for a part of their size more. Default: none.
+    ///
+    /// Reads without damage cost nothing more. Changed while in use, it holds for tables from the next on.
+    pub parity: PerLevel<Parity>,
+    /// The same of files of separated values. Default: none.
+    pub blob_parity: Parity,
     /// Which versions of the past are kept for [`Db::snapshot_at`](crate::Db::snapshot_at). Default
     /// [`KeepVersions::Needed`].
     pub keep_versions: KeepVersions,
@@ -670,6 +689,30 @@ impl KeyspaceOptions {
         KeyspaceOptions { blob_garbage_percent: percent, ..self }
     }
 
+    /// Sets [`KeyspaceOptions::parity`].
+    ///
+    /// ```
+    /// use isopach::{KeyspaceOptions, Parity};
+    ///
+    /// # fn main() -> isopach::Result<()> {
+    /// let db = isopach::Db::in_memory()?;
+    /// let options = KeyspaceOptions::new().parity(Parity::Xor { data: 16 });
+    /// let archive = db.keyspace_with("archive", options)?;
+    /// archive.insert("1969-07-20", "the Eagle has landed")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn parity(self, parity: impl Into<PerLevel<Parity>>) -> KeyspaceOptions {
+        KeyspaceOptions { parity: parity.into(), ..self }
+    }
+
+    /// Sets [`KeyspaceOptions::blob_parity`].
+    #[must_use]
+    pub fn blob_parity(self, parity: Parity) -> KeyspaceOptions {
+        KeyspaceOptions { blob_parity: parity, ..self }
+    }
+
     /// The options of the keyspace's tree, which its tables say they were made with: all but `durability`.
     pub fn tree_options(&self) -> TreeOptions {
         let mut tree = TreeOptions::default();
@@ -687,6 +730,8 @@ impl KeyspaceOptions {
         tree.blobs_from_bytes = self.blobs_from_bytes;
         tree.blob_file_bytes = self.blob_file_bytes;
         tree.blob_garbage_percent = self.blob_garbage_percent;
+        tree.parity = self.parity.clone();
+        tree.blob_parity = self.blob_parity;
         tree
     }
 
@@ -735,6 +780,8 @@ impl KeyspaceOptions {
             blobs_from_bytes: tree.blobs_from_bytes,
             blob_file_bytes: tree.blob_file_bytes,
             blob_garbage_percent: tree.blob_garbage_percent,
+            parity: tree.parity,
+            blob_parity: tree.blob_parity,
             keep_versions: KeepVersions::Needed,
             ttl: None,
             durability: None,

@@ -365,6 +365,7 @@ impl State {
         self.store.set_filter_budget(options.filter_budget_bytes.unwrap_or(u64::MAX));
         self.store.set_spare_memory(options.write_buffer_bytes);
         self.commits.set_memtable_limit(options.memory_budget - options.cache_bytes);
+        self.set_healing(options.auto_heal);
         self.settings.set(options);
         // Of what is there now some may be too much, and nobody else would look before the next commit.
         if self.lacks_room() {
@@ -372,6 +373,15 @@ impl State {
         }
         self.bound_log();
         self.jobs.wake_keeper();
+    }
+
+    /// Whether files that had to be corrected are written anew.
+    pub(crate) fn set_healing(&self, is_enabled: bool) {
+        let hints = self.store.healing();
+        hints.set_enabled(is_enabled);
+        if is_enabled {
+            hints.trees().into_iter().for_each(|tree| self.jobs.compact(tree));
+        }
     }
 
     // ----- views -----

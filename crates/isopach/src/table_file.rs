@@ -134,6 +134,7 @@ impl TableFileWriter {
             filter: None,
             partition_bytes: options.partition_bytes.at(LAST_LEVEL) as usize,
             entry_checksums: options.entry_checksums,
+            parity: options.parity.at(LAST_LEVEL),
         };
         let seed = PropertySeed {
             tree_options: options.encode(),

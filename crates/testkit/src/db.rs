@@ -2,7 +2,8 @@
 
 use crate::{Contents, Entries, Rng, keys::TestKeys};
 use isopach::{
-    Builder, Compression, Db, Durability, EventListener, KeyspaceOptions, Readable, Route, WriteOptions,
+    Builder, Compression, Db, Durability, EventListener, KeyspaceOptions, Parity, Readable, Route,
+    WriteOptions,
     env::{Env, Fs, OpenMode, OsEntropy, SubDir, SystemClock},
     merge::Append,
 };
@@ -61,10 +62,11 @@ pub fn tiny_tables() -> KeyspaceOptions {
     KeyspaceOptions::new().table_bytes(64 << 10).block_bytes(4 << 10)
 }
 
-/// Options of keyspaces that go with [`tiny`], have the merge operator of the oracle, and separate values of some hundred
-/// bytes.
+/// Options of keyspaces that go with [`tiny`], have the merge operator of the oracle, separate values of some hundred bytes,
+/// and have parity.
 pub fn merging_tables() -> KeyspaceOptions {
-    separating(tiny_tables().merge_operator(&Append::with_separator(b',')))
+    let parity = Parity::Xor { data: 4 };
+    separating(tiny_tables().merge_operator(&Append::with_separator(b','))).parity(parity).blob_parity(parity)
 }
 
 /// With small files of separated values that are left as soon as a tenth of them is stale.

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     codec::{
-        Codec, Corruption, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES, Owner, header_error,
+        Codec, CorrectionWatch, Corrector, Corruption, FileCodec, FileDictionary, FileHeader, FileKind,
+        HEADER_BYTES, Owner, Parity, ParityFinding, header_error,
     },
     error::{Error, ErrorKind, Result},
     types::{Seqno, Slice},
@@ -39,6 +40,20 @@ impl BlobFile {
     /// The backend's; `Corruption` if it is missing, has another size or another uuid, or is sealed in another way;
     /// `MixedStore` if it is of another database; those of [`Keyring::check`](crate::codec::Keyring::check).
     pub fn open(fs: &Arc<dyn Fs>, meta: &BlobMeta, owner: impl Into<Owner>) -> Result<BlobFile> {
+        BlobFile::open_with(fs, meta, owner, None)
+    }
+
+    /// As [`BlobFile::open`]; `watch` hears what parity corrects.
+    ///
+    /// # Errors
+    ///
+    /// As [`BlobFile::open`].
+    pub fn open_with(
+        fs: &Arc<dyn Fs>,
+        meta: &BlobMeta,
+        owner: impl Into<Owner>,
+        watch: Option<Arc<dyn CorrectionWatch>>,
+    ) -> Result<BlobFile> {
         let owner = owner.into();
         let name = meta.file_name();
         let io = |doing: &'static str, error| Error::io(error, doing, name.as_str());
@@ -49,14 +64,24 @@ impl BlobFile {
             }
             opened => opened.map_err(|error| io("open", error))?,
         };
-        let bytes = file.size_bytes().map_err(|error| io("measure", error))?;
-        if bytes != meta.bytes {
-            let why = format!("the file has {bytes} bytes, not {}, as the manifest says", meta.bytes);
+        let file_bytes = file.size_bytes().map_err(|error| io("measure", error))?;
+        let is_whole = match meta.parity {
+            Parity::Unknown { .. } => meta.bytes <= file_bytes,
+            _ => meta.file_bytes() == file_bytes,
+        };
+        if !is_whole {
+            let why =
+                format!("the file has {file_bytes} bytes, not {}, as the manifest says", meta.file_bytes());
             return Err(Error::corrupt(name, 0, why));
         }
+        let corrector = Corrector::new(&file, meta.parity, meta.bytes, watch);
         let mut start = [0; HEADER_BYTES];
-        file.read_exact_at(0, &mut start).map_err(|error| io("read", error))?;
-        let header = FileHeader::decode(&start).map_err(|why| header_error(why, &name))?;
+        let read = file.read_exact_at(0, &mut start).map_err(|error| io("read", error));
+        let decoded = read.and_then(|()| FileHeader::decode(&start).map_err(|why| header_error(why, &name)));
+        let header = decoded.or_else(|error| {
+            let corrected = corrector.as_ref().and_then(|corrector| corrector.header());
+            corrected.ok_or(error)
+        })?;
         if header.kind != FileKind::Blob || header.file != meta.uuid {
             return Err(Error::corrupt(name, 0, "the file is another one than the manifest names"));
         }
@@ -67,8 +92,11 @@ impl BlobFile {
         if header.seal != meta.seal {
             return Err(Error::corrupt(name, 40, "the file is not sealed as the manifest says"));
         }
-        let codec = owner.codec(&header, &name)?;
-        Ok(BlobFile { file, name, codec, bytes })
+        if header.parity != meta.parity {
+            return Err(Error::corrupt(name, 48, "the file has not the parity that the manifest says"));
+        }
+        let codec = FileCodec { corrector, ..owner.codec(&header, &name)? };
+        Ok(BlobFile { file, name, codec, bytes: meta.bytes })
     }
 
     /// Its name, relative to the root.
@@ -120,10 +148,17 @@ impl BlobFile {
     ///
     /// The backend's.
     pub(crate) fn read_bytes(&self, key: &[u8], offset: u64, bytes: u64) -> Result<Slice> {
+        self.read_at(offset, bytes).map(Slice::from).map_err(|error| over_key(error, key))
+    }
+
+    fn read_at(&self, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         let mut buffer = vec![0; usize::try_from(bytes).expect("what is read is bounded")];
-        let read = self.file.read_exact_at(offset, &mut buffer);
-        read.map_err(|error| over_key(Error::io(error, "read", self.name.as_str()).at(offset), key))?;
-        Ok(Slice::from(buffer))
+        let failed = |error| Error::io(error, "read", self.name.as_str()).at(offset);
+        match (self.file.read_exact_at(offset, &mut buffer), &self.codec.corrector) {
+            (Ok(()), _) => Ok(buffer),
+            (Err(error), Some(corrector)) => corrector.read(offset..offset + bytes, error).map_err(failed),
+            (Err(error), None) => Err(failed(error)),
+        }
     }
 
     /// As [`BlobFile::read`], of a record that was read.
@@ -147,6 +182,18 @@ impl BlobFile {
         Ok(record)
     }
 
+    /// Holds the file against its parity, if it has some.
+    pub fn walk_parity(&self, found: &mut dyn FnMut(ParityFinding)) {
+        if let Some(corrector) = &self.codec.corrector {
+            corrector.walk(found);
+        }
+    }
+
+    /// Has what is read from now on come from the medium. A hint.
+    pub(crate) fn drop_cached(&self) {
+        self.file.drop_cached(0..self.bytes);
+    }
+
     /// Reads all records, from front to back, and calls `with` for each that is sound. Behind one that is not, nothing
     /// is known of where the next begins.
     ///
@@ -156,28 +203,39 @@ impl BlobFile {
     pub fn walk(&self, with: &mut dyn FnMut(Walked<'_>) -> Result<()>) -> Result<()> {
         let mut offset = HEADER_BYTES as u64;
         while offset < self.bytes {
-            let damaged = |why: Corruption| Error::corrupt(self.name.as_str(), offset, why);
-            let io = |error| Error::io(error, "read", self.name.as_str()).at(offset);
-            if self.bytes - offset < RECORD_HEADER_BYTES as u64 {
-                return Err(damaged(Corruption("a record ends behind the file")));
-            }
-            let mut header = [0; RECORD_HEADER_BYTES];
-            self.file.read_exact_at(offset, &mut header).map_err(io)?;
-            let record_bytes = RecordHeader::decode(&header).map_err(damaged)?.record_bytes(&self.codec);
-            if record_bytes > self.bytes - offset {
-                return Err(damaged(Corruption("a record ends behind the file")));
-            }
-            let len =
-                usize::try_from(record_bytes).expect("the size of a record has 32 bits, and a little more");
-            let mut bytes = vec![0; len];
-            self.file.read_exact_at(offset, &mut bytes).map_err(io)?;
-            let (header, bytes) = record::decode(bytes.into(), &self.codec, offset).map_err(damaged)?;
-            let record = BlobRecord { header, bytes };
-            record.clone().into_value().map_err(damaged)?;
+            let record = self.record_at(offset)?;
+            let record_bytes = record.header.record_bytes();
             with(Walked { offset, record_bytes, record: &record })?;
             offset += record_bytes;
         }
         Ok(())
+    }
+
+    /// The record that begins at `offset`, whose size nobody else knows.
+    fn record_at(&self, offset: u64) -> Result<BlobRecord> {
+        const CUT: Corruption = Corruption("a record ends behind the file");
+        let damaged = |why: Corruption| Error::corrupt(self.name.as_str(), offset, why);
+        if self.bytes - offset < RECORD_HEADER_BYTES as u64 {
+            return Err(damaged(CUT));
+        }
+        let read = |header: &[u8]| {
+            let header = header.first_chunk().expect("as long as it was asked for");
+            let record_bytes = RecordHeader::decode(header).map_err(damaged)?.record_bytes();
+            if record_bytes > self.bytes - offset {
+                return Err(damaged(CUT));
+            }
+            let bytes = self.read_at(offset, record_bytes)?;
+            let (header, bytes) = record::decode(bytes.into(), &self.codec, offset).map_err(damaged)?;
+            let record = BlobRecord { header, bytes };
+            record.clone().into_value().map_err(damaged)?;
+            Ok(record)
+        };
+        let header = self.read_at(offset, RECORD_HEADER_BYTES as u64)?;
+        read(&header).or_else(|error| {
+            // Its size may be what is damaged.
+            let again = |header: &[u8]| read(header).map_err(|_| CUT);
+            self.codec.corrected(RECORD_HEADER_BYTES, offset, again).ok_or(error)
+        })
     }
 
     #[cold]

@@ -22,7 +22,7 @@ pub use record::{MAX_BLOB_VALUE_BYTES, RECORD_HEADER_BYTES};
 pub use writer::BlobWriter;
 
 use crate::{
-    codec::{Corruption, Seal, TlvReader, TlvWriter, once},
+    codec::{Corruption, Parity, Seal, TlvReader, TlvWriter, once},
     error::Result,
     place::PlaceId,
     types::{BlobId, Slice, Uuid},
@@ -67,7 +67,7 @@ pub struct BlobMeta {
     pub id: BlobId,
     /// The uuid in its header.
     pub uuid: Uuid,
-    /// Size of the file.
+    /// Size of the file, without parity.
     pub bytes: u64,
     /// Records in it.
     pub records: u64,
@@ -75,6 +75,8 @@ pub struct BlobMeta {
     pub place: PlaceId,
     /// How it is sealed, if it is.
     pub seal: Option<Seal>,
+    /// What lies behind its records, and restores them.
+    pub parity: Parity,
 }
 
 mod tag {
@@ -84,12 +86,18 @@ mod tag {
     pub(super) const RECORDS: u8 = 4;
     pub(super) const PLACE: u8 = 5;
     pub(super) const SEAL: u8 = 6;
+    pub(super) const PARITY: u8 = 7;
 }
 
 impl BlobMeta {
     /// Name of the file.
     pub fn file_name(&self) -> String {
         self.place.name_of(&file_name(self.id))
+    }
+
+    /// Size of the file.
+    pub fn file_bytes(&self) -> u64 {
+        self.bytes.saturating_add(self.parity.trailer_bytes(self.bytes))
     }
 
     /// Bytes of all records together.
@@ -101,9 +109,10 @@ impl BlobMeta {
     ///
     /// | tag | field          | tag | field            |
     /// |-----|----------------|-----|------------------|
-    /// | 1   | id             | 3   | size of the file |
+    /// | 1   | id             | 3   | size without parity |
     /// | 2   | uuid, 16 bytes | 4   | records          |
     /// | 5   | place, unless it is the store's directory | 6 | seal, if it has one: 17 bytes |
+    /// | 7   | parity, if it has some: 3 bytes | | |
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.u64(tag::ID, self.id.0);
@@ -116,6 +125,9 @@ impl BlobMeta {
         if let Some(seal) = &self.seal {
             fields.bytes(tag::SEAL, &seal.encode());
         }
+        if self.parity != Parity::None {
+            fields.bytes(tag::PARITY, &self.parity.to_raw());
+        }
         fields.finish()
     }
 
@@ -126,7 +138,7 @@ impl BlobMeta {
     /// A field is missing, repeated or malformed, or the file is too short for its records.
     pub fn decode(bytes: &[u8]) -> Result<BlobMeta, Corruption> {
         let (mut id, mut uuid, mut size, mut records) = (None, None, None, None);
-        let (mut place, mut seal) = (None, None);
+        let (mut place, mut seal, mut parity) = (None, None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -139,6 +151,10 @@ impl BlobMeta {
                 tag::RECORDS => once(&mut records, TlvReader::as_u64(value)?)?,
                 tag::PLACE => once(&mut place, PlaceId::decode(value)?)?,
                 tag::SEAL => once(&mut seal, Seal::decode_field(value)?)?,
+                tag::PARITY => {
+                    let raw = value.try_into().map_err(|_| Corruption("parity is named by 3 bytes"))?;
+                    once(&mut parity, Parity::from_raw(raw))?;
+                }
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -150,7 +166,8 @@ impl BlobMeta {
         if records == 0 || room.is_none_or(|room| room < least_bytes) {
             return Err(Corruption("a file of separated values is too short for its records"));
         }
-        Ok(BlobMeta { id, uuid, bytes, records, place: place.unwrap_or_default(), seal })
+        let (place, parity) = (place.unwrap_or_default(), parity.unwrap_or_default());
+        Ok(BlobMeta { id, uuid, bytes, records, place, seal, parity })
     }
 }
 

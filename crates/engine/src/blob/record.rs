@@ -66,7 +66,6 @@ pub(super) fn encode(out: &mut Vec<u8>, codec: &FileCodec, offset: u64, parts: R
     codec.sealing.seal(out, payload_at, offset + RECORD_HEADER_BYTES as u64, &context);
     let checksum = Checksum::of(&out[start + 8..], codec.salt, offset);
     out[start..start + 8].copy_from_slice(&checksum.0.to_le_bytes());
-    codec.parity.append(out, start + RECORD_HEADER_BYTES);
     checksum
 }
 
@@ -91,26 +90,38 @@ impl RecordHeader {
         Ok(RecordHeader { checksum, payload_bytes, value_bytes, key_bytes, codec, seqno })
     }
 
-    /// Size of the whole record in a file of this codec.
-    pub(super) fn record_bytes(&self, codec: &FileCodec) -> u64 {
-        let payload = u64::from(self.payload_bytes);
-        RECORD_HEADER_BYTES as u64 + payload + codec.parity.trailer_bytes(payload)
+    /// Size of the whole record.
+    pub(super) fn record_bytes(&self) -> u64 {
+        RECORD_HEADER_BYTES as u64 + u64::from(self.payload_bytes)
     }
 }
 
-/// The header of a record at `offset` that is all of `bytes`, and the record with its payload opened and without parity.
+/// The header of a record at `offset` that is all of `bytes`, and the record with its payload opened.
 ///
 /// # Errors
 ///
-/// It is not what its checksum says, or not of this size.
+/// It is not what its checksum says, or not of this size, and parity does not restore it.
 pub(super) fn decode(
+    bytes: Slice,
+    codec: &FileCodec,
+    offset: u64,
+) -> Result<(RecordHeader, Slice), Corruption> {
+    let len = bytes.len();
+    decode_as_it_is(bytes, codec, offset).or_else(|why| {
+        let decode = |bytes: &[u8]| decode_as_it_is(Slice::from(bytes), codec, offset);
+        codec.corrected(len, offset, decode).ok_or(why)
+    })
+}
+
+/// As [`decode`], and parity is not asked.
+fn decode_as_it_is(
     bytes: Slice,
     codec: &FileCodec,
     offset: u64,
 ) -> Result<(RecordHeader, Slice), Corruption> {
     let header = bytes.first_chunk().ok_or(Corruption("a record is too short"))?;
     let header = RecordHeader::decode(header)?;
-    if header.record_bytes(codec) != bytes.len() as u64 {
+    if header.record_bytes() != bytes.len() as u64 {
         return Err(Corruption("a record has another size than is said elsewhere"));
     }
     let end = RECORD_HEADER_BYTES + header.payload_bytes as usize;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    codec::{Compression, HEADER_BYTES, golden::assert_golden},
+    codec::{Compression, HEADER_BYTES, Parity, golden::assert_golden},
     error::ErrorKind,
     key::ValueKind,
     types::{Seqno, UnixUs},
@@ -184,6 +184,7 @@ fn pointers_and_uses_are_read_as_they_were_written() {
         records: 1,
         place: PlaceId::MAIN,
         seal: None,
+        parity: Parity::None,
     };
     assert_eq!(BlobMeta::decode(&meta.encode()).unwrap(), meta);
     assert!(BlobMeta::decode(&BlobMeta { records: 2, ..meta }.encode()).is_err());

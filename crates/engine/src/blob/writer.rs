@@ -5,7 +5,7 @@ use super::{
     record::{self, RecordParts},
 };
 use crate::{
-    codec::{Compression, FileCodec, FileKind, Owner, Seal},
+    codec::{Compression, FileCodec, FileHeader, FileKind, Owner, Parity, ParityWriter, Seal},
     error::{Error, Result},
     packed::Packed,
     place::PlaceId,
@@ -33,6 +33,7 @@ pub struct BlobWriter {
     /// Of these, bytes that are durable.
     synced: u64,
     records: u64,
+    parity: ParityWriter,
 }
 
 impl BlobWriter {
@@ -53,7 +54,36 @@ impl BlobWriter {
         let created = fs.create(&name, &CreateOptions::new(origin));
         let file = created.map_err(|error| Error::io(error, "create", name.as_str()))?;
         let (seal, buffer) = (header.seal, Vec::from(header.encode()));
-        Ok(BlobWriter { id, uuid, place, seal, codec, file, name, buffer, written: 0, synced: 0, records: 0 })
+        let parity = ParityWriter::new(Parity::None);
+        Ok(BlobWriter {
+            id,
+            uuid,
+            place,
+            seal,
+            codec,
+            file,
+            name,
+            buffer,
+            written: 0,
+            synced: 0,
+            records: 0,
+            parity,
+        })
+    }
+
+    /// Adds parity to the file. Before anything is added; the scheme was [validated](Parity::validate).
+    ///
+    /// # Panics
+    ///
+    /// If something was added.
+    #[must_use]
+    pub fn with_parity(mut self, parity: Parity) -> BlobWriter {
+        let header = self.buffer.first_chunk().filter(|_| self.records == 0);
+        let header = header.and_then(|header| FileHeader::decode(header).ok());
+        let header = FileHeader { parity, ..header.expect("only the header was written") };
+        self.buffer = Vec::from(header.encode());
+        self.parity = ParityWriter::new(parity);
+        self
     }
 
     /// Adds a value, and returns what points to it.
@@ -119,6 +149,7 @@ impl BlobWriter {
     fn flush(&mut self) -> Result<()> {
         let written = self.file.write_at(self.written, &self.buffer);
         written.map_err(|error| Error::io(error, "write", self.name.as_str()).at(self.written))?;
+        self.parity.write(&self.buffer);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -146,8 +177,16 @@ impl BlobWriter {
     ///
     /// The backend's.
     pub fn finish(mut self) -> Result<BlobMeta> {
+        let parity = self.parity.parity();
+        if parity != Parity::None {
+            self.flush()?;
+            let bytes = core::mem::replace(&mut self.parity, ParityWriter::new(Parity::None)).finish();
+            let written = self.file.write_at(self.written, &bytes);
+            written.map_err(|error| Error::io(error, "write", self.name.as_str()).at(self.written))?;
+            self.synced = 0; // Of the parity nothing is.
+        }
         self.sync()?;
         let BlobWriter { id, uuid, place, seal, written: bytes, records, .. } = self;
-        Ok(BlobMeta { id, uuid, bytes, records, place, seal })
+        Ok(BlobMeta { id, uuid, bytes, records, place, seal, parity })
     }
 }

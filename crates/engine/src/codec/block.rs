@@ -113,7 +113,6 @@ pub fn encode_block(
     header[14..20].copy_from_slice(&raw_bytes.to_le_bytes()[..6]);
     let check = header_check(&out[start..start + payload_at], codec, offset);
     out[start + 20..start + 24].copy_from_slice(&check);
-    codec.parity.append(out, start);
 }
 
 /// A section as it lies in a frame. Its bytes were not verified yet.
@@ -148,14 +147,19 @@ impl StoredSection<'_> {
     ///
     /// # Errors
     ///
-    /// Any of its bytes differs from what was framed. Nothing is allocated for a length that its compression
-    /// cannot reach.
+    /// Any of its bytes differs from what was framed, and parity does not restore them. Nothing is allocated for a length
+    /// that its compression cannot reach.
     pub fn open(&self, codec: &FileCodec) -> Result<Vec<u8>, Corruption> {
-        if Checksum::of(&self.stored, codec.salt, self.offset) != self.checksum {
+        codec.retry(&self.stored, self.offset, |stored| self.open_as(stored, codec))
+    }
+
+    /// Opens what may be the stored bytes.
+    fn open_as(&self, stored: &[u8], codec: &FileCodec) -> Result<Vec<u8>, Corruption> {
+        if Checksum::of(stored, codec.salt, self.offset) != self.checksum {
             return Err(Corruption("a section of the block fails its checksum"));
         }
         let context = seal_context(self.kind, self.compression.to_raw(), self.raw_bytes as u64);
-        let opened = codec.sealing.open(&*self.stored, self.offset, &context)?;
+        let opened = codec.sealing.open(stored, self.offset, &context)?;
         self.compression.decompress_in(opened, self.raw_bytes, &codec.dictionary)
     }
 
@@ -181,23 +185,38 @@ pub fn decode_block(
 
 /// The size of the whole frame that begins with `header`, as it says; whether that is so shows [`read_frame`].
 /// `None` if no frame of this kind begins there.
-pub fn frame_bytes(header: &[u8; BLOCK_HEADER_BYTES], kind: BlockKind, codec: &FileCodec) -> Option<u64> {
+pub fn frame_bytes(header: &[u8; BLOCK_HEADER_BYTES], kind: BlockKind) -> Option<u64> {
     if header[..2] != MAGIC.to_le_bytes() || header[2] != kind as u8 {
         return None;
     }
     let directory_bytes = u64::from(header[5]) * SECTION_ENTRY_BYTES as u64;
     let stored_bytes = u48([header[8], header[9], header[10], header[11], header[12], header[13]]);
-    let trailer_bytes = codec.parity.trailer_bytes(stored_bytes);
-    Some(BLOCK_HEADER_BYTES as u64 + directory_bytes + stored_bytes + trailer_bytes)
+    Some(BLOCK_HEADER_BYTES as u64 + directory_bytes + stored_bytes)
 }
 
 /// Decodes header and directory of the frame that is all of `frame`, read at `offset` of the file.
 ///
 /// # Errors
 ///
-/// Any byte of them differs from what was framed, or the frame is of another kind, lay elsewhere or has
-/// another length.
+/// Any byte of them differs from what was framed, and parity does not restore it, or the frame is of another kind, lay
+/// elsewhere or has another length.
 pub fn read_frame<'a>(
+    frame: &'a [u8],
+    kind: BlockKind,
+    codec: &FileCodec,
+    offset: u64,
+) -> Result<Vec<StoredSection<'a>>, Corruption> {
+    read_as_it_is(frame, kind, codec, offset).or_else(|why| {
+        let read = |frame: &[u8]| {
+            let sections = read_as_it_is(frame, kind, codec, offset)?;
+            Ok(sections.into_iter().map(StoredSection::into_owned).collect())
+        };
+        codec.corrected(frame.len(), offset, read).ok_or(why)
+    })
+}
+
+/// As [`read_frame`], and parity is not asked.
+fn read_as_it_is<'a>(
     frame: &'a [u8],
     kind: BlockKind,
     codec: &FileCodec,
@@ -226,7 +245,7 @@ pub fn read_frame<'a>(
         return Err(Corruption("the block is of another kind than its handle says"));
     }
     let payload = &frame[payload_at..];
-    if payload.len() as u64 != stored_bytes + codec.parity.trailer_bytes(stored_bytes) {
+    if payload.len() as u64 != stored_bytes {
         return Err(Corruption("the block has another length than its handle says"));
     }
 

@@ -1,7 +1,7 @@
 //! The clear header that every file starts with. Layout: `docs/format.md` §1.
 
 use super::{
-    Corruption, Reader,
+    Corruption, Parity, Reader,
     checksum::digest,
     keys::{KeyId, Seal},
 };
@@ -81,6 +81,8 @@ pub struct FileHeader {
     pub database: Uuid,
     /// How the rest is sealed, if it is.
     pub seal: Option<Seal>,
+    /// What lies behind all of it, and corrects it.
+    pub parity: Parity,
 }
 
 /// Why a header is refused.
@@ -90,16 +92,16 @@ pub enum HeaderError {
     Foreign,
     /// Another version of the format.
     Version(u16),
-    /// Protected by parity, or sealed with a cipher: not in this build.
+    /// Sealed with a cipher that is not in this build, or with parity where this format has none.
     Protected,
     /// Damaged.
     Corrupt(Corruption),
 }
 
 impl FileHeader {
-    /// The header of a file that is not sealed.
+    /// The header of a file that is not sealed and has no parity.
     pub const fn clear(kind: FileKind, file: Uuid, database: Uuid) -> FileHeader {
-        FileHeader { kind, file, database, seal: None }
+        FileHeader { kind, file, database, seal: None, parity: Parity::None }
     }
 
     /// Encodes the header; [`FileHeader::decode`] is its inverse.
@@ -111,6 +113,7 @@ impl FileHeader {
         bytes[6..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         bytes[8..24].copy_from_slice(&self.file.0);
         bytes[24..40].copy_from_slice(&self.database.0);
+        bytes[48..51].copy_from_slice(&self.parity.to_raw());
         if let Some(seal) = &self.seal {
             let [key @ .., c, x0, x1, x2, x3, x4, x5, x6, x7] = seal.encode();
             bytes[40..48].copy_from_slice(&key);
@@ -151,9 +154,6 @@ impl FileHeader {
         if version != FORMAT_VERSION {
             return Err(HeaderError::Version(version));
         }
-        if parity != [0; 3] {
-            return Err(HeaderError::Protected);
-        }
         let seal = match (key, cipher) {
             ([0, 0, 0, 0, 0, 0, 0, 0], [0, ..]) if cipher == [0; 9] => None,
             _ => Some(decode_seal(key, cipher)?),
@@ -162,7 +162,13 @@ impl FileHeader {
         if checksum != CHECKSUM_XXH3_BOUND {
             return Err(HeaderError::Corrupt(Corruption("reserved bytes of the file header are in use")));
         }
-        Ok(FileHeader { kind, file, database, seal })
+        let parity = Parity::from_raw(parity);
+        match kind {
+            FileKind::Table | FileKind::Blob => {}
+            _ if parity == Parity::None => {}
+            _ => return Err(HeaderError::Protected),
+        }
+        Ok(FileHeader { kind, file, database, seal, parity })
     }
 }
 
@@ -177,7 +183,8 @@ pub fn header_error(error: HeaderError, name: &str) -> Error {
             Error::new(ErrorKind::UnsupportedFormat, message).in_file(name)
         }
         HeaderError::Protected => {
-            let message = "protected by parity, or sealed with a cipher, that this program does not know";
+            let message =
+                "sealed with a cipher, or protected by parity, in a way that this program does not know";
             Error::new(ErrorKind::UnsupportedFeature, message).in_file(name)
         }
     }

@@ -375,8 +375,8 @@ impl Owner {
     ///
     /// As [`Keyring::current`].
     pub fn new_file(&self, kind: super::FileKind, file: Uuid) -> Result<(FileHeader, FileCodec)> {
-        let header =
-            FileHeader { kind, file, database: self.database, seal: self.keys.current(self.database)? };
+        let seal = self.keys.current(self.database)?;
+        let header = FileHeader { seal, ..FileHeader::clear(kind, file, self.database) };
         let codec = self.keys.codec(&header)?;
         Ok((header, codec))
     }

@@ -1,7 +1,8 @@
 //! Framing: bytes in memory to bytes on disk and back. Layouts: `docs/format.md`.
 //!
-//! Owns the primitives that every file shares: the 64-byte file header, position-bound checksums, block
-//! frames with their section directory, log records, compression, sealing, and the place where parity will act. Knows nothing of what the bytes mean: each record's own codec sits with its owner.
+//! Owns the primitives that every file shares: the 64-byte file header, position-bound checksums, block frames with their
+//! section directory, log records, compression, sealing, parity. Knows nothing of what the bytes mean: each record's own
+//! codec sits with its owner.
 
 mod block;
 mod checksum;
@@ -16,6 +17,7 @@ mod zstd;
 pub(crate) mod golden;
 mod header;
 mod keys;
+mod parity;
 mod protect;
 mod read;
 mod record;
@@ -37,7 +39,8 @@ pub use compress::{Codec, Compression};
 pub use dictionary::{Dictionary, FileDictionary, WritingDictionary, train};
 pub use header::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError, header_error};
 pub use keys::{Cipher, KeyError, KeyId, KeyProvider, Keyring, Owner, Seal, SealRecorder, Secret};
-pub use protect::{FileCodec, Parity, Sealing, TAG_BYTES};
+pub use parity::{CorrectionWatch, Corrector, Parity, ParityFinding, ParityTail, ParityWriter};
+pub use protect::{FileCodec, Sealing, TAG_BYTES};
 pub use read::{Corruption, Reader};
 pub use record::{
     LogPosition, RECORD_ALIGN, RECORD_HEADER_BYTES, Record, RecordReader, Step, Traces, encode_record,

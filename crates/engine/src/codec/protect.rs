@@ -1,9 +1,9 @@
-//! How the bytes of one file are protected: its salt, its dictionary, and where sealing and parity act.
+//! How the bytes of one file are protected: its salt, its dictionary, sealing, and what corrects them.
 //!
-//! Order: encode, compress, seal, checksum, parity. Parity is the identity in this build; every frame passes through
-//! it, so that a file kind cannot forget it.
+//! Order: encode, compress, seal, checksum, parity. Parity lies behind the whole file; wherever a checksum fails,
+//! [`FileCodec::retry`] asks it.
 
-use super::{Corruption, checksum::Salt, dictionary::FileDictionary, sealer::Sealer};
+use super::{Corrector, Corruption, checksum::Salt, dictionary::FileDictionary, sealer::Sealer};
 use crate::types::Uuid;
 use alloc::{borrow::Cow, sync::Arc, vec::Vec};
 use core::fmt;
@@ -92,30 +92,6 @@ impl fmt::Debug for Sealing {
     }
 }
 
-/// Redundancy behind blocks and records.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Parity {
-    /// No bytes follow.
-    None,
-}
-
-impl Parity {
-    /// Bytes of parity behind `payload_bytes` bytes.
-    pub fn trailer_bytes(self, _payload_bytes: u64) -> u64 {
-        match self {
-            Parity::None => 0,
-        }
-    }
-
-    /// Appends the parity of everything from `start` on.
-    pub fn append(self, _frame: &mut Vec<u8>, _start: usize) {
-        match self {
-            Parity::None => {}
-        }
-    }
-}
-
 /// What framing needs to know of a file.
 #[derive(Clone, Debug)]
 pub struct FileCodec {
@@ -123,8 +99,8 @@ pub struct FileCodec {
     pub salt: Salt,
     /// Encrypts.
     pub sealing: Sealing,
-    /// Corrects.
-    pub parity: Parity,
+    /// Corrects, if the file has parity.
+    pub corrector: Option<Arc<Corrector>>,
     /// What sections are compressed against.
     pub dictionary: FileDictionary,
 }
@@ -135,7 +111,7 @@ impl FileCodec {
         FileCodec {
             salt: Salt::of(file),
             sealing: Sealing::Clear,
-            parity: Parity::None,
+            corrector: None,
             dictionary: FileDictionary::None,
         }
     }
@@ -143,5 +119,27 @@ impl FileCodec {
     /// As [`FileCodec::clear`], sealed.
     pub(super) fn sealed(file: Uuid, sealer: Sealer) -> FileCodec {
         FileCodec { sealing: Sealing::Sealed(Arc::new(sealer)), ..FileCodec::clear(file) }
+    }
+
+    /// What `check` makes of bytes that lay at `offset`. If it does not take them, of what parity restores there; the error
+    /// is that of the bytes as they are.
+    pub(crate) fn retry<T>(
+        &self,
+        bytes: &[u8],
+        offset: u64,
+        check: impl Fn(&[u8]) -> Result<T, Corruption>,
+    ) -> Result<T, Corruption> {
+        check(bytes).or_else(|why| self.corrected(bytes.len(), offset, check).ok_or(why))
+    }
+
+    /// As [`FileCodec::retry`], of so many bytes that were found wrong.
+    #[cold]
+    pub(crate) fn corrected<T>(
+        &self,
+        bytes: usize,
+        offset: u64,
+        check: impl FnOnce(&[u8]) -> Result<T, Corruption>,
+    ) -> Option<T> {
+        self.corrector.as_ref()?.retry(offset..offset.saturating_add(bytes as u64), check)
     }
 }

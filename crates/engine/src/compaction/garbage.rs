@@ -1,5 +1,5 @@
 //! Which files of separated values are to be left behind, and whose tables to rewrite for that; which tables to rewrite
-//! because they are sealed under an earlier key. Pure.
+//! because they are sealed under an earlier key, or had to be corrected. Pure.
 
 use super::{
     plan::Plan,
@@ -9,9 +9,9 @@ use crate::{
     blob::BlobMeta,
     codec::Seal,
     types::{BlobId, Level},
-    version::BlobAccount,
+    version::{BlobAccount, HealedFile},
 };
-use alloc::vec::Vec;
+use alloc::{collections::BTreeSet, vec::Vec};
 use core::borrow::Borrow;
 
 /// The files that are to be left behind: once more than `percent` of all separated bytes of a tree are stale, those of
@@ -69,6 +69,11 @@ pub fn reseal(tree: &TreeShape<'_>, seal: Option<Seal>) -> Option<Plan> {
     rewrite_most(tree, |table| if table.meta().seal == seal { 0 } else { table.bytes() })
 }
 
+/// A plan to rewrite a table that reads had to correct, the largest first; as [`leave_garbage`].
+pub fn heal(tree: &TreeShape<'_>, hinted: &BTreeSet<HealedFile>) -> Option<Plan> {
+    rewrite_most(tree, |table| if hinted.contains(&table.id().0) { table.bytes() } else { 0 })
+}
+
 /// A plan to rewrite the table of which that is worth most, where it is; `None` if it is worth nothing.
 fn rewrite_most(tree: &TreeShape<'_>, freed: impl Fn(&TableShape<'_>) -> u64) -> Option<Plan> {
     let runs = tree.runs_by_age();
@@ -97,7 +102,11 @@ fn rewrite_most(tree: &TreeShape<'_>, freed: impl Fn(&TableShape<'_>) -> u64) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{codec::HEADER_BYTES, place::PlaceId, types::Uuid};
+    use crate::{
+        codec::{HEADER_BYTES, Parity},
+        place::PlaceId,
+        types::Uuid,
+    };
 
     /// A file of `bytes`, of which so many are alive.
     fn file(id: u64, bytes: u64, live_bytes: u64) -> BlobAccount<BlobMeta> {
@@ -109,6 +118,7 @@ mod tests {
             records: 100,
             place: PlaceId::MAIN,
             seal: None,
+            parity: Parity::None,
         };
         BlobAccount { file, live_records: 1, live_bytes }
     }

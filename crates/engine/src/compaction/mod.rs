@@ -44,7 +44,7 @@ pub use fate::{Below, Fate, Ground, Newer, VersionFacts, Views, fate};
 pub use filter::{
     CompactionFilter, CompactionFilterFactory, CompactionFilters, FilterContext, FilterEntry, Verdict,
 };
-pub use garbage::{garbage_files, leave_garbage, reseal};
+pub use garbage::{garbage_files, heal, leave_garbage, reseal};
 pub use leveled::{LevelScore, Leveled};
 pub use older::OlderData;
 pub use plan::{CheckedInput, CheckedPlan, Plan, PlanKind, validate};

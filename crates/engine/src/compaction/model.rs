@@ -5,6 +5,7 @@ use super::{
     shape::{LEVEL_COUNT, PendingOutput, TableShape, TreeShape},
 };
 use crate::{
+    codec::Parity,
     order::KeyOrder,
     place::PlaceId,
     table::{BlockHandle, TableMeta},
@@ -111,6 +112,7 @@ pub(super) fn meta(id: u64, first: &[u8], last: &[u8]) -> TableMeta {
         blobs: Vec::new(),
         place: PlaceId::MAIN,
         seal: None,
+        parity: Parity::None,
         statistics: block,
         prefix_filter: None,
         dictionary: None,

@@ -281,15 +281,15 @@ impl Store {
         let mut dictionaries = BTreeMap::new();
         for table in catalog.trees.values().flat_map(|tree| tree.levels.tables()).map(|(.., table)| table) {
             let name = (table.place, table::file_name(table.id));
-            let how = bring_file(&**from, &**to, &name, table.bytes, &mut no_clones)?;
-            info.count(table.bytes, how);
+            let how = bring_file(&**from, &**to, &name, table.file_bytes(), &mut no_clones)?;
+            info.count(table.file_bytes(), how);
             info.tables += 1;
             dictionaries.extend(table.dictionary.map(|handle| (handle.id, handle.bytes)));
         }
         for file in catalog.trees.values().flat_map(|tree| tree.blobs.files()) {
             let name = (file.place, blob::file_name(file.id));
-            let how = bring_file(&**from, &**to, &name, file.bytes, &mut no_clones)?;
-            info.count(file.bytes, how);
+            let how = bring_file(&**from, &**to, &name, file.file_bytes(), &mut no_clones)?;
+            info.count(file.file_bytes(), how);
         }
         for (id, bytes) in dictionaries {
             let name = (PlaceId::MAIN, dictionary::file_name(id));

@@ -24,7 +24,7 @@ use crate::{
     tree::{Ingest, OldState, PreparedIngest, Tree, TreeContext, TreeOptions},
     types::{Level, Seqno, TreeId, Uuid},
     version::{
-        Catalog, CatalogTree, Change, DeletionPause, FileRegistry, Manifest, Note, RunAge, Watch,
+        Catalog, CatalogTree, Change, DeletionPause, FileRegistry, HealHints, Manifest, Note, RunAge, Watch,
         applied_upto, check_names,
     },
 };
@@ -437,6 +437,11 @@ impl Store {
     /// holds no lock of the store, and must not own the store.
     pub fn watch_damage(&self, watch: Arc<Watch>) {
         self.0.context.tables.damage.set(watch);
+    }
+
+    /// What parity corrected, and what is to be written anew because of it.
+    pub fn healing(&self) -> &Arc<HealHints> {
+        &self.0.context.tables.healing
     }
 
     // ----- the end -----

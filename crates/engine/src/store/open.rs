@@ -219,6 +219,7 @@ fn assemble(
         open_blobs: OpenFiles::new(options.max_open_files),
         blocks,
         filters: FilterLedger::new(options.filter_budget_bytes),
+        healing: Arc::default(),
         registry,
         dictionaries,
         life: Arc::new(Life::new(locks)),

@@ -17,6 +17,8 @@ pub struct VerifyOptions {
     /// How far it goes in each table. At [`VerifyDepth::Full`] files that nothing names are looked for as well, and
     /// what is sound is checked of tables that cannot be opened.
     pub depth: VerifyDepth,
+    /// Whether what is checked is read from the medium, and not from memory of the system.
+    pub is_past_caches: bool,
 }
 
 impl VerifyOptions {
@@ -27,7 +29,12 @@ impl VerifyOptions {
 
     /// Sets [`VerifyOptions::depth`].
     pub fn depth(self, depth: VerifyDepth) -> VerifyOptions {
-        VerifyOptions { depth }
+        VerifyOptions { depth, ..self }
+    }
+
+    /// Sets [`VerifyOptions::is_past_caches`].
+    pub fn past_caches(self) -> VerifyOptions {
+        VerifyOptions { is_past_caches: true, ..self }
     }
 }
 
@@ -65,6 +72,8 @@ pub struct Finding {
     pub keys: Option<KeyBounds>,
     /// What is wrong.
     pub message: String,
+    /// Whether nothing is lost: parity restores what was there, or is itself what is damaged.
+    pub is_harmless: bool,
 }
 
 impl Finding {
@@ -76,6 +85,7 @@ impl Finding {
             offset: error.offset(),
             keys: error.keys().cloned(),
             message: format!("{error}"),
+            is_harmless: false,
         }
     }
 }
@@ -89,6 +99,7 @@ impl Finding {
             offset: Some(found.offset),
             keys: found.keys,
             message: found.message,
+            is_harmless: found.is_harmless,
         })
     }
 }
@@ -113,7 +124,7 @@ impl Store {
         for tree in trees {
             match tree {
                 Ok(tree) => {
-                    let check = BlobCheck::new(&tree, options.depth);
+                    let check = BlobCheck::new(&tree, options);
                     tables.extend(check.tables().iter().map(|table| (tree.id(), table.clone())));
                     blobs.push(check);
                 }
@@ -139,9 +150,12 @@ impl Store {
             report.bytes += table.bytes;
             match table.open().map_err(|error| table.blame(error)) {
                 Ok(open) => {
+                    if options.is_past_caches {
+                        open.drop_cached();
+                    }
                     report.entries += if options.depth == VerifyDepth::Outline { 0 } else { table.entries };
                     let found = open.verify(options.depth, &self.0.context.code.prefix_extractors);
-                    match found.first() {
+                    match found.iter().find(|found| !found.is_harmless) {
                         Some(first) => drop(table.blame(first.error(open.file_name()))),
                         None if options.depth >= VerifyDepth::Entries => table.clear_damage(),
                         None => {}

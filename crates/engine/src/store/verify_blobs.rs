@@ -1,6 +1,6 @@
 //! Verify, of separated values: every record is read, and pointers and records are held against each other, both ways.
 
-use super::verify::Finding;
+use super::verify::{Finding, VerifyOptions};
 use crate::{
     blob::{BlobFile, BlobPointer, pointer_of},
     codec::digest,
@@ -28,6 +28,7 @@ pub(super) struct BlobCheck {
     tables: Vec<TableRef>,
     blobs: Arc<BlobFiles>,
     depth: VerifyDepth,
+    is_past_caches: bool,
     pub(super) found: Vec<Finding>,
 }
 
@@ -41,9 +42,10 @@ struct Pointed {
 }
 
 impl BlobCheck {
-    pub(super) fn new(tree: &Tree, depth: VerifyDepth) -> BlobCheck {
+    pub(super) fn new(tree: &Tree, options: VerifyOptions) -> BlobCheck {
+        let VerifyOptions { depth, is_past_caches } = options;
         let (tables, blobs) = tree.files();
-        BlobCheck { tree: tree.clone(), tables, blobs, depth, found: Vec::new() }
+        BlobCheck { tree: tree.clone(), tables, blobs, depth, is_past_caches, found: Vec::new() }
     }
 
     /// Its tables.
@@ -134,6 +136,16 @@ impl BlobCheck {
             return;
         }
         let meta = *account.file.meta();
+        if self.is_past_caches {
+            file.drop_cached();
+        }
+        let mut parity = Vec::new();
+        file.walk_parity(&mut |found| parity.push(found));
+        for found in parity {
+            let message = format!("{} ({} bytes)", found.message, found.bytes.end - found.bytes.start);
+            self.found_at((meta.id, found.bytes.start), &message);
+            self.found.last_mut().expect("it was found").is_harmless = found.is_corrected;
+        }
         let (mut records, mut live_records, mut live_bytes) = (0, 0, 0);
         let mut others: Vec<(u64, &str)> = Vec::new();
         let walked = file.walk(&mut |found| {
@@ -186,6 +198,7 @@ impl BlobCheck {
             offset: Some(offset),
             keys: None,
             message: String::from(message),
+            is_harmless: false,
         });
     }
 

@@ -1,7 +1,13 @@
 //! What a check of a table finds.
 
-use crate::error::{Error, KeyBounds};
-use alloc::string::{String, ToString};
+use crate::{
+    codec::ParityFinding,
+    error::{Error, KeyBounds},
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+};
 
 /// Something that is not as it should be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,12 +18,20 @@ pub struct Finding {
     pub message: String,
     /// User keys whose answers may be wrong or missing, if not all of the table.
     pub keys: Option<KeyBounds>,
+    /// Whether nothing is lost: parity restores what was there, or is itself what is damaged.
+    pub is_harmless: bool,
 }
 
 impl Finding {
     /// About a place that stands for all keys of the table, or for none.
     pub(super) fn at(offset: u64, message: impl Into<String>) -> Finding {
-        Finding { offset, message: message.into(), keys: None }
+        Finding { offset, message: message.into(), keys: None, is_harmless: false }
+    }
+
+    /// What a walk over parity found.
+    pub(super) fn of_parity(found: ParityFinding) -> Finding {
+        let message = format!("{} ({} bytes)", found.message, found.bytes.end - found.bytes.start);
+        Finding { is_harmless: found.is_corrected, ..Finding::at(found.bytes.start, message) }
     }
 
     /// An error of reading the table.
@@ -26,6 +40,7 @@ impl Finding {
             offset: error.offset().unwrap_or(0),
             message: error.to_string(),
             keys: error.keys().cloned(),
+            is_harmless: false,
         }
     }
 

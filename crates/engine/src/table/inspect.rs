@@ -382,7 +382,7 @@ impl LoneTable {
         while limit.saturating_sub(offset) >= BLOCK_HEADER_BYTES as u64 {
             let header = self.file.read(offset, BLOCK_HEADER_BYTES as u64)?;
             let header = header.first_chunk().expect("as many bytes as were asked for");
-            match frame_bytes(header, BlockKind::Data, &self.file.codec) {
+            match frame_bytes(header, BlockKind::Data) {
                 Some(bytes) if bytes <= limit - offset => blocks.push(BlockHandle { offset, bytes }),
                 _ => break,
             }

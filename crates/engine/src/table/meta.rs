@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     blob::BlobUse,
-    codec::{BLOCK_HEADER_BYTES, Corruption, HEADER_BYTES, Reader, Seal, TlvReader, TlvWriter},
+    codec::{BLOCK_HEADER_BYTES, Corruption, HEADER_BYTES, Parity, Reader, Seal, TlvReader, TlvWriter},
     dictionary::DictionaryHandle,
     error::KeyBounds,
     expiry::ExpiryBounds,
@@ -143,9 +143,9 @@ pub struct TableMeta {
     pub id: TableId,
     /// The uuid in its file header.
     pub uuid: Uuid,
-    /// Size of the file.
+    /// Size of the file, without parity.
     pub bytes: u64,
-    /// XXH3-64 of the whole file.
+    /// XXH3-64 of that.
     pub digest: u64,
     /// Versions in it.
     pub entries: u64,
@@ -187,6 +187,8 @@ pub struct TableMeta {
     pub place: PlaceId,
     /// How it is sealed, if it is.
     pub seal: Option<Seal>,
+    /// What lies behind that, and restores it.
+    pub parity: Parity,
 }
 
 mod tag {
@@ -215,12 +217,18 @@ mod tag {
     pub(super) const BLOBS: u8 = 23;
     pub(super) const PLACE: u8 = 24;
     pub(super) const SEAL: u8 = 25;
+    pub(super) const PARITY: u8 = 26;
 }
 
 impl TableMeta {
     /// Name of the file.
     pub fn file_name(&self) -> String {
         self.place.name_of(&file_name(self.id))
+    }
+
+    /// Size of the file.
+    pub fn file_bytes(&self) -> u64 {
+        self.bytes.saturating_add(self.parity.trailer_bytes(self.bytes))
     }
 
     /// A time before which none of its puts expires.
@@ -235,8 +243,8 @@ impl TableMeta {
     /// |-----|--------------------|-----|-------------------|
     /// | 1   | id                 | 8   | last key          |
     /// | 2   | uuid, 16 bytes     | 9   | first seqno       |
-    /// | 3   | size of the file   | 10  | last seqno        |
-    /// | 4   | digest of the file | 11  | created at        |
+    /// | 3   | size without parity | 10  | last seqno        |
+    /// | 4   | digest of that     | 11  | created at        |
     /// | 5   | entries            | 12  | index handle      |
     /// | 6   | tombstones         | 13  | filter handle, if there is one |
     /// | 7   | first key          | 14  | properties handle |
@@ -245,7 +253,7 @@ impl TableMeta {
     /// | 19  | dictionary handle, if there is one | 20 | range tombstones, if there are: handle, newest u64 |
     /// | 21  | when entries expire, if some do: first u64, last u64 | 22 | the number of all its entries, if the file says zero |
     /// | 23  | what it points to in files of separated values, if it does: 24 bytes each | 24 | place, unless it is the store's directory |
-    /// | 25  | seal, if it has one: 17 bytes | | |
+    /// | 25  | seal, if it has one: 17 bytes | 26 | parity, if it has some: 3 bytes |
     pub fn encode(&self) -> Vec<u8> {
         let mut fields = TlvWriter::new();
         fields.u64(tag::ID, self.id.0);
@@ -291,6 +299,9 @@ impl TableMeta {
         if let Some(seal) = &self.seal {
             fields.bytes(tag::SEAL, &seal.encode());
         }
+        if self.parity != Parity::None {
+            fields.bytes(tag::PARITY, &self.parity.to_raw());
+        }
         fields.finish()
     }
 
@@ -307,7 +318,7 @@ impl TableMeta {
         let (mut prefix_filter, mut extractor) = (None, None);
         let (mut mirror_at, mut statistics, mut dictionary) = (None, None, None);
         let (mut ranges, mut expiry, mut number, mut blobs) = (None, None, None, None);
-        let (mut place, mut seal) = (None, None);
+        let (mut place, mut seal, mut parity) = (None, None, None);
         let mut fields = TlvReader::new(bytes);
         while let Some((tag, value)) = fields.next_field()? {
             match tag {
@@ -336,6 +347,7 @@ impl TableMeta {
                 tag::BLOBS => once(&mut blobs, BlobUse::decode_all(value)?)?,
                 tag::PLACE => once(&mut place, PlaceId::decode(value)?)?,
                 tag::SEAL => once(&mut seal, Seal::decode_field(value)?)?,
+                tag::PARITY => once(&mut parity, Parity::from_raw(fixed(value)?))?,
                 unknown => TlvReader::unknown(unknown)?,
             }
         }
@@ -372,6 +384,7 @@ impl TableMeta {
             blobs: blobs.unwrap_or_default(),
             place: place.unwrap_or_default(),
             seal,
+            parity: parity.unwrap_or_default(),
         };
         meta.check()?;
         Ok(meta)

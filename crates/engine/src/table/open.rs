@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     codec::{
-        BlockKind, Corruption, FORMAT_VERSION, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES,
-        HeaderError, Keyring, Owner, Seal, decode_block,
+        BlockKind, CorrectionWatch, Corrector, Corruption, FORMAT_VERSION, FileCodec, FileDictionary,
+        FileHeader, FileKind, HEADER_BYTES, HeaderError, Keyring, Owner, Parity, ParityTail, Seal,
+        decode_block,
     },
     env::{File, Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
@@ -45,10 +46,11 @@ impl Table {
         owner: impl Into<Owner>,
         cache: &Arc<DataCache>,
     ) -> Result<Arc<Table>> {
-        Table::open_with(fs, meta, owner, cache, FileDictionary::None, &KeyOrder::BYTES)
+        Table::open_with(fs, meta, owner, cache, (FileDictionary::None, &KeyOrder::BYTES), None)
     }
 
-    /// As [`Table::open`], of a table that names a dictionary, or has its keys in another order.
+    /// As [`Table::open`], of a table that names a dictionary, or has its keys in another order. `watch` hears what parity
+    /// corrects.
     ///
     /// # Errors
     ///
@@ -58,12 +60,12 @@ impl Table {
         meta: Arc<TableMeta>,
         owner: impl Into<Owner>,
         cache: &Arc<DataCache>,
-        dictionary: FileDictionary,
-        order: &KeyOrder,
+        (dictionary, order): (FileDictionary, &KeyOrder),
+        watch: Option<Arc<dyn CorrectionWatch>>,
     ) -> Result<Arc<Table>> {
         let keys = || meta.key_bounds(order);
         let mut opened =
-            open_checked(fs, &meta, &owner.into(), order).map_err(|error| error.over_keys(keys()))?;
+            open_checked(fs, &meta, &owner.into(), order, watch).map_err(|error| error.over_keys(keys()))?;
         opened.file.codec.dictionary = dictionary;
         Ok(Arc::new(Table::assemble(opened, meta, cache)))
     }
@@ -76,7 +78,7 @@ impl Table {
     /// As [`Table::open`].
     pub fn read_meta(fs: &Arc<dyn Fs>, id: TableId, owner: impl Into<Owner>) -> Result<TableMeta> {
         let name = file_name(id);
-        let file = OpenFile::open(fs, name, &owner.into())?;
+        let file = OpenFile::open(fs, name, &owner.into(), None)?;
         file.meta(id, file.digest()?)
     }
 
@@ -125,6 +127,7 @@ impl OpenFile {
             blobs: Vec::new(),
             place: PlaceId::MAIN,
             seal: self.seal,
+            parity: self.parity,
         };
         meta.check().map_err(|why| self.damaged_footer(why))?;
         Ok(meta)
@@ -141,8 +144,15 @@ pub(super) struct Opened {
     pub(super) filter: Option<Index>,
 }
 
-fn open_checked(fs: &Arc<dyn Fs>, meta: &TableMeta, owner: &Owner, order: &KeyOrder) -> Result<Opened> {
-    open_parts(OpenFile::open(fs, meta.file_name(), owner)?, meta, order)
+fn open_checked(
+    fs: &Arc<dyn Fs>,
+    meta: &TableMeta,
+    owner: &Owner,
+    order: &KeyOrder,
+    watch: Option<Arc<dyn CorrectionWatch>>,
+) -> Result<Opened> {
+    let known = Known { parity: meta.parity, bytes: meta.bytes, watch };
+    open_parts(OpenFile::open(fs, meta.file_name(), owner, Some(known))?, meta, order)
 }
 
 fn open_parts(file: OpenFile, meta: &TableMeta, order: &KeyOrder) -> Result<Opened> {
@@ -152,6 +162,13 @@ fn open_parts(file: OpenFile, meta: &TableMeta, order: &KeyOrder) -> Result<Open
     }
     if file.seal != meta.seal {
         return Err(Error::corrupt(file.name.as_str(), 40, "the file is not sealed as the manifest says"));
+    }
+    if file.parity != meta.parity {
+        return Err(Error::corrupt(
+            file.name.as_str(),
+            48,
+            "the file has not the parity that the manifest says",
+        ));
     }
     if file.bytes != meta.bytes {
         return Err(at_header("the table has another size than the manifest says"));
@@ -216,20 +233,29 @@ pub(super) struct OpenFile {
     /// The database that it says it belongs to.
     pub(super) database: Uuid,
     pub(super) seal: Option<Seal>,
+    pub(super) parity: Parity,
     pub(super) codec: FileCodec,
-    /// Size, once and for all: tables do not change.
+    /// Size without parity, once and for all: tables do not change.
     pub(super) bytes: u64,
+}
+
+/// What a manifest says of the parity of a file.
+struct Known {
+    parity: Parity,
+    /// Size without parity.
+    bytes: u64,
+    watch: Option<Arc<dyn CorrectionWatch>>,
 }
 
 impl OpenFile {
     /// Opens the file of a table of this database.
-    fn open(fs: &Arc<dyn Fs>, name: String, owner: &Owner) -> Result<OpenFile> {
+    fn open(fs: &Arc<dyn Fs>, name: String, owner: &Owner, known: Option<Known>) -> Result<OpenFile> {
         let opened = fs.open(&name, OpenMode::Read);
         let file = opened.map_err(|error| match error.kind() {
             IoErrorKind::NotFound => Error::corrupt(name.as_str(), 0, "the file is missing"),
             _ => Error::io(error, "open", name.as_str()),
         })?;
-        let file = OpenFile::of(file, name, &owner.keys)?;
+        let file = OpenFile::of_known(file, name, &owner.keys, known)?;
         if file.database != owner.database {
             return Err(
                 Error::new(ErrorKind::MixedStore, "the table belongs to another database").in_file(file.name)
@@ -238,29 +264,68 @@ impl OpenFile {
         Ok(file)
     }
 
-    /// Checks size and header of a file.
+    /// Checks size and header of a file that no manifest tells of.
     pub(super) fn of(file: Arc<dyn File>, name: String, keys: &Keyring) -> Result<OpenFile> {
-        let bytes = file.size_bytes().map_err(|error| Error::io(error, "measure", name.as_str()))?;
-        if bytes < (HEADER_BYTES + FOOTER_BYTES) as u64 {
+        OpenFile::of_known(file, name, keys, None)
+    }
+
+    /// Checks size and header of a file.
+    fn of_known(file: Arc<dyn File>, name: String, keys: &Keyring, known: Option<Known>) -> Result<OpenFile> {
+        let file_bytes = file.size_bytes().map_err(|error| Error::io(error, "measure", name.as_str()))?;
+        if file_bytes < (HEADER_BYTES + FOOTER_BYTES) as u64 {
             return Err(Error::corrupt(name, 0, "the file is too short for a table"));
         }
-        let mut header = [0; HEADER_BYTES];
-        file.read_exact_at(0, &mut header).map_err(|error| Error::io(error, "read", name.as_str()).at(0))?;
-        let header = FileHeader::decode(&header).map_err(|why| header_error(why, &name))?;
+        let mut start = [0; HEADER_BYTES];
+        let read =
+            file.read_exact_at(0, &mut start).map_err(|error| Error::io(error, "read", name.as_str()).at(0));
+        let decoded = read.and_then(|()| FileHeader::decode(&start).map_err(|why| header_error(why, &name)));
+        let Known { parity, bytes, watch } = match (known, &decoded) {
+            (Some(known), _) => known,
+            (None, Ok(FileHeader { parity: Parity::None, .. })) => {
+                Known { parity: Parity::None, bytes: file_bytes, watch: None }
+            }
+            (None, _) => {
+                let tail = parity_tail(&*file, file_bytes);
+                // What is known to end with parity, and does not, was cut.
+                let tail = tail.map_err(|why| match &decoded {
+                    Ok(_) => Error::corrupt(name.as_str(), file_bytes, why),
+                    Err(error) => error.clone(),
+                })?;
+                Known { parity: tail.parity, bytes: tail.content_bytes, watch: None }
+            }
+        };
+        let is_whole = match parity {
+            Parity::Unknown { .. } => bytes <= file_bytes,
+            known => bytes.saturating_add(known.trailer_bytes(bytes)) == file_bytes,
+        };
+        if !is_whole || bytes < (HEADER_BYTES + FOOTER_BYTES) as u64 {
+            return Err(Error::corrupt(name, 0, "the table has another size than the manifest says"));
+        }
+        let corrector = Corrector::new(&file, parity, bytes, watch);
+        let header = decoded.or_else(|error| {
+            let corrected = corrector.as_ref().and_then(|corrector| corrector.header());
+            corrected.ok_or(error)
+        })?;
         if header.kind != FileKind::Table {
             return Err(Error::corrupt(name, 0, "the file is no table"));
         }
         let codec = keys.codec(&header).map_err(|error| error.in_file(name.as_str()))?;
-        let FileHeader { file: uuid, database, seal, .. } = header;
-        Ok(OpenFile { file, name, uuid, database, seal, codec, bytes })
+        let codec = FileCodec { corrector, ..codec };
+        let FileHeader { file: uuid, database, seal, parity, .. } = header;
+        Ok(OpenFile { file, name, uuid, database, seal, parity, codec, bytes })
     }
 
     /// Reads bytes that lie inside the file.
     pub(super) fn read(&self, offset: u64, bytes: u64) -> Result<Vec<u8>> {
         debug_assert!(offset.checked_add(bytes).is_some_and(|end| end <= self.bytes));
         let mut read = vec![0; to_index(bytes)];
-        self.file.read_exact_at(offset, &mut read).map_err(|error| self.read_error(error, offset))?;
-        Ok(read)
+        match (self.file.read_exact_at(offset, &mut read), &self.codec.corrector) {
+            (Ok(()), _) => Ok(read),
+            (Err(error), Some(corrector)) => {
+                corrector.read(offset..offset + bytes, error).map_err(|error| self.read_error(error, offset))
+            }
+            (Err(error), None) => Err(self.read_error(error, offset)),
+        }
     }
 
     /// What the properties block at this place says.
@@ -293,8 +358,11 @@ impl OpenFile {
 
     /// The footer out of the file's last bytes.
     fn decode_footer(&self, tail: &[u8]) -> Result<Footer> {
-        let bytes = tail.last_chunk().expect("a file shorter than a footer was refused");
-        Footer::decode(bytes, self.codec.salt, self.bytes).map_err(|why| self.damaged_footer(why))
+        let decode = |tail: &[u8]| {
+            let bytes = tail.last_chunk().expect("a file shorter than a footer was refused");
+            Footer::decode(bytes, self.codec.salt, self.bytes)
+        };
+        self.codec.retry(tail, self.footer_at(), decode).map_err(|why| self.damaged_footer(why))
     }
 
     pub(super) fn footer_at(&self) -> u64 {
@@ -320,6 +388,15 @@ impl OpenFile {
     fn read_error(&self, error: crate::env::IoError, offset: u64) -> Error {
         Error::io(error, "read", self.name.as_str()).at(offset)
     }
+}
+
+/// The end of a file that says of itself what parity it has.
+fn parity_tail(file: &dyn File, file_bytes: u64) -> core::result::Result<ParityTail, Corruption> {
+    const MISSING: Corruption = Corruption("the end of the file's parity cannot be read");
+    let mut tail = [0; ParityTail::BYTES];
+    let at = file_bytes.checked_sub(ParityTail::BYTES as u64).ok_or(MISSING)?;
+    file.read_exact_at(at, &mut tail).map_err(|_| MISSING)?;
+    ParityTail::decode(&tail, file_bytes)
 }
 
 /// The one section of a block.

@@ -292,6 +292,11 @@ impl Table {
         Ok(self.block_handle(index)?.bytes)
     }
 
+    /// Has what is read from now on come from the medium. A hint.
+    pub(crate) fn drop_cached(&self) {
+        self.file.file.drop_cached(0..self.meta.file_bytes());
+    }
+
     /// Number of data blocks, at least 1.
     pub fn data_blocks(&self) -> u64 {
         self.blocks() as u64

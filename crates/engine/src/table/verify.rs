@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     blob::BlobUses,
-    codec::BlockKind,
+    codec::{BlockKind, Parity},
     error::{Error, Result},
     iter::Entry,
     key::{InternalKey, ValueKind},
@@ -83,7 +83,10 @@ impl Check<'_> {
             self.regions();
         }
         if depth >= VerifyDepth::Entries {
-            self.digest();
+            let is_as_written = self.parity();
+            if is_as_written {
+                self.digest();
+            }
             if let Some(seen) = self.entries(statistics.as_ref(), extractors) {
                 self.totals(&seen, properties.as_ref());
                 if depth == VerifyDepth::Full {
@@ -107,11 +110,33 @@ impl Check<'_> {
         }
         match self.table.file.file.size_bytes() {
             Err(error) => self.found_error(Error::io(error, "measure", self.table.file_name())),
-            Ok(bytes) if bytes != self.table.meta.bytes => {
+            Ok(bytes) if bytes != self.table.meta.file_bytes() && !self.has_unknown_parity() => {
                 self.found(bytes, "the file has another size than the manifest says");
             }
             Ok(_) => {}
         }
+    }
+
+    fn has_unknown_parity(&self) -> bool {
+        matches!(self.table.meta.parity, Parity::Unknown { .. })
+    }
+
+    /// Holds the file against its parity. Whether nothing of what that covers is known to be damaged.
+    fn parity(&mut self) -> bool {
+        let meta = &self.table.meta;
+        if let Some(corrector) = &self.table.file.codec.corrector {
+            let mut found = Vec::new();
+            corrector.walk(&mut |finding| found.push(finding));
+            let is_as_written = found.iter().all(|found| found.bytes.start >= meta.bytes);
+            self.found.extend(found.into_iter().map(Finding::of_parity));
+            return is_as_written;
+        }
+        if meta.parity != Parity::None {
+            let message =
+                format!("parity {} is not known to this program, which corrects nothing", meta.parity);
+            self.found.push(Finding { is_harmless: true, ..Finding::at(meta.bytes, message) });
+        }
+        true
     }
 
     /// The properties, if they can be read.
@@ -387,7 +412,8 @@ impl Check<'_> {
     }
 
     fn found_in_block(&mut self, offset: u64, index: usize, message: String) {
-        self.found.push(Finding { offset, message, keys: Some(self.table.block_keys(index)) });
+        let keys = Some(self.table.block_keys(index));
+        self.found.push(Finding { keys, ..Finding::at(offset, message) });
     }
 
     /// As [`Check::found_error`], unless the last finding is the same.

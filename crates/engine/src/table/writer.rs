@@ -17,7 +17,7 @@ use crate::{
     blob::BlobUses,
     codec::{
         BlockKind, Compression, Dictionary, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES,
-        Keyring, Owner, Seal, Section, WritingDictionary, encode_block,
+        Keyring, Owner, Parity, ParityWriter, Seal, Section, WritingDictionary, encode_block,
     },
     dictionary::DictionaryHandle,
     env::{CreateOptions, File, Fs, SyncMode, SyncSite, WriteOrigin},
@@ -60,6 +60,8 @@ pub struct TableOptions {
     pub partition_bytes: usize,
     /// Whether each entry has a checksum of its own, of 4 bytes.
     pub entry_checksums: bool,
+    /// What lies behind the table, and restores what the medium damages.
+    pub parity: Parity,
 }
 
 impl TableOptions {
@@ -84,6 +86,7 @@ impl TableOptions {
         if let Some(filter) = self.filter {
             filter.validate()?;
         }
+        self.parity.validate()?;
         if !self.compression.is_available() {
             let message = format!("compression {} is not compiled in", self.compression);
             return Err(Error::new(ErrorKind::UnsupportedFeature, message));
@@ -103,6 +106,7 @@ impl Default for TableOptions {
             filter: Some(filter),
             partition_bytes: 64 << 10,
             entry_checksums: false,
+            parity: Parity::None,
         }
     }
 }
@@ -180,8 +184,11 @@ impl TableWriter {
         options.validate()?;
         let created = fs.create(&name, &CreateOptions::new(origin));
         let file = created.map_err(|error| Error::io(error, "create", name.as_str()))?;
-        let header = FileHeader::clear(FileKind::Table, identity.uuid, identity.database);
-        let mut out = Output { file, name, buffer: Vec::new(), written: 0, digest: XxHash3_64::new() };
+        let parity = options.parity;
+        let header =
+            FileHeader { parity, ..FileHeader::clear(FileKind::Table, identity.uuid, identity.database) };
+        let (buffer, digest, parity) = (Vec::new(), XxHash3_64::new(), ParityWriter::new(parity));
+        let mut out = Output { file, name, buffer, written: 0, digest, parity };
         out.buffer.extend_from_slice(&header.encode());
         Ok(TableWriter {
             identity,
@@ -227,6 +234,7 @@ impl TableWriter {
         debug_assert!(self.entries() == 0 && self.out.written == 0, "the whole file is sealed");
         let owner = Owner { database: self.identity.database, keys: keys.clone() };
         let (header, codec) = owner.new_file(FileKind::Table, self.identity.uuid)?;
+        let header = FileHeader { parity: self.options.parity, ..header };
         self.out.buffer.clear();
         self.out.buffer.extend_from_slice(&header.encode());
         self.seal = header.seal;
@@ -438,6 +446,7 @@ impl TableWriter {
             blobs: self.blobs.finish(),
             place: self.identity.place,
             seal: self.seal,
+            parity: self.options.parity,
         })
     }
 
@@ -539,6 +548,7 @@ struct Output {
     written: u64,
     /// Of the bytes written.
     digest: XxHash3_64,
+    parity: ParityWriter,
 }
 
 impl Output {
@@ -555,14 +565,20 @@ impl Output {
         let written = self.file.write_at(self.written, &self.buffer);
         written.map_err(|error| Error::io(error, "write", self.name.as_str()).at(self.written))?;
         self.digest.write(&self.buffer);
+        self.parity.write(&self.buffer);
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
     }
 
-    /// Makes everything durable and returns the digest of the file.
-    fn finish(&mut self) -> Result<u64> {
+    /// Adds the parity of everything, makes it durable, and returns the digest of what is not parity.
+    fn finish(mut self) -> Result<u64> {
         self.flush()?;
+        let parity = self.parity.finish();
+        if !parity.is_empty() {
+            let written = self.file.write_at(self.written, &parity);
+            written.map_err(|error| Error::io(error, "write", self.name.as_str()).at(self.written))?;
+        }
         let synced = self.file.sync(SyncMode::Durable, SyncSite("table.finish"));
         synced.map_err(|error| Error::io(error, "sync", self.name.as_str()))?;
         Ok(self.digest.finish())

@@ -2,7 +2,7 @@
 
 use super::filters::FilterPolicy;
 use crate::{
-    codec::{Compression, Corruption, Dictionary, TlvReader, TlvWriter},
+    codec::{Compression, Corruption, Dictionary, Parity, TlvReader, TlvWriter},
     compaction::CompactionFilterFactory,
     error::{Error, ErrorKind, Result},
     key::BYTE_ORDER_NAME,
@@ -81,6 +81,10 @@ pub struct TreeOptions {
     /// Of all separated bytes so many percent may be stale; beyond that, live values are taken out of the files of which
     /// most is. 1 to 100; 100: never. Default 25.
     pub blob_garbage_percent: u8,
+    /// What restores tables that their medium damages. Default: none.
+    pub parity: PerLevel<Parity>,
+    /// The same of files of separated values. Default: none.
+    pub blob_parity: Parity,
 }
 
 impl Default for TreeOptions {
@@ -101,6 +105,8 @@ impl Default for TreeOptions {
             blobs_from_bytes: None,
             blob_file_bytes: 64 << 20,
             blob_garbage_percent: 25,
+            parity: Parity::None.into(),
+            blob_parity: Parity::None,
         }
     }
 }
@@ -119,6 +125,8 @@ const COMPACTION_FILTER: u8 = 11;
 const BLOBS_FROM_BYTES: u8 = 12;
 const BLOB_FILE_BYTES: u8 = 13;
 const BLOB_GARBAGE_PERCENT: u8 = 14;
+const PARITY: u8 = 15;
+const BLOB_PARITY: u8 = 16;
 
 /// On disk a filter is an `f32`: its bits per key, or less than zero the bits by depth; none is zero bits.
 const NO_FILTER: f32 = 0.0;
@@ -136,6 +144,7 @@ impl TreeOptions {
             self.block_bytes.0.len(),
             self.filters.0.len(),
             self.partition_bytes.0.len(),
+            self.parity.0.len(),
         ];
         if lengths.iter().any(|&levels| levels == 0 || levels > 255) {
             return invalid("an option per level needs 1 to 255 values".into());
@@ -182,6 +191,7 @@ impl TreeOptions {
         if !(1..=100).contains(&self.blob_garbage_percent) {
             return invalid(format!("blob_garbage_percent is {}, not 1 to 100", self.blob_garbage_percent));
         }
+        self.parity.0.iter().chain([&self.blob_parity]).try_for_each(|parity| parity.validate())?;
         check_name::<dyn Comparator>(&self.comparator)?;
         self.prefix_extractor.as_deref().map_or(Ok(()), check_name::<dyn PrefixExtractor>)?;
         self.merge_operator.as_deref().map_or(Ok(()), check_name::<dyn MergeOperator>)?;
@@ -231,6 +241,13 @@ impl TreeOptions {
         }
         if self.blob_garbage_percent != default.blob_garbage_percent {
             fields.u64(BLOB_GARBAGE_PERCENT, self.blob_garbage_percent.into());
+        }
+        if self.parity != default.parity {
+            let parity: Vec<u8> = self.parity.0.iter().flat_map(|parity| parity.to_raw()).collect();
+            fields.bytes(PARITY, &parity);
+        }
+        if self.blob_parity != Parity::None {
+            fields.bytes(BLOB_PARITY, &self.blob_parity.to_raw());
         }
         fields.finish()
     }
@@ -284,6 +301,11 @@ impl TreeOptions {
                 DICTIONARY_BYTES => options.dictionary_bytes = narrow(value).map_err(corrupt)?,
                 BLOBS_FROM_BYTES => options.blobs_from_bytes = Some(narrow(value).map_err(corrupt)?),
                 BLOB_FILE_BYTES => options.blob_file_bytes = TlvReader::as_u64(value).map_err(corrupt)?,
+                PARITY => options.parity = PerLevel(parities(value).map_err(corrupt)?),
+                BLOB_PARITY => match parities(value).map_err(corrupt)?[..] {
+                    [parity] => options.blob_parity = parity,
+                    _ => return Err(corrupt(Corruption("parity is named by 3 bytes"))),
+                },
                 BLOB_GARBAGE_PERCENT => options.blob_garbage_percent = narrow(value).map_err(corrupt)?,
                 unknown => TlvReader::unknown(unknown).map_err(corrupt)?,
             }
@@ -295,6 +317,15 @@ impl TreeOptions {
 
 fn narrow<T: TryFrom<u64>>(value: &[u8]) -> core::result::Result<T, Corruption> {
     T::try_from(TlvReader::as_u64(value)?).map_err(|_| Corruption("a number exceeds its bound"))
+}
+
+fn parities(value: &[u8]) -> core::result::Result<Vec<Parity>, Corruption> {
+    let (levels, rest) = value.as_chunks();
+    if rest.is_empty() {
+        Ok(levels.iter().map(|&raw| Parity::from_raw(raw)).collect())
+    } else {
+        Err(Corruption("parity is named by 3 bytes"))
+    }
 }
 
 fn words(bytes: &[u8]) -> impl Iterator<Item = [u8; 4]> {
@@ -316,6 +347,8 @@ mod tests {
             blobs_from_bytes: Some(4 << 10),
             blob_file_bytes: 1 << 20,
             blob_garbage_percent: 50,
+            parity: PerLevel(Vec::from([Parity::None, Parity::SecDed])),
+            blob_parity: Parity::Xor { data: 8 },
             ..TreeOptions::default()
         };
 

@@ -277,6 +277,7 @@ impl Tree {
             filter: self.filter_for(&tree_options.filters, target.level, last_level),
             partition_bytes: tree_options.partition_bytes.at(target.level) as usize,
             entry_checksums: tree_options.entry_checksums,
+            parity: tree_options.parity.at(target.level),
         };
         let now = UnixUs(context.env.clock.unix_us());
         let seed = PropertySeed {

@@ -68,7 +68,7 @@ impl Tree {
     }
 
     /// The files of separated values of a state that are to be left behind: most of them is stale, or they are sealed in
-    /// another way than new ones.
+    /// another way than new ones, or are to be healed.
     pub(super) fn garbage_files(&self, state: &TreeState) -> Vec<BlobId> {
         let sound = || state.blobs.accounts().filter(|account| !account.file.is_damaged());
         let mut left = garbage_files(sound(), self.options().blob_garbage_percent);
@@ -76,6 +76,9 @@ impl Tree {
             let old = sound().filter(|account| account.file.meta().seal != seal).map(|it| it.file.meta().id);
             left.extend(old);
         }
+        let due = self.0.context.tables.healing.due(self.id());
+        let ids = sound().map(|account| account.file.meta().id);
+        left.extend(ids.filter(|id| due.contains(&id.0)));
         left
     }
 }
@@ -205,6 +208,7 @@ impl SeparatedValues {
         let created = uuid.and_then(|uuid| {
             BlobWriter::create(&context.env.fs, (id, uuid), place, &context.tables.owner, self.origin)
         });
+        let created = created.map(|writer| writer.with_parity(self.tree.options().blob_parity));
         match created {
             Ok(writer) => Ok((writer, hold)),
             Err(error) => {

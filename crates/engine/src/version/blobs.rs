@@ -134,13 +134,13 @@ impl BlobRef {
     /// Registers a file that the manifest names.
     pub fn recovered(context: &Arc<TableContext>, tree: TreeId, meta: BlobMeta) -> BlobRef {
         let name = meta.file_name();
-        let hold = context.registry.register(FileKind::Blob, &name, meta.bytes, Some(tree));
+        let hold = context.registry.register(FileKind::Blob, &name, meta.file_bytes(), Some(tree));
         BlobRef::new(context, tree, hold, meta)
     }
 
     /// A finished file that is held.
     pub fn new(context: &Arc<TableContext>, tree: TreeId, hold: Hold, meta: BlobMeta) -> BlobRef {
-        hold.set_bytes(meta.bytes);
+        hold.set_bytes(meta.file_bytes());
         let (context, damage) = (Arc::clone(context), Damage::none());
         BlobRef(Arc::new(Inner { meta, tree, hold, context, damage }))
     }
@@ -161,8 +161,9 @@ impl BlobRef {
     ///
     /// Those of [`BlobFile::open`].
     pub fn open(&self) -> Result<Arc<BlobFile>> {
-        let Inner { meta, context, .. } = &*self.0;
-        let open = || BlobFile::open(&context.fs, meta, &context.owner).map(Arc::new);
+        let Inner { meta, tree, context, .. } = &*self.0;
+        let watch = || Some(context.watch(*tree, meta.id.0));
+        let open = || BlobFile::open_with(&context.fs, meta, &context.owner, watch()).map(Arc::new);
         context.open_blobs.get_or_open(meta.id, open).map_err(|error| self.blame(error))
     }
 
@@ -200,6 +201,7 @@ impl Borrow<BlobMeta> for BlobRef {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.context.open_blobs.remove(self.meta.id);
+        self.context.healing.forget(self.meta.id.0);
     }
 }
 
@@ -266,7 +268,7 @@ mod tests {
     use super::*;
     use crate::{
         blob::BlobUse,
-        codec::{HEADER_BYTES, golden::parse},
+        codec::{HEADER_BYTES, Parity, golden::parse},
         place::PlaceId,
         types::{TableId, Uuid},
     };
@@ -282,6 +284,7 @@ mod tests {
             records,
             place: PlaceId::MAIN,
             seal: None,
+            parity: Parity::None,
         }
     }
 

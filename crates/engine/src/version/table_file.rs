@@ -4,13 +4,14 @@ use super::{
     damage::{Damage, DamageWatch},
     dictionaries::Dictionaries,
     filter_ledger::FilterLedger,
+    heal_hints::{FileWatch, HealHints, HealedFile},
     life::Life,
     registry::{FileRegistry, Hold},
 };
 use crate::{
     blob::BlobFile,
     cache::OpenFiles,
-    codec::{FileDictionary, FileKind, Owner},
+    codec::{CorrectionWatch, FileDictionary, FileKind, Owner},
     dictionary,
     error::{Error, Result},
     order::KeyOrder,
@@ -49,6 +50,15 @@ pub struct TableContext {
     pub damage: DamageWatch,
     /// What the filters of all tables take.
     pub filters: FilterLedger,
+    /// What parity corrected.
+    pub healing: Arc<HealHints>,
+}
+
+impl TableContext {
+    /// Who hears of what is corrected in a file.
+    pub(super) fn watch(&self, tree: TreeId, file: HealedFile) -> Arc<dyn CorrectionWatch> {
+        Arc::new(FileWatch { hints: Arc::clone(&self.healing), tree, file })
+    }
 }
 
 /// A table of a tree. Clones share it; the last one of an obsolete table gives the file to the deleter.
@@ -77,7 +87,7 @@ impl TableRef {
         meta: Arc<TableMeta>,
     ) -> TableRef {
         let name = meta.file_name();
-        let hold = context.registry.register(FileKind::Table, &name, meta.bytes, Some(tree));
+        let hold = context.registry.register(FileKind::Table, &name, meta.file_bytes(), Some(tree));
         TableRef::new(context, (tree, order), hold, meta)
     }
 
@@ -88,7 +98,7 @@ impl TableRef {
         hold: Hold,
         meta: Arc<TableMeta>,
     ) -> TableRef {
-        hold.set_bytes(meta.bytes);
+        hold.set_bytes(meta.file_bytes());
         let dictionary = meta.dictionary.map(|handle| context.dictionaries.name(meta.id, handle.id));
         let (context, order, damage) = (Arc::clone(context), order.clone(), Damage::none());
         let ranges = OnceBox::new();
@@ -117,11 +127,12 @@ impl TableRef {
     ///
     /// `Io` and `Corruption`, standing for all keys of the table.
     pub fn open(&self) -> Result<Arc<Table>> {
-        let TableFile { meta, order, context, .. } = &*self.0;
+        let TableFile { tree, meta, order, context, .. } = &*self.0;
         let open = || {
             let dictionary = self.dictionary()?;
             let (fs, cache, owner) = (&context.fs, &context.blocks, &context.owner);
-            Table::open_with(fs, Arc::clone(meta), owner, cache, dictionary, order)
+            let watch = context.watch(*tree, meta.id.0);
+            Table::open_with(fs, Arc::clone(meta), owner, cache, (dictionary, order), Some(watch))
         };
         context.open.get_or_open(meta.id, open)
     }
@@ -216,6 +227,7 @@ impl Drop for TableFile {
     fn drop(&mut self) {
         self.context.open.remove(self.meta.id);
         self.context.filters.leave(self.meta.id);
+        self.context.healing.forget(self.meta.id.0);
     }
 }
 

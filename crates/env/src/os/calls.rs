@@ -3,6 +3,7 @@
 
 use crate::file::FileMap;
 use alloc::boxed::Box;
+use core::ops::Range;
 use std::{
     fs::File,
     io::{Error, ErrorKind, Result},
@@ -30,6 +31,9 @@ pub(super) trait Calls: Send + Sync {
 
     /// Reserves the first `bytes`, which are not 0, and extends the file to them.
     fn allocate(&self, bytes: u64) -> Result<()>;
+
+    /// Drops clean pages from the cache.
+    fn drop_cached(&self, bytes: Range<u64>) -> Result<()>;
 
     /// Maps the first `bytes` for stores.
     fn map(&self, bytes: u64) -> Result<Box<dyn FileMap>>;
@@ -79,6 +83,17 @@ impl Calls for File {
 
     #[cfg(not(target_os = "linux"))]
     fn allocate(&self, _bytes: u64) -> Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    #[cfg(all(target_os = "linux", not(miri)))]
+    fn drop_cached(&self, bytes: Range<u64>) -> Result<()> {
+        let len = core::num::NonZeroU64::new(bytes.end.saturating_sub(bytes.start));
+        Ok(rustix::fs::fadvise(self, bytes.start, len, rustix::fs::Advice::DontNeed)?)
+    }
+
+    #[cfg(not(all(target_os = "linux", not(miri))))]
+    fn drop_cached(&self, _bytes: Range<u64>) -> Result<()> {
         Err(ErrorKind::Unsupported.into())
     }
 

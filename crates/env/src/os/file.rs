@@ -69,6 +69,10 @@ impl<C: Calls> File for OsFile<C> {
         Ok(uninterrupted(|| self.calls.allocate(bytes))?)
     }
 
+    fn drop_cached(&self, bytes: Range<u64>) {
+        let _is_only_a_hint = uninterrupted(|| self.calls.drop_cached(bytes.clone()));
+    }
+
     fn map(&self, bytes: u64) -> IoResult<Box<dyn FileMap>> {
         self.check_writable()?;
         let map = uninterrupted(|| self.calls.map(bytes))?;

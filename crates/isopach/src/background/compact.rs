@@ -8,7 +8,7 @@ use crate::{
 };
 use isopach_engine::{
     compaction::{
-        BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, TreeShape, leave_garbage,
+        BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, TreeShape, heal, leave_garbage,
         next_range_plan, reseal,
     },
     error::ErrorKind as EngineErrorKind,
@@ -38,8 +38,9 @@ pub(crate) fn note_shape(space: &Space) {
     space.debt_bytes.store(debt, Ordering::Relaxed);
 }
 
-/// The most useful compaction of a keyspace, if it needs any; then asks for the next. Where the shape is as it should be,
-/// values leave files of which too much is stale, and tables under an earlier key are written anew. If it meets a damaged table, the next one leaves that alone.
+/// The most useful compaction of a keyspace, if it needs any; then asks for the next. What had to be corrected goes first;
+/// where the shape is as it should be, values leave files of which too much is stale, and tables under an earlier key are
+/// written anew. If it meets a damaged table, the next one leaves that alone.
 ///
 /// # Errors
 ///
@@ -52,7 +53,10 @@ pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
     let tidy = |shape: &TreeShape<'_>| {
         leave_garbage(shape, &garbage).or_else(|| reseal(shape, *seal.as_ref().ok()?))
     };
-    match step(state, space, |shape| strategy.pick(shape).or_else(|| tidy(shape))) {
+    let hinted = state.store.healing().due(space.id);
+    let pick =
+        |shape: &TreeShape<'_>| heal(shape, &hinted).or_else(|| strategy.pick(shape)).or_else(|| tidy(shape));
+    match step(state, space, pick) {
         Ok(Step::Nothing | Step::InTheWay) => Ok(()),
         Err(error) if error.kind() == ErrorKind::Poisoned || space.tree.damaged_tables().len() <= known => {
             Err(error)
@@ -85,6 +89,29 @@ pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange)
                 state.jobs.compact(space.id);
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Writes anew what had to be corrected, whether the background does or not. Returns when done.
+///
+/// # Errors
+///
+/// As [`compact`]; `Closed`.
+pub(crate) fn heal_all(state: &State, space: &Space) -> Result<()> {
+    let _healing = state.store.healing().heal_meanwhile();
+    loop {
+        state.check_open()?;
+        state.commits.check()?;
+        let (hinted, garbage) = (state.store.healing().due(space.id), space.tree.blob_garbage());
+        let mut hinted_blobs = garbage;
+        hinted_blobs.retain(|file| hinted.contains(&file.0));
+        let pick =
+            |shape: &TreeShape<'_>| heal(shape, &hinted).or_else(|| leave_garbage(shape, &hinted_blobs));
+        match step(state, space, pick)? {
+            Step::Done => {}
+            Step::InTheWay => state.store.env().clock.sleep(std::time::Duration::from_millis(2)),
+            Step::Nothing => return Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@ mod compact;
 mod flush;
 mod keeper;
 
-pub(crate) use compact::{compact_range, note_shape};
+pub(crate) use compact::{compact_range, heal_all, note_shape};
 pub(crate) use flush::{flush_all, flush_alone, flush_now};
 
 use crate::{

@@ -135,6 +135,13 @@ impl Builder {
         self
     }
 
+    /// Sets [`DbOptions::auto_heal`](crate::DbOptions::auto_heal). Stored.
+    #[must_use]
+    pub fn auto_heal(mut self, auto_heal: bool) -> Builder {
+        self.set.auto_heal = Some(auto_heal);
+        self
+    }
+
     // ----- code that keyspaces name -----
 
     /// Registers an order of keys under its name, for this opening; built-in ones are always known.

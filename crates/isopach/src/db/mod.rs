@@ -20,7 +20,7 @@ use crate::{
     recovery::Recovery,
     routes::{Route, RouteInfo, routes_of, set_routes},
     snapshot::Snapshot,
-    verify::{VerifyOptions, VerifyReport},
+    verify::{ScrubOptions, ScrubReport, VerifyOptions, VerifyReport},
     wal::keys_in_use,
 };
 use isopach_engine::{
@@ -31,7 +31,7 @@ use isopach_engine::{
     version::DeletionPause,
 };
 use isopach_env::{Env, Fs, MemFs, OsEntropy, OsFs, SystemClock};
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
 /// An open database. Clones share it; it is `Send + Sync`.
 ///
@@ -456,6 +456,25 @@ impl Db {
     pub fn verify(&self, options: VerifyOptions) -> Result<VerifyReport> {
         self.0.state.check_open()?;
         crate::verify::verify_open(&self.0.state, options)
+    }
+
+    /// Reads all tables and separated values from the medium, past the caches, while the database is used, and writes anew
+    /// those that parity had to correct. Damage is in the report, not an error. `progress` is called with bytes done and
+    /// bytes in all after each file; `Break` ends the scrub.
+    ///
+    /// Costs a read of every byte; what is written anew is bounded by the tables that were damaged, and by those of level 0
+    /// beside them.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`; `Cancelled`; those of writing tables.
+    pub fn scrub(
+        &self,
+        options: ScrubOptions,
+        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<ScrubReport> {
+        self.0.state.check_open()?;
+        crate::verify::scrub(&self.0.state, options, progress)
     }
 
     // ----- measures -----

@@ -99,6 +99,7 @@ impl ReadDb {
             accepted_bytes: 0,
             written_bytes: Vec::new(),
             stalled: Duration::ZERO,
+            healing: self.0.store.healing().stats(),
         }
     }
 }

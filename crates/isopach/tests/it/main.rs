@@ -28,6 +28,7 @@ mod model;
 mod one_writer;
 mod options;
 mod orders;
+mod parity;
 mod past;
 mod poison;
 mod power;

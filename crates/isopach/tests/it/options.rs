@@ -3,7 +3,7 @@
 use crate::expiry::AsTold;
 use isopach::{
     Builder, Compression, Db, DbOptions, Durability, ErrorKind, FilterPolicy, KeepVersions, KeyspaceOptions,
-    PerLevel, env::MemFs,
+    Parity, PerLevel, env::MemFs,
 };
 use std::{fs, path::Path, time::Duration};
 use testkit::db::{Quiet, SOON, env_of, small, synced, wait_until};
@@ -64,13 +64,14 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
         .durability(Durability::Sync)
         .sync_every(Duration::from_secs(7))
         .mapped_log(false)
+        .auto_heal(false)
         .open()
         .unwrap();
     let set = db.options();
     assert_eq!((set.cache_bytes, set.memory_budget, set.write_buffer_bytes), (1 << 20, 8 << 20, 64 << 10));
     assert_eq!((set.max_wal_bytes, set.threads, set.max_open_files), (2 << 20, 3, 40));
     assert_eq!((set.durability, set.sync_every), (Durability::Sync, Some(Duration::from_secs(7))));
-    assert!(!set.mapped_log);
+    assert!(!set.mapped_log && !set.auto_heal);
     assert_eq!(set.filter_budget_bytes, Some(5 << 10));
     db.close().unwrap();
 
@@ -93,7 +94,7 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
 type Named<Options> = (&'static str, fn(&mut Options));
 
 /// Every option of a database.
-const OF_DATABASES: [Named<DbOptions>; 10] = [
+const OF_DATABASES: [Named<DbOptions>; 11] = [
     ("cache_bytes", |options| options.cache_bytes = 1 << 20),
     ("memory_budget", |options| options.memory_budget = 100 << 20),
     ("write_buffer_bytes", |options| options.write_buffer_bytes = 64 << 10),
@@ -104,13 +105,14 @@ const OF_DATABASES: [Named<DbOptions>; 10] = [
     ("durability", |options| options.durability = Durability::Sync),
     ("sync_every", |options| options.sync_every = Some(Duration::from_secs(7))),
     ("mapped_log", |options| options.mapped_log = false),
+    ("auto_heal", |options| options.auto_heal = false),
 ];
 
 /// Those that need another opening.
 const FIXED: [&str; 2] = ["threads", "mapped_log"];
 
 /// Every option of a keyspace.
-const OF_KEYSPACES: [Named<KeyspaceOptions>; 16] = [
+const OF_KEYSPACES: [Named<KeyspaceOptions>; 18] = [
     ("compression", |options| options.compression = Compression::None.into()),
     ("block_bytes", |options| options.block_bytes = (8 << 10).into()),
     ("filters", |options| options.filters = FilterPolicy::BitsPerKey(6.0).into()),
@@ -124,6 +126,8 @@ const OF_KEYSPACES: [Named<KeyspaceOptions>; 16] = [
     ("blobs_from_bytes", |options| options.blobs_from_bytes = Some(2 << 10)),
     ("blob_file_bytes", |options| options.blob_file_bytes = 1 << 20),
     ("blob_garbage_percent", |options| options.blob_garbage_percent = 40),
+    ("parity", |options| options.parity = Parity::SecDed.into()),
+    ("blob_parity", |options| options.blob_parity = Parity::Xor { data: 4 }),
     ("keep_versions", |options| options.keep_versions = KeepVersions::For(Duration::from_secs(9))),
     ("ttl", |options| options.ttl = Some(Duration::from_secs(11))),
     ("durability", |options| options.durability = Some(Durability::Volatile)),

@@ -177,8 +177,15 @@ pub(super) fn blobs() -> Vec<Vec<u8>> {
 pub(super) fn blob_pointers() -> Vec<Vec<u8>> {
     let checksum = Checksum(0x0123_4567_89AB_CDEF);
     let pointer = BlobPointer { file: BlobId(7), offset: 64, record_bytes: 900, value_bytes: 1000, checksum };
-    let meta =
-        BlobMeta { id: BlobId(7), uuid: FILE, bytes: 64 + 900, records: 1, place: PlaceId::MAIN, seal: None };
+    let meta = BlobMeta {
+        id: BlobId(7),
+        uuid: FILE,
+        bytes: 64 + 900,
+        records: 1,
+        place: PlaceId::MAIN,
+        seal: None,
+        parity: isopach::Parity::None,
+    };
     let uses = [
         BlobUse { file: BlobId(7), records: 1, bytes: 900 },
         BlobUse { file: BlobId(9), records: 2, bytes: 99 },

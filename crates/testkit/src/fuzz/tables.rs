@@ -106,6 +106,7 @@ pub(super) fn blob_file(data: &[u8]) {
             records: 1,
             place: PlaceId::MAIN,
             seal: None,
+            parity: isopach::Parity::None,
         };
         let Ok(file) = BlobFile::open(&fs, &meta, header.database) else { return };
         let mut found: Vec<(Vec<u8>, BlobPointer)> = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    codec::Compression,
+    codec::{Compression, Parity},
     error::ErrorKind,
     table::{RegionKind, inspect::LoneTable},
 };
@@ -23,6 +23,7 @@ fn options() -> TableOptions {
         compression: Compression::None,
         filter: bits(FilterKind::Bloom, 20.0),
         partition_bytes: 1024,
+        parity: Parity::None,
     }
 }
 

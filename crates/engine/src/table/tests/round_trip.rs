@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    codec::Parity,
     error::ErrorKind,
     order::{KeyOrder, tests::orders},
 };
@@ -118,6 +119,7 @@ fn random_tables_read_as_they_were_written() {
             compression: [small_blocks().compression, crate::codec::Compression::None][random.below(2)],
             filter: [None, bits(FilterKind::Bloom, 2.0), bits(FilterKind::Burr, 7.0)][random.below(3)],
             partition_bytes: [1024, 64 * 1024][random.below(2)],
+            parity: [Parity::None, Parity::SecDed, Parity::Xor { data: 2 }][random.below(3)],
         };
 
         let table = write_and_open(options, &versions);
@@ -159,8 +161,9 @@ fn a_table_is_not_opened_in_another_order() {
     let fs = memory();
     let meta = write_in(&reverse, &fs, small_blocks(), &versions);
 
-    let opened =
-        |order| Table::open_with(&fs, Arc::new(meta.clone()), DATABASE, &cache(), NO_DICTIONARY, order);
+    let opened = |order| {
+        Table::open_with(&fs, Arc::new(meta.clone()), DATABASE, &cache(), (NO_DICTIONARY, order), None)
+    };
 
     assert!(opened(&reverse).is_ok());
     assert_eq!(opened(&bytes).err().map(|error| error.kind()), Some(ErrorKind::Corruption));
@@ -179,7 +182,7 @@ fn write_in(order: &KeyOrder, fs: &Arc<dyn Fs>, options: TableOptions, versions:
 fn write_and_open_in(order: &KeyOrder, options: TableOptions, versions: &[Version]) -> Arc<Table> {
     let fs = memory();
     let meta = Arc::new(write_in(order, &fs, options, versions));
-    Table::open_with(&fs, meta, DATABASE, &cache(), NO_DICTIONARY, order).unwrap()
+    Table::open_with(&fs, meta, DATABASE, &cache(), (NO_DICTIONARY, order), None).unwrap()
 }
 
 #[test]

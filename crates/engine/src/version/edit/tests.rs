@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    codec::golden::{assert_golden, parse},
+    codec::{
+        Parity,
+        golden::{assert_golden, parse},
+    },
     iter::simulated::{Dice, with_seeds},
     place::PlaceId,
     types::{BlobId, Uuid},
@@ -30,6 +33,7 @@ fn blob(id: u64) -> BlobMeta {
         records: 3,
         place: PlaceId::MAIN,
         seal: None,
+        parity: Parity::None,
     }
 }
 

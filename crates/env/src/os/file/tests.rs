@@ -83,6 +83,10 @@ impl Calls for Flaky {
         Ok(())
     }
 
+    fn drop_cached(&self, _bytes: Range<u64>) -> Result<()> {
+        self.pass()
+    }
+
     fn map(&self, _bytes: u64) -> Result<Box<dyn FileMap>> {
         self.pass()?;
         Err(ErrorKind::Unsupported.into())
