@@ -6,7 +6,7 @@ pub(crate) use sst::{SstCommand, SstDumpArgs, SstFilterArgs};
 
 use crate::{exit, formats::Format, output::Output, text};
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use isopach::VerifyDepth;
+use isopach::{Parity, VerifyDepth};
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// Reads, writes and examines Isopach databases.
@@ -91,6 +91,8 @@ pub(crate) enum Command {
     Checkpoint(CheckpointArgs),
     /// Check every file
     Verify(VerifyArgs),
+    /// Read every table from the disk, and write anew those that parity had to correct
+    Scrub(ScrubArgs),
     /// Look at tables: files of sorted entries
     #[command(subcommand)]
     Sst(SstCommand),
@@ -282,6 +284,9 @@ pub(crate) struct CompactArgs {
     /// Only this keyspace
     #[arg(long, short, value_parser = keyspace_name)]
     pub(crate) keyspace: Option<String>,
+    /// Parity of their tables and separated values from now on: none, sec-ded, xor:DATA, or rs:DATA+PARITY
+    #[arg(long, value_name = "SCHEME")]
+    pub(crate) parity: Option<Parity>,
 }
 
 #[derive(ClapArgs, Debug)]
@@ -326,6 +331,18 @@ impl VerifyArgs {
             _ => VerifyDepth::Entries,
         }
     }
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct ScrubArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Bytes read per second, on average; 0: as fast as it goes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) bytes_per_s: u64,
+    /// Only say what would be written anew
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -39,6 +39,7 @@ pub(crate) fn run(command: Command, form: Option<Form>, console: &mut Console<'_
         Command::Clear(args) => maintain::clear(&args, console),
         Command::Checkpoint(args) => maintain::checkpoint(&args, console),
         Command::Verify(args) => maintain::verify(&args, console),
+        Command::Scrub(args) => maintain::scrub(&args, console),
         Command::Sst(command) => sst::run(&command, console),
         Command::Demo(args) => demo::run(&args, console),
         Command::DemoChild(args) => demo::child::run(&args.db, console),

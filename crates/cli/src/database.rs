@@ -12,11 +12,14 @@ use crate::{
 };
 use isopach::{
     Compression, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
-    KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RouteInfo, VerifyDepth, VerifyOptions,
-    WriteOptions,
+    KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RouteInfo, ScrubOptions, VerifyDepth,
+    VerifyOptions, VerifyReport, WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
-use std::{ops::RangeFull, path::Path};
+use std::{
+    ops::{ControlFlow, RangeFull},
+    path::Path,
+};
 
 /// Whether a missing database is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -387,6 +390,8 @@ pub(crate) struct Finding {
     pub(crate) file: String,
     pub(crate) offset: Option<u64>,
     pub(crate) message: String,
+    /// Whether nothing is lost by it.
+    pub(crate) is_harmless: bool,
 }
 
 /// Checks a database that is not open, its log always in whole. Writes nothing.
@@ -395,12 +400,17 @@ pub(crate) fn verify(path: &Path, depth: VerifyDepth) -> Result<VerifyFacts, Fai
         .create_if_missing(false)
         .verify(VerifyOptions::new().depth(depth))
         .map_err(|error| cannot_check(path, &error))?;
+    Ok(verify_facts(report))
+}
+
+fn verify_facts(report: VerifyReport) -> VerifyFacts {
     let finding = |found: isopach::Finding| Finding {
         message: without_place(&found).to_owned(),
         file: found.file,
         offset: found.offset,
+        is_harmless: found.is_harmless,
     };
-    Ok(VerifyFacts {
+    VerifyFacts {
         files: report.files,
         dictionaries: report.dictionaries,
         blobs: report.blobs,
@@ -409,7 +419,34 @@ pub(crate) fn verify(path: &Path, depth: VerifyDepth) -> Result<VerifyFacts, Fai
         log_records: report.log_records,
         findings: report.found.into_iter().map(finding).collect(),
         unnamed: report.unnamed.into_iter().map(|it| (it.file, it.what.to_string())).collect(),
-    })
+    }
+}
+
+/// Has what is written of a keyspace from now on protected so.
+pub(crate) fn protect(keyspace: &Keyspace, parity: Parity) -> Result<(), Failure> {
+    let change = |options: &mut KeyspaceOptions| {
+        options.parity = parity.into();
+        options.blob_parity = parity;
+    };
+    keyspace.set_options(change).doing("change the options of the keyspace")
+}
+
+/// What a scrub found and did.
+pub(crate) struct ScrubFacts {
+    pub(crate) checked: VerifyFacts,
+    pub(crate) healed: u64,
+    pub(crate) unhealed: u64,
+}
+
+/// Reads everything from the disk, and writes anew what had to be corrected, unless it is to be kept.
+pub(crate) fn scrub(path: &Path, bytes_per_s: u64, keep: bool) -> Result<ScrubFacts, Failure> {
+    let builder = with_keys(Db::builder(path)).create_if_missing(false).auto_heal(!keep);
+    let db = builder.open().doing(&opening(path))?;
+    let options = ScrubOptions::new().bytes_per_s(bytes_per_s).heal(!keep);
+    let report = db.scrub(options, &mut |_, _| ControlFlow::Continue(())).doing("scrub")?;
+    close(db)?;
+    let (healed, unhealed) = (report.healed, report.unhealed);
+    Ok(ScrubFacts { checked: verify_facts(report.checked), healed, unhealed })
 }
 
 /// The hint of a damaged database, to verify it, is no help here.

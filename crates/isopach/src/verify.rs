@@ -42,6 +42,13 @@ pub struct VerifyReport {
     pub unnamed: Vec<UnnamedFile>,
 }
 
+impl VerifyReport {
+    /// What is wrong and not harmless: parity does not restore it.
+    pub fn lost(&self) -> impl Iterator<Item = &Finding> {
+        self.found.iter().filter(|found| !found.is_harmless)
+    }
+}
+
 /// How a database is scrubbed.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -116,17 +123,18 @@ pub(crate) fn scrub(
             }
         }
     };
+    let before = state.store.healing().stats();
     let checked = verify_tables(&state.store, VerifyOptions::new().past_caches(), &mut pace)?;
     let mut report = ScrubReport { checked, ..ScrubReport::default() };
-    let hinted = state.store.healing().stats().pending;
     if options.heal {
         for space in state.spaces.all() {
             heal_all(state, &space)?;
         }
     }
     // Files that go take their hints with them.
-    report.unhealed = state.store.healing().stats().pending;
-    report.healed = hinted.saturating_sub(report.unhealed);
+    let after = state.store.healing().stats();
+    report.unhealed = after.pending;
+    report.healed = (before.pending + after.scheduled - before.scheduled).saturating_sub(after.pending);
     Ok(report)
 }
 

@@ -1,8 +1,8 @@
-//! `flush`, `compact`, `clear`, `checkpoint`, `verify`: care of the files.
+//! `flush`, `compact`, `clear`, `checkpoint`, `verify`, `scrub`: care of the files.
 
 use crate::{
-    args::{CheckpointArgs, ClearArgs, CompactArgs, OpenArgs, VerifyArgs},
-    database::{self, Missing, VerifyFacts},
+    args::{CheckpointArgs, ClearArgs, CompactArgs, OpenArgs, ScrubArgs, VerifyArgs},
+    database::{self, Missing, ScrubFacts, VerifyFacts},
     exit::{self, Doing, Failure},
     output::{
         Align::{Left, Right},
@@ -38,6 +38,9 @@ pub(super) fn compact(args: &CompactArgs, console: &mut Console<'_>) -> Result<(
     let mut results = Vec::new();
     for name in names {
         let keyspace = database::keyspace_to_write(&db, &name, Missing::Refuse)?;
+        if let Some(parity) = args.parity {
+            database::protect(&keyspace, parity)?;
+        }
         results.push(compact_one(&keyspace)?);
     }
     database::close(db)?;
@@ -131,13 +134,33 @@ pub(super) fn checkpoint(args: &CheckpointArgs, console: &mut Console<'_>) -> Re
 pub(super) fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
     let facts = database::verify(&args.db, args.depth())?;
 
-    print_verify(&facts, console)?;
+    print_verify("verify", &facts, None, console)?;
     if facts.findings.is_empty() {
         return Ok(());
     }
     let found = text::counted(facts.findings.len() as u64, "damaged place", "damaged places");
+    let hint = match facts.findings.iter().all(|found| found.is_harmless) {
+        true => "parity restores all of it: `isopach scrub` writes it anew",
+        false => "keep a copy of the directory before any repair",
+    };
     Err(Failure::new(exit::CORRUPTION, format!("verify {}", args.db.display()), format!("{found} found"))
-        .with_hint("keep a copy of the directory before any repair"))
+        .with_hint(hint))
+}
+
+/// Reads everything from the disk and heals it; what is lost, or still damaged, is a failure of its own code.
+pub(super) fn scrub(args: &ScrubArgs, console: &mut Console<'_>) -> Result<(), Failure> {
+    let ScrubFacts { checked, healed, unhealed } = database::scrub(&args.db, args.bytes_per_s, args.keep)?;
+
+    print_verify("scrub", &checked, Some((healed, unhealed)), console)?;
+    let lost = checked.findings.iter().filter(|found| !found.is_harmless).count() as u64;
+    if lost + unhealed == 0 {
+        return Ok(());
+    }
+    let places = text::counted(lost, "place that nothing restores", "places that nothing restores");
+    let files = text::counted(unhealed, "file that is still damaged", "files that are still damaged");
+    let failure =
+        Failure::new(exit::CORRUPTION, format!("scrub {}", args.db.display()), format!("{places}, {files}"));
+    Err(if lost > 0 { failure.with_hint("keep a copy of the directory before any repair") } else { failure })
 }
 
 /// Tables of a keyspace at one time.
@@ -162,7 +185,12 @@ fn compact_one(keyspace: &Keyspace) -> Result<Compacted, Failure> {
     Ok(Compacted { keyspace: keyspace.name().to_owned(), before, after: tables() })
 }
 
-fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Failure> {
+fn print_verify(
+    command: &str,
+    facts: &VerifyFacts,
+    healed: Option<(u64, u64)>,
+    console: &mut Console<'_>,
+) -> Result<(), Failure> {
     let offset_text =
         |offset: Option<u64>| offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
     match console.output() {
@@ -194,6 +222,11 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
                 }
                 console.table(&table)?;
             }
+            if let Some((healed, unhealed)) = healed {
+                let left = if unhealed == 0 { String::new() } else { format!(", {unhealed} still damaged") };
+                let files = text::counted(healed, "file was", "files were");
+                writeln!(console.out(), "{files} written anew{left}")?;
+            }
             if !facts.unnamed.is_empty() {
                 let mut table = Table::new(&[("unnamed", Left), ("what it is", Left)]);
                 for (file, what) in &facts.unnamed {
@@ -206,8 +239,8 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
             let findings = facts
                 .findings
                 .iter()
-                .map(|found| json!({ "file": found.file, "offset": found.offset, "message": found.message }));
-            let fields = json!({
+                .map(|found| json!({ "file": found.file, "offset": found.offset, "message": found.message, "harmless": found.is_harmless }));
+            let mut fields = json!({
                 "files": facts.files,
                 "dictionaries": facts.dictionaries,
                 "blobs": facts.blobs,
@@ -217,7 +250,11 @@ fn print_verify(facts: &VerifyFacts, console: &mut Console<'_>) -> Result<(), Fa
                 "findings": findings.collect::<Vec<_>>(),
                 "unnamed": facts.unnamed.iter().map(|(file, what)| json!({ "file": file, "what": what })).collect::<Vec<_>>(),
             });
-            console.object("verify", fields)?;
+            if let Some((healed, unhealed)) = healed {
+                fields["healed"] = healed.into();
+                fields["unhealed"] = unhealed.into();
+            }
+            console.object(command, fields)?;
         }
     }
     Ok(())
@@ -232,15 +269,19 @@ mod tests {
     fn printed(facts: &VerifyFacts, output: Output) -> String {
         let mut bytes = Vec::new();
         let mut console = Console::new(&mut bytes, Some(output), false, io::stderr());
-        print_verify(facts, &mut console).unwrap();
+        print_verify("verify", facts, None, &mut console).unwrap();
         drop(console);
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
     fn findings_are_listed_with_their_place() {
-        let found =
-            Finding { file: "tables/1.table".to_owned(), offset: Some(64), message: "crc".to_owned() };
+        let found = Finding {
+            file: "tables/1.table".to_owned(),
+            offset: Some(64),
+            message: "crc".to_owned(),
+            is_harmless: false,
+        };
         let facts = VerifyFacts {
             files: 3,
             dictionaries: 2,

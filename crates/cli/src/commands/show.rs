@@ -328,6 +328,7 @@ mod tests {
                 file: "tables/1.table".to_owned(),
                 offset: Some(64),
                 message: "crc".to_owned(),
+                is_harmless: false,
             }],
         };
 

@@ -53,7 +53,12 @@ fn rechecked(change: impl FnOnce(&mut [u8; HEADER_BYTES])) -> Result<FileHeader,
 fn a_valid_header_of_another_kind_of_file_is_named() {
     assert_eq!(rechecked(|bytes| bytes[6] = 9), Err(HeaderError::Version(0x8009)));
     assert_eq!(rechecked(|bytes| bytes[40] = 1), Err(HeaderError::Protected));
-    assert_eq!(rechecked(|bytes| bytes[48] = 1), Err(HeaderError::Protected));
+    let by_parity = rechecked(|bytes| bytes[48] = 1).map(|header| header.parity);
+    assert_eq!(by_parity, Ok(Parity::SecDed));
+    let unknown = rechecked(|bytes| bytes[48] = 9).map(|header| header.parity);
+    assert_eq!(unknown, Ok(Parity::Unknown { raw: [9, 0, 0] }), "of a later version: it can be read");
+    let of_a_log = rechecked(|bytes| (bytes[4], bytes[48]) = (FileKind::Log as u8, 1));
+    assert_eq!(of_a_log, Err(HeaderError::Protected));
     assert_eq!(rechecked(|bytes| bytes[0] = 0), Err(HeaderError::Foreign));
     assert!(matches!(rechecked(|bytes| bytes[4] = 99), Err(HeaderError::Corrupt(_))));
     assert!(matches!(rechecked(|bytes| bytes[59] = 1), Err(HeaderError::Corrupt(_))));

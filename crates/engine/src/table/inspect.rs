@@ -209,7 +209,7 @@ impl LoneTable {
         self.file.database
     }
 
-    /// Size of the file.
+    /// Size of the file, without parity.
     pub fn bytes(&self) -> u64 {
         self.file.bytes
     }

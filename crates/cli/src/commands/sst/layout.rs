@@ -48,7 +48,7 @@ pub(super) fn layout(path: &Path, console: &mut Console<'_>) -> Result<(), Failu
             && !layout.found().iter().any(|it| it.offset == region.offset)
         {
             let message = error.to_string();
-            found.push(Finding { offset: region.offset, message, keys: None });
+            found.push(Finding { offset: region.offset, message, keys: None, is_harmless: false });
         }
     }
     found.sort_by_key(|it| it.offset);

@@ -10,7 +10,7 @@ use core::ops::Range;
 /// Size of a shard, but in the last stripe: that of a page, and of the sectors of media.
 pub(super) const SHARD_BYTES: u64 = 4096;
 
-/// What shards of a short stripe are multiples of.
+/// What the shards of a file that is shorter than one are multiples of.
 const SHARD_ALIGN: u64 = 64;
 
 /// Of a shard's digest.
@@ -43,15 +43,21 @@ impl Shards {
         self.data as u64 * SHARD_BYTES
     }
 
-    /// Size of a shard in a stripe of so many bytes of content, at least 1.
+    /// Size of a shard in a stripe of so many bytes of content, at least 1. Of a stripe that is not full the last shards are
+    /// zeros.
     pub(super) fn shard_bytes(self, content_bytes: u64) -> u64 {
-        content_bytes.div_ceil(self.data as u64).next_multiple_of(SHARD_ALIGN).min(SHARD_BYTES)
+        content_bytes.next_multiple_of(SHARD_ALIGN).min(SHARD_BYTES)
     }
 
     /// Size of a frame: a shard of parity, the digests of the shards of data, the digest of all that.
     pub(super) fn frame_bytes(self, shard_bytes: u64) -> u64 {
         shard_bytes + (self.data as u64 + 1) * DIGEST_BYTES as u64
     }
+}
+
+/// Where the first frame lies behind a content of so many bytes: no sector has of both.
+pub(super) fn frames_at(content_bytes: u64) -> u64 {
+    content_bytes.checked_next_multiple_of(SHARD_BYTES).unwrap_or(u64::MAX)
 }
 
 /// A stripe: so much of the content, and where its frames lie.
@@ -70,7 +76,7 @@ pub(super) fn stripes(shards: Shards, content_bytes: u64, range: Range<u64>) -> 
     (range.start / stripe_bytes..range.end.div_ceil(stripe_bytes)).map(move |at| {
         let content = at * stripe_bytes..((at + 1) * stripe_bytes).min(content_bytes);
         let shard_bytes = shards.shard_bytes(content.end - content.start);
-        Stripe { content, shard_bytes, frames_at: content_bytes + at * frames_bytes }
+        Stripe { content, shard_bytes, frames_at: frames_at(content_bytes) + at * frames_bytes }
     })
 }
 
@@ -87,7 +93,9 @@ impl Parity {
                     (content_bytes / shards.stripe_bytes(), content_bytes % shards.stripe_bytes());
                 let frames = |shard_bytes| shards.parity as u64 * shards.frame_bytes(shard_bytes);
                 let of_rest = if rest == 0 { 0 } else { frames(shards.shard_bytes(rest)) };
-                whole.saturating_mul(frames(SHARD_BYTES)).saturating_add(of_rest).saturating_add(tail_bytes)
+                let padding = frames_at(content_bytes) - content_bytes;
+                let of_whole = whole.saturating_mul(frames(SHARD_BYTES));
+                padding.saturating_add(of_whole).saturating_add(of_rest).saturating_add(tail_bytes)
             }
         }
     }

@@ -172,7 +172,7 @@ fn damaged_parity_is_told_and_counts_among_what_is_lost() {
     for parity in schemes() {
         let Parity::ReedSolomon { data: 2.., parity: spare } = parity else { continue };
         let file = Protected::new(parity, 40_000);
-        let frames_at = file.len();
+        let frames_at = file.len().next_multiple_of(4096);
         file.damage(frames_at + 10..frames_at + 11, |byte| !byte);
         assert!(
             matches!(&file.findings()[..], [found] if found.bytes.start == frames_at && found.is_corrected)

@@ -3,7 +3,7 @@
 use super::{
     super::digest,
     Parity, ParityTail,
-    layout::{SHARD_BYTES, Shards, WORD_BYTES, push_digests},
+    layout::{SHARD_BYTES, Shards, WORD_BYTES, frames_at, push_digests},
     reed_solomon::Encoder,
     sec_ded,
 };
@@ -100,6 +100,10 @@ impl ParityWriter {
         let pending = core::mem::take(&mut self.pending);
         if !pending.is_empty() {
             self.push(&pending);
+        }
+        if Shards::of(self.parity).is_some() {
+            let padding = to_len(frames_at(self.content_bytes) - self.content_bytes);
+            self.trailer.splice(..0, core::iter::repeat_n(0, padding));
         }
         let tail = ParityTail { content_bytes: self.content_bytes, parity: self.parity };
         self.trailer.extend_from_slice(&tail.encode());
