@@ -38,6 +38,8 @@ pub const ADAPTERS: &[Adapter] = &[
     Adapter { name: "isopach", package: "isopach", open: isopach::open },
     #[cfg(feature = "encryption")]
     Adapter { name: "isopach-encrypted", package: "isopach", open: isopach::open_encrypted },
+    #[cfg(feature = "parity")]
+    Adapter { name: "isopach-parity", package: "isopach", open: isopach::open_protected },
     #[cfg(feature = "rocksdb")]
     Adapter { name: "rocksdb", package: "rocksdb", open: rocksdb::open },
     #[cfg(feature = "fjall")]

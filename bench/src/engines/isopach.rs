@@ -4,7 +4,7 @@ use crate::engine::{
     Abilities, Buffered, BulkLoad, Compression, Direction, Durability, Engine, Result, Scan, Settings,
     Settled, WAITING_BUFFERS_COUNT, keyspace_name,
 };
-use isopach::{Builder, Db, Ingest, Keyspace, KeyspaceOptions, merge::AddU64};
+use isopach::{Builder, Db, Ingest, Keyspace, KeyspaceOptions, Parity, merge::AddU64};
 use std::{path::Path, time::Duration};
 
 /// Longest wait for background work to end.
@@ -17,17 +17,28 @@ struct Isopach {
 }
 
 pub fn open(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
-    open_as(Db::builder(dir), settings, "none")
+    open_as(Db::builder(dir), settings, "none", Parity::None)
 }
 
 /// With every file sealed by AES-256-GCM.
 #[cfg(feature = "encryption")]
 pub fn open_encrypted(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
     let keys = isopach::KeySet::new(isopach::KeyId(1), isopach::Secret::new([7; 32]));
-    open_as(Db::builder(dir).encryption(keys), settings, "AES-256-GCM")
+    open_as(Db::builder(dir).encryption(keys), settings, "AES-256-GCM", Parity::None)
 }
 
-fn open_as(builder: Builder, settings: &Settings, encryption: &str) -> Result<Box<dyn Engine>> {
+/// With two shards of parity for sixteen of data.
+#[cfg(feature = "parity")]
+pub fn open_protected(dir: &Path, settings: &Settings) -> Result<Box<dyn Engine>> {
+    open_as(Db::builder(dir), settings, "none", Parity::ReedSolomon { data: 16, parity: 2 })
+}
+
+fn open_as(
+    builder: Builder,
+    settings: &Settings,
+    encryption: &str,
+    parity: Parity,
+) -> Result<Box<dyn Engine>> {
     let durability = match settings.durability {
         Durability::Buffered => isopach::Durability::Buffered,
         Durability::Sync => isopach::Durability::Sync,
@@ -44,7 +55,7 @@ fn open_as(builder: Builder, settings: &Settings, encryption: &str) -> Result<Bo
         .durability(durability)
         .open()?;
     let options = KeyspaceOptions::new().compression(compression).block_bytes(settings.block_bytes);
-    let mut options = options.merge_operator(&AddU64);
+    let mut options = options.merge_operator(&AddU64).parity(parity).blob_parity(parity);
     options.blobs_from_bytes = settings.separated_from_bytes;
     let keyspaces = (0..settings.keyspaces_count)
         .map(|index| db.keyspace_with(&keyspace_name(index), options.clone()))
@@ -62,6 +73,7 @@ fn open_as(builder: Builder, settings: &Settings, encryption: &str) -> Result<Bo
         ("filters", format!("{:?}", options.filters)),
         ("blobs_from_bytes", format!("{:?}", options.blobs_from_bytes)),
         ("encryption", encryption.into()),
+        ("parity", parity.to_string()),
     ];
     Ok(Box::new(Isopach { keyspaces, db, settings }))
 }

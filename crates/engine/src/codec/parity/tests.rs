@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    codec::{Checksum, Corruption, Salt},
+    codec::{Checksum, Corruption, Salt, golden::assert_golden},
     env::{CreateOptions, File, Fs, MemFs, OpenMode, WriteOrigin},
     types::Uuid,
 };
@@ -115,6 +115,16 @@ fn sizes_are_as_they_are_said_and_the_tail_tells_them() {
             assert_eq!(file.findings(), []);
         }
     }
+}
+
+#[test]
+fn parity_is_as_documented() {
+    let mut writer = ParityWriter::new(Parity::SecDed);
+    writer.write(b"sixteen bytes...");
+    let parity = writer.finish();
+
+    assert_golden("parity", include_str!("../../../testdata/golden/parity.hex"), &parity);
+    assert_eq!(parity.len() as u64, Parity::SecDed.trailer_bytes(16));
 }
 
 #[test]
