@@ -136,7 +136,6 @@ impl Builder {
     }
 
     /// Sets [`DbOptions::auto_heal`](crate::DbOptions::auto_heal). Stored.
-    #[must_use]
     pub fn auto_heal(mut self, auto_heal: bool) -> Builder {
         self.set.auto_heal = Some(auto_heal);
         self
