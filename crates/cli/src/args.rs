@@ -340,9 +340,12 @@ pub(crate) struct ScrubArgs {
     /// Bytes read per second, on average; 0: as fast as it goes
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) bytes_per_s: u64,
-    /// Only say what would be written anew
-    #[arg(long)]
+    /// Only say what would be written anew, and write nothing
+    #[arg(long, conflicts_with = "bytes_per_s")]
     pub(crate) keep: bool,
+    /// A checkpoint of the database, to take from what parity does not restore
+    #[arg(long, value_name = "DIR")]
+    pub(crate) copies: Option<PathBuf>,
 }
 
 #[derive(ClapArgs, Debug)]

@@ -5,18 +5,19 @@
 //! database's types ends here.
 
 use crate::{
-    args::{Durability, LogRecovery},
+    args::{Durability, LogRecovery, ScrubArgs},
     exit::{self, Doing, Failure},
     keys::with_keys,
     text,
 };
 use isopach::{
-    Compression, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
+    Compression, CopiesIn, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
     KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RouteInfo, ScrubOptions, VerifyDepth,
     VerifyOptions, VerifyReport, WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
 use std::{
+    collections::BTreeSet,
     ops::{ControlFlow, RangeFull},
     path::Path,
 };
@@ -439,10 +440,21 @@ pub(crate) struct ScrubFacts {
 }
 
 /// Reads everything from the disk, and writes anew what had to be corrected, unless it is to be kept.
-pub(crate) fn scrub(path: &Path, bytes_per_s: u64, keep: bool) -> Result<ScrubFacts, Failure> {
-    let builder = with_keys(Db::builder(path)).create_if_missing(false).auto_heal(!keep);
+pub(crate) fn scrub(args: &ScrubArgs) -> Result<ScrubFacts, Failure> {
+    let ScrubArgs { db: path, bytes_per_s, keep, copies } = args;
+    let mut builder = with_keys(Db::builder(path)).create_if_missing(false);
+    if let Some(copies) = copies {
+        builder = builder.clean_copies(CopiesIn::directory(copies).doing("open the copy")?);
+    }
+    if *keep {
+        let report = builder.verify(VerifyOptions::new().past_caches());
+        let checked = verify_facts(report.map_err(|error| cannot_check(path, &error))?);
+        let files: BTreeSet<&str> = checked.findings.iter().map(|found| found.file.as_str()).collect();
+        let unhealed = files.len() as u64;
+        return Ok(ScrubFacts { checked, healed: 0, unhealed });
+    }
     let db = builder.open().doing(&opening(path))?;
-    let options = ScrubOptions::new().bytes_per_s(bytes_per_s).heal(!keep);
+    let options = ScrubOptions::new().bytes_per_s(*bytes_per_s);
     let report = db.scrub(options, &mut |_, _| ControlFlow::Continue(())).doing("scrub")?;
     close(db)?;
     let (healed, unhealed) = (report.healed, report.unhealed);

@@ -58,6 +58,7 @@ mod ingest;
 mod keyspace;
 mod batch;
 mod verify;
+mod copies;
 mod db;
 #[cfg(feature = "typed")]
 pub mod typed;
@@ -65,6 +66,7 @@ pub mod typed;
 pub mod fuzz;
 
 pub use batch::Batch;
+pub use copies::CopiesIn;
 pub use db::{Builder, Db, ReadDb};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{DamagedTable, Event, EventListener};
@@ -83,7 +85,7 @@ pub use write::StallReason;
 
 pub use isopach_engine as engine;
 pub use isopach_engine::{
-    codec::{Cipher, Compression, KeyError, KeyId, KeyProvider, Parity, Secret},
+    codec::{Cipher, CleanCopies, Compression, KeyError, KeyId, KeyProvider, Parity, Secret},
     compaction::{CompactionFilter, CompactionFilterFactory, FilterContext, FilterEntry, Verdict},
     error::KeyBounds,
     key::KeyRange,

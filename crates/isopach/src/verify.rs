@@ -151,6 +151,7 @@ pub(crate) fn verify_closed(opening: Opening, options: VerifyOptions) -> Result<
     store_options.code = opening.code.clone();
     store_options.places = find_places(&opening.routes);
     store_options.keys = opening.keys.clone();
+    store_options.copies = opening.copies.clone();
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
     let mut report = verify_tables(&store, options, &mut |_, _| Ok(()))?;
     match find_log(&store).map_err(locate)? {

@@ -149,7 +149,7 @@ pub(super) fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(),
 
 /// Reads everything from the disk and heals it; what is lost, or still damaged, is a failure of its own code.
 pub(super) fn scrub(args: &ScrubArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let ScrubFacts { checked, healed, unhealed } = database::scrub(&args.db, args.bytes_per_s, args.keep)?;
+    let ScrubFacts { checked, healed, unhealed } = database::scrub(args)?;
 
     print_verify("scrub", &checked, Some((healed, unhealed)), console)?;
     let lost = checked.findings.iter().filter(|found| !found.is_harmless).count() as u64;

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     codec::{
-        Codec, CorrectionWatch, Corrector, Corruption, FileCodec, FileDictionary, FileHeader, FileKind,
-        HEADER_BYTES, Owner, Parity, ParityFinding, header_error,
+        Codec, Corrector, Corruption, FileCodec, FileDictionary, FileHeader, FileKind, HEADER_BYTES, Owner,
+        Parity, ParityFinding, Rescue, header_error,
     },
     error::{Error, ErrorKind, Result},
     types::{Seqno, Slice},
@@ -40,10 +40,10 @@ impl BlobFile {
     /// The backend's; `Corruption` if it is missing, has another size or another uuid, or is sealed in another way;
     /// `MixedStore` if it is of another database; those of [`Keyring::check`](crate::codec::Keyring::check).
     pub fn open(fs: &Arc<dyn Fs>, meta: &BlobMeta, owner: impl Into<Owner>) -> Result<BlobFile> {
-        BlobFile::open_with(fs, meta, owner, None)
+        BlobFile::open_with(fs, meta, owner, Rescue::default())
     }
 
-    /// As [`BlobFile::open`]; `watch` hears what parity corrects.
+    /// As [`BlobFile::open`]; `rescue` is what helps where it is damaged.
     ///
     /// # Errors
     ///
@@ -52,7 +52,7 @@ impl BlobFile {
         fs: &Arc<dyn Fs>,
         meta: &BlobMeta,
         owner: impl Into<Owner>,
-        watch: Option<Arc<dyn CorrectionWatch>>,
+        rescue: Rescue,
     ) -> Result<BlobFile> {
         let owner = owner.into();
         let name = meta.file_name();
@@ -74,7 +74,7 @@ impl BlobFile {
                 format!("the file has {file_bytes} bytes, not {}, as the manifest says", meta.file_bytes());
             return Err(Error::corrupt(name, 0, why));
         }
-        let corrector = Corrector::new(&file, meta.parity, meta.bytes, watch);
+        let corrector = Corrector::new(&file, meta.parity, meta.bytes, rescue);
         let mut start = [0; HEADER_BYTES];
         let read = file.read_exact_at(0, &mut start).map_err(|error| io("read", error));
         let decoded = read.and_then(|()| FileHeader::decode(&start).map_err(|why| header_error(why, &name)));

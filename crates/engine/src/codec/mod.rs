@@ -39,7 +39,9 @@ pub use compress::{Codec, Compression};
 pub use dictionary::{Dictionary, FileDictionary, WritingDictionary, train};
 pub use header::{FORMAT_VERSION, FileHeader, FileKind, HEADER_BYTES, HeaderError, header_error};
 pub use keys::{Cipher, KeyError, KeyId, KeyProvider, Keyring, Owner, Seal, SealRecorder, Secret};
-pub use parity::{CorrectionWatch, Corrector, Parity, ParityFinding, ParityTail, ParityWriter};
+pub use parity::{
+    CleanCopies, CorrectionWatch, Corrector, Parity, ParityFinding, ParityTail, ParityWriter, Rescue,
+};
 pub use protect::{FileCodec, Sealing, TAG_BYTES};
 pub use read::{Corruption, Reader};
 pub use record::{

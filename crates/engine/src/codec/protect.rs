@@ -138,7 +138,7 @@ impl FileCodec {
         &self,
         bytes: usize,
         offset: u64,
-        check: impl FnOnce(&[u8]) -> Result<T, Corruption>,
+        check: impl Fn(&[u8]) -> Result<T, Corruption>,
     ) -> Option<T> {
         self.corrector.as_ref()?.retry(offset..offset.saturating_add(bytes as u64), check)
     }

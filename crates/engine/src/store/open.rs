@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cache::{BlockCache, OpenFiles},
-    codec::{FileKind, Keyring, Owner, Seal},
+    codec::{CleanCopies, FileKind, Keyring, Owner, Seal},
     error::{Error, ErrorKind, Result},
     memtable::PagePool,
     tree::{KnownCode, Tree, TreeContext},
@@ -47,6 +47,8 @@ pub struct StoreOptions {
     pub places: FindPlaces,
     /// What files are sealed under: new ones under the current key, if there is one.
     pub keys: Keyring,
+    /// Where whole copies of files are, if anywhere: for what parity does not restore.
+    pub copies: Option<Arc<dyn CleanCopies>>,
 }
 
 impl Default for StoreOptions {
@@ -61,6 +63,7 @@ impl Default for StoreOptions {
             code: KnownCode::default(),
             places: FindPlaces::default(),
             keys: Keyring::none(),
+            copies: None,
         }
     }
 }
@@ -220,6 +223,7 @@ fn assemble(
         blocks,
         filters: FilterLedger::new(options.filter_budget_bytes),
         healing: Arc::default(),
+        copies: options.copies.clone(),
         registry,
         dictionaries,
         life: Arc::new(Life::new(locks)),

@@ -14,9 +14,8 @@ use super::{
 };
 use crate::{
     codec::{
-        BlockKind, CorrectionWatch, Corrector, Corruption, FORMAT_VERSION, FileCodec, FileDictionary,
-        FileHeader, FileKind, HEADER_BYTES, HeaderError, Keyring, Owner, Parity, ParityTail, Seal,
-        decode_block,
+        BlockKind, Corrector, Corruption, FORMAT_VERSION, FileCodec, FileDictionary, FileHeader, FileKind,
+        HEADER_BYTES, HeaderError, Keyring, Owner, Parity, ParityTail, Rescue, Seal, decode_block,
     },
     env::{File, Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
@@ -46,11 +45,11 @@ impl Table {
         owner: impl Into<Owner>,
         cache: &Arc<DataCache>,
     ) -> Result<Arc<Table>> {
-        Table::open_with(fs, meta, owner, cache, (FileDictionary::None, &KeyOrder::BYTES), None)
+        Table::open_with(fs, meta, owner, cache, (FileDictionary::None, &KeyOrder::BYTES), Rescue::default())
     }
 
-    /// As [`Table::open`], of a table that names a dictionary, or has its keys in another order. `watch` hears what parity
-    /// corrects.
+    /// As [`Table::open`], of a table that names a dictionary, or has its keys in another order. `rescue` is what helps
+    /// where it is damaged.
     ///
     /// # Errors
     ///
@@ -61,11 +60,11 @@ impl Table {
         owner: impl Into<Owner>,
         cache: &Arc<DataCache>,
         (dictionary, order): (FileDictionary, &KeyOrder),
-        watch: Option<Arc<dyn CorrectionWatch>>,
+        rescue: Rescue,
     ) -> Result<Arc<Table>> {
         let keys = || meta.key_bounds(order);
         let mut opened =
-            open_checked(fs, &meta, &owner.into(), order, watch).map_err(|error| error.over_keys(keys()))?;
+            open_checked(fs, &meta, &owner.into(), order, rescue).map_err(|error| error.over_keys(keys()))?;
         opened.file.codec.dictionary = dictionary;
         Ok(Arc::new(Table::assemble(opened, meta, cache)))
     }
@@ -149,9 +148,9 @@ fn open_checked(
     meta: &TableMeta,
     owner: &Owner,
     order: &KeyOrder,
-    watch: Option<Arc<dyn CorrectionWatch>>,
+    rescue: Rescue,
 ) -> Result<Opened> {
-    let known = Known { parity: meta.parity, bytes: meta.bytes, watch };
+    let known = Known { parity: meta.parity, bytes: meta.bytes, rescue };
     open_parts(OpenFile::open(fs, meta.file_name(), owner, Some(known))?, meta, order)
 }
 
@@ -244,7 +243,7 @@ struct Known {
     parity: Parity,
     /// Size without parity.
     bytes: u64,
-    watch: Option<Arc<dyn CorrectionWatch>>,
+    rescue: Rescue,
 }
 
 impl OpenFile {
@@ -279,10 +278,10 @@ impl OpenFile {
         let read =
             file.read_exact_at(0, &mut start).map_err(|error| Error::io(error, "read", name.as_str()).at(0));
         let decoded = read.and_then(|()| FileHeader::decode(&start).map_err(|why| header_error(why, &name)));
-        let Known { parity, bytes, watch } = match (known, &decoded) {
+        let Known { parity, bytes, rescue } = match (known, &decoded) {
             (Some(known), _) => known,
             (None, Ok(FileHeader { parity: Parity::None, .. })) => {
-                Known { parity: Parity::None, bytes: file_bytes, watch: None }
+                Known { parity: Parity::None, bytes: file_bytes, rescue: Rescue::default() }
             }
             (None, _) => {
                 let tail = parity_tail(&*file, file_bytes);
@@ -291,7 +290,7 @@ impl OpenFile {
                     Ok(_) => Error::corrupt(name.as_str(), file_bytes, why),
                     Err(error) => error.clone(),
                 })?;
-                Known { parity: tail.parity, bytes: tail.content_bytes, watch: None }
+                Known { parity: tail.parity, bytes: tail.content_bytes, rescue: Rescue::default() }
             }
         };
         let is_whole = match parity {
@@ -301,7 +300,7 @@ impl OpenFile {
         if !is_whole || bytes < (HEADER_BYTES + FOOTER_BYTES) as u64 {
             return Err(Error::corrupt(name, 0, "the table has another size than the manifest says"));
         }
-        let corrector = Corrector::new(&file, parity, bytes, watch);
+        let corrector = Corrector::new(&file, parity, bytes, rescue);
         let header = decoded.or_else(|error| {
             let corrected = corrector.as_ref().and_then(|corrector| corrector.header());
             corrected.ok_or(error)

@@ -162,8 +162,8 @@ impl BlobRef {
     /// Those of [`BlobFile::open`].
     pub fn open(&self) -> Result<Arc<BlobFile>> {
         let Inner { meta, tree, context, .. } = &*self.0;
-        let watch = || Some(context.watch(*tree, meta.id.0));
-        let open = || BlobFile::open_with(&context.fs, meta, &context.owner, watch()).map(Arc::new);
+        let rescue = || context.rescue(*tree, meta.id.0, &meta.file_name());
+        let open = || BlobFile::open_with(&context.fs, meta, &context.owner, rescue()).map(Arc::new);
         context.open_blobs.get_or_open(meta.id, open).map_err(|error| self.blame(error))
     }
 

@@ -11,15 +11,16 @@ use super::{
 use crate::{
     blob::BlobFile,
     cache::OpenFiles,
-    codec::{CorrectionWatch, FileDictionary, FileKind, Owner},
+    codec::{CleanCopies, FileDictionary, FileKind, Owner, Rescue},
     dictionary,
     error::{Error, Result},
     order::KeyOrder,
+    place::PlaceId,
     range_tombstone::RangeTombstones,
     table::{DataCache, Table, TableMeta},
     types::{BlobId, TableId, TreeId},
 };
-use alloc::{boxed::Box, format, sync::Arc};
+use alloc::{boxed::Box, format, string::String, sync::Arc};
 use core::{
     borrow::Borrow,
     fmt,
@@ -52,12 +53,19 @@ pub struct TableContext {
     pub filters: FilterLedger,
     /// What parity corrected.
     pub healing: Arc<HealHints>,
+    /// Where whole copies of files are, if anywhere.
+    pub copies: Option<Arc<dyn CleanCopies>>,
 }
 
 impl TableContext {
-    /// Who hears of what is corrected in a file.
-    pub(super) fn watch(&self, tree: TreeId, file: HealedFile) -> Arc<dyn CorrectionWatch> {
-        Arc::new(FileWatch { hints: Arc::clone(&self.healing), tree, file })
+    /// What helps where a file is damaged, and notes it. Copies are in one directory, wherever the file is.
+    pub(super) fn rescue(&self, tree: TreeId, file: HealedFile, name: &str) -> Rescue {
+        let watch = FileWatch { hints: Arc::clone(&self.healing), tree, file };
+        let name = || String::from(PlaceId::split(name).1);
+        Rescue {
+            watch: Some(Arc::new(watch)),
+            copies: self.copies.as_ref().map(|copies| (Arc::clone(copies), name())),
+        }
     }
 }
 
@@ -131,8 +139,8 @@ impl TableRef {
         let open = || {
             let dictionary = self.dictionary()?;
             let (fs, cache, owner) = (&context.fs, &context.blocks, &context.owner);
-            let watch = context.watch(*tree, meta.id.0);
-            Table::open_with(fs, Arc::clone(meta), owner, cache, (dictionary, order), Some(watch))
+            let rescue = context.rescue(*tree, meta.id.0, &meta.file_name());
+            Table::open_with(fs, Arc::clone(meta), owner, cache, (dictionary, order), rescue)
         };
         context.open.get_or_open(meta.id, open)
     }

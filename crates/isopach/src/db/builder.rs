@@ -11,7 +11,7 @@ use crate::{
     verify::{VerifyOptions, VerifyReport, verify_closed},
 };
 use isopach_engine::{
-    codec::{Cipher, KeyProvider, Keyring},
+    codec::{Cipher, CleanCopies, KeyProvider, Keyring},
     compaction::CompactionFilterFactory,
     merge_operator::MergeOperator,
     order::Comparator,
@@ -43,6 +43,7 @@ pub struct Builder {
     code: KnownCode,
     routes: Vec<Route>,
     keys: Option<Box<dyn KeyProvider>>,
+    copies: Option<Arc<dyn CleanCopies>>,
     cipher: Cipher,
     listeners: Vec<Arc<dyn EventListener>>,
     progress: Option<ProgressHook>,
@@ -61,6 +62,7 @@ impl Builder {
             code: KnownCode::default(),
             routes: Vec::new(),
             keys: None,
+            copies: None,
             cipher: Cipher::default(),
             listeners: Vec::new(),
             progress: None,
@@ -208,6 +210,16 @@ impl Builder {
         self
     }
 
+    // ----- decay -----
+
+    /// Where whole copies of tables and of files of separated values are, such as [`CopiesIn`](crate::CopiesIn) a checkpoint:
+    /// where a file is damaged, and parity does not restore it, its bytes are taken from there if they pass its checksums. The
+    /// file is then written anew, as one that parity restored.
+    pub fn clean_copies(mut self, copies: impl CleanCopies + 'static) -> Builder {
+        self.copies = Some(Arc::new(copies));
+        self
+    }
+
     // ----- secrecy -----
 
     /// Encrypts every file that holds user bytes: log, manifest, tables, values in files of their own, dictionaries, and
@@ -314,6 +326,7 @@ impl Builder {
             log_recovery: self.log_recovery,
             code: self.code,
             routes: self.routes,
+            copies: self.copies,
             keys: self.keys.map_or_else(Keyring::none, |keys| Keyring::new(keys, self.cipher)),
             listeners: Listeners::new(self.listeners),
             progress: self.progress,

@@ -35,7 +35,7 @@ use crate::{
 };
 use facts::Facts;
 use isopach_engine::{
-    codec::Keyring,
+    codec::{CleanCopies, Keyring},
     store::{Store, StoreOptions},
     tree::{KnownCode, Tree},
     types::{Seqno, View},
@@ -89,6 +89,7 @@ pub(crate) struct Opening {
     pub(crate) code: KnownCode,
     pub(crate) routes: Vec<Route>,
     pub(crate) keys: Keyring,
+    pub(crate) copies: Option<Arc<dyn CleanCopies>>,
     pub(crate) listeners: Listeners,
     pub(crate) progress: Option<ProgressHook>,
 }
@@ -116,6 +117,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     store_options.code = opening.code.clone();
     store_options.places = find_places(&opening.routes);
     store_options.keys = opening.keys.clone();
+    store_options.copies = opening.copies.clone();
     check_keys(&*opening.env.fs, &opening.keys).map_err(|error| locate(error.into()))?;
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
 
@@ -293,6 +295,7 @@ pub(crate) fn open_read_only(mut opening: Opening) -> Result<ReadState> {
     store_options.code = opening.code.clone();
     store_options.places = find_places(&opening.routes);
     store_options.keys = opening.keys.clone();
+    store_options.copies = opening.copies.clone();
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
     let options = opening.set.clone().over(stored.map_err(locate)?).resolve()?;

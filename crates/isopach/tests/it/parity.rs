@@ -2,9 +2,9 @@
 //! place), and how files that decayed are written anew.
 
 use isopach::{
-    Cipher, Db, ErrorKind, Keyspace, KeyspaceOptions, Parity, PerLevel, ScrubOptions, VerifyDepth,
-    VerifyOptions,
-    env::{Call, CrashFs, Errno, Fault, FaultFs, Fs, MemFs, OpenMode, Rule},
+    CheckpointOptions, Cipher, CopiesIn, Db, ErrorKind, Keyspace, KeyspaceOptions, Parity, PerLevel,
+    ScrubOptions, VerifyDepth, VerifyOptions,
+    env::{Call, CrashFs, Errno, Fault, FaultFs, Fs, MemFs, OpenMode, Rule, SubDir},
 };
 use std::{
     collections::BTreeSet,
@@ -459,5 +459,43 @@ fn healing_survives_a_crash_at_every_step() {
         });
         let explored = explored.unwrap_or_else(|violation| panic!("{violation}"));
         assert!(explored.images > 50 && healed > 0, "{explored}, {healed} healed");
+    }
+}
+
+/// Without any parity: what a checkpoint has helps as well, and what another database has does not.
+#[test]
+fn what_parity_does_not_restore_comes_from_a_clean_copy() {
+    for cipher in [None, Some(Cipher::Aes256Gcm)] {
+        let (fs, expected) = database(Parity::None, cipher);
+        let copy = MemFs::new();
+        let db = builder(&fs, cipher).open().unwrap();
+        db.checkpoint_to(Arc::new(copy.clone()), "copy", CheckpointOptions::default()).unwrap();
+        db.close().unwrap();
+        let copy: Arc<dyn Fs> = Arc::new(SubDir::open(Arc::new(copy), "copy").unwrap());
+        let (other, _) = database(Parity::None, cipher);
+        let damaged: Vec<String> = ["tables", "blobs"]
+            .into_iter()
+            .flat_map(|directory| {
+                files_in(&fs, directory).into_iter().map(move |name| format!("{directory}/{name}"))
+            })
+            .collect();
+        for name in &damaged {
+            let bytes = read_file(&fs, name).len() as u64;
+            (0..bytes).step_by(997).for_each(|at| change(&fs, name, at..at + 1, |byte| byte ^ 0x20));
+        }
+
+        let without = read_all(&fs, cipher).unwrap_err();
+        assert_eq!(without.kind(), ErrorKind::Corruption);
+        let strange =
+            builder(&fs, cipher).clean_copies(CopiesIn::fs(Arc::new(other))).open_read_only().unwrap();
+        assert!(strange.keyspace("k").unwrap().iter().any(|entry| entry.is_err()), "it is another database");
+        drop(strange);
+        let db = builder(&fs, cipher).clean_copies(CopiesIn::fs(copy)).auto_heal(false).open().unwrap();
+        assert_eq!(entries(&db.keyspace("k").unwrap()), expected);
+        let report = db.scrub(ScrubOptions::new(), &mut on).unwrap();
+        assert_eq!((report.healed, report.unhealed), (damaged.len() as u64, 0), "{report:?}");
+        assert_eq!(report.checked.lost().count(), 0, "{report:?}");
+        db.close().unwrap();
+        assert_eq!(read_all(&fs, cipher).unwrap(), expected, "no copy is needed any more");
     }
 }

@@ -8,9 +8,9 @@ use super::{
     sec_ded::{self, Found},
     write::{to_len, xor_of},
 };
-use alloc::{sync::Arc, vec, vec::Vec};
-use core::{fmt, ops::Range};
-use isopach_env::{File, IoError, IoErrorKind};
+use alloc::{string::String, sync::Arc, vec, vec::Vec};
+use core::{fmt, ops::Range, sync::atomic::Ordering};
+use isopach_env::{File, IoError, IoErrorKind, sync::atomic::AtomicU64};
 
 /// Hears what was corrected. Called on the thread that reads.
 pub trait CorrectionWatch: Send + Sync {
@@ -19,12 +19,39 @@ pub trait CorrectionWatch: Send + Sync {
     fn corrected(&self, bytes: Range<u64>, persists: bool);
 }
 
-/// The parity of an open file.
+/// Copies of a store's files, as a checkpoint or a replica has them: tables and files of separated values never change, and
+/// keep their numbers.
+pub trait CleanCopies: Send + Sync {
+    /// Fills `buf` with what the copy of a file has from byte `offset` on. `false`: there is none, or it ends before. Bytes
+    /// that are wrong do no harm: they fail the checksum of what is restored.
+    ///
+    /// Called on the thread that reads, which may hold locks: it must not use the database itself.
+    fn read(&self, file: &str, offset: u64, buf: &mut [u8]) -> bool;
+}
+
+impl fmt::Debug for dyn CleanCopies + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CleanCopies").finish_non_exhaustive()
+    }
+}
+
+/// What there is beside a file's parity.
+#[derive(Clone, Default)]
+pub struct Rescue {
+    /// Who hears of corrections.
+    pub watch: Option<Arc<dyn CorrectionWatch>>,
+    /// Copies, and what they call the file.
+    pub copies: Option<(Arc<dyn CleanCopies>, String)>,
+}
+
+/// What restores damaged bytes of an open file.
 pub struct Corrector {
     file: Arc<dyn File>,
     parity: Parity,
     content_bytes: u64,
-    watch: Option<Arc<dyn CorrectionWatch>>,
+    rescue: Rescue,
+    /// How often it did.
+    corrections: AtomicU64,
 }
 
 /// What a walk over a file's parity finds.
@@ -39,30 +66,46 @@ pub struct ParityFinding {
 }
 
 impl Corrector {
-    /// For a file that has so many bytes before its parity. `None`: it has no parity, or none that this build knows.
+    /// For a file that has so many bytes before its parity. `None`: it has no parity, or none that this build knows, and
+    /// there are no copies.
     pub fn new(
         file: &Arc<dyn File>,
         parity: Parity,
         content_bytes: u64,
-        watch: Option<Arc<dyn CorrectionWatch>>,
+        rescue: Rescue,
     ) -> Option<Arc<Corrector>> {
         let is_known = parity != Parity::None && parity.is_available();
-        is_known.then(|| Arc::new(Corrector { file: Arc::clone(file), parity, content_bytes, watch }))
+        let (file, corrections) = (Arc::clone(file), AtomicU64::new(0));
+        (is_known || rescue.copies.is_some())
+            .then(|| Arc::new(Corrector { file, parity, content_bytes, rescue, corrections }))
+    }
+
+    /// How often it restored something.
+    pub fn corrections(&self) -> u64 {
+        self.corrections.load(Ordering::Relaxed)
     }
 
     /// Restores bytes that failed a check, and tries `check` on what came of it; bytes that it does not take are not handed
     /// out.
-    pub fn retry<T>(
-        &self,
-        bytes: Range<u64>,
-        check: impl FnOnce(&[u8]) -> Result<T, Corruption>,
-    ) -> Option<T> {
-        let corrected = self.corrected(bytes.clone())?;
-        let checked = check(&corrected).ok()?;
-        if let Some(watch) = &self.watch {
+    pub fn retry<T>(&self, bytes: Range<u64>, check: impl Fn(&[u8]) -> Result<T, Corruption>) -> Option<T> {
+        let checked = |bytes: Vec<u8>| check(&bytes).ok().map(|checked| (bytes, checked));
+        let by_parity = self.corrected(bytes.clone()).and_then(checked);
+        let (corrected, checked) = by_parity.or_else(|| self.copied(&bytes).and_then(checked))?;
+        self.corrections.fetch_add(1, Ordering::Relaxed);
+        if let Some(watch) = &self.rescue.watch {
             watch.corrected(bytes.clone(), self.persists(bytes, &corrected));
         }
         Some(checked)
+    }
+
+    /// What a copy of the file has.
+    fn copied(&self, bytes: &Range<u64>) -> Option<Vec<u8>> {
+        let (copies, name) = self.rescue.copies.as_ref()?;
+        if bytes.end > self.content_bytes {
+            return None;
+        }
+        let mut read = vec![0; to_len(bytes.end - bytes.start)];
+        copies.read(name, bytes.start, &mut read).then_some(read)
     }
 
     /// The header of the file, which could not be read, or was damaged.
@@ -86,8 +129,9 @@ impl Corrector {
             IoErrorKind::Other | IoErrorKind::UnexpectedEnd => {}
             _ => return Err(error),
         }
-        let corrected = self.corrected(bytes.clone()).ok_or(error)?;
-        if let Some(watch) = &self.watch {
+        let corrected = self.corrected(bytes.clone()).or_else(|| self.copied(&bytes)).ok_or(error)?;
+        self.corrections.fetch_add(1, Ordering::Relaxed);
+        if let Some(watch) = &self.rescue.watch {
             watch.corrected(bytes, true);
         }
         Ok(corrected)
@@ -106,9 +150,10 @@ impl Corrector {
             return None;
         }
         let mut restored = Vec::with_capacity(to_len(bytes.end - bytes.start));
-        match Shards::of(self.parity) {
-            None => self.corrected_words(&bytes, &mut restored)?,
-            Some(shards) => {
+        match (self.parity, Shards::of(self.parity)) {
+            (Parity::SecDed, _) => self.corrected_words(&bytes, &mut restored)?,
+            (_, None) => return None,
+            (_, Some(shards)) => {
                 for stripe in stripes(shards, self.content_bytes, bytes.clone()) {
                     let content = self.corrected_stripe(shards, &stripe)?;
                     let from = bytes.start.max(stripe.content.start) - stripe.content.start;
@@ -202,9 +247,10 @@ impl Corrector {
         }
         let tail_at = self.content_bytes + self.parity.trailer_bytes(self.content_bytes);
         self.file.drop_cached(0..tail_at);
-        match Shards::of(self.parity) {
-            None => self.walk_words(found),
-            Some(shards) => {
+        match (self.parity, Shards::of(self.parity)) {
+            (Parity::SecDed, _) => self.walk_words(found),
+            (_, None) => {}
+            (_, Some(shards)) => {
                 for stripe in stripes(shards, self.content_bytes, 0..self.content_bytes) {
                     self.walk_stripe(shards, &stripe, found);
                 }
@@ -215,7 +261,7 @@ impl Corrector {
     /// What can be mended is to be mended.
     fn tell(&self, finding: ParityFinding, found: &mut dyn FnMut(ParityFinding)) {
         if finding.is_corrected
-            && let Some(watch) = &self.watch
+            && let Some(watch) = &self.rescue.watch
         {
             watch.corrected(finding.bytes.clone(), true);
         }

@@ -17,7 +17,7 @@ mod sec_ded;
 mod tests;
 mod write;
 
-pub use correct::{CorrectionWatch, Corrector, ParityFinding};
+pub use correct::{CleanCopies, CorrectionWatch, Corrector, ParityFinding, Rescue};
 pub use layout::ParityTail;
 pub use write::ParityWriter;
 

@@ -71,7 +71,7 @@ impl Protected {
     }
 
     fn corrector(&self) -> Arc<Corrector> {
-        Corrector::new(&self.file(), self.parity, self.len(), None).unwrap()
+        Corrector::new(&self.file(), self.parity, self.len(), Rescue::default()).unwrap()
     }
 
     /// What is restored of some bytes, with a checksum to say whether it is right.
@@ -220,7 +220,7 @@ fn what_the_medium_does_not_read_is_a_lost_shard() {
     let faults = FaultFs::new(Arc::new(protected.fs.clone()));
     let file = faults.open("f", OpenMode::Read).unwrap();
     faults.arm(Rule::new(Fault::Fail(Errno::Io)).on(Call::Read).at(5000..5001));
-    let corrector = Corrector::new(&file, parity, protected.len(), None).unwrap();
+    let corrector = Corrector::new(&file, parity, protected.len(), Rescue::default()).unwrap();
     let mut buffer = [0; 100];
     let error = file.read_exact_at(4990, &mut buffer).unwrap_err();
     assert_eq!(corrector.read(4990..5090, error).unwrap(), protected.content[4990..5090]);
@@ -237,7 +237,8 @@ fn a_fault_that_passes_is_told_from_one_that_stays() {
     }
     let file = Protected::new(Parity::SecDed, 1000);
     let told = Arc::new(Told::default());
-    let corrector = Corrector::new(&file.file(), file.parity, file.len(), Some(told.clone())).unwrap();
+    let rescue = Rescue { watch: Some(told.clone()), copies: None };
+    let corrector = Corrector::new(&file.file(), file.parity, file.len(), rescue).unwrap();
     let is_right = |bytes: &[u8]| match *bytes == file.content[8..16] {
         true => Ok(()),
         false => Err(Corruption("other bytes")),

@@ -162,7 +162,14 @@ fn a_table_is_not_opened_in_another_order() {
     let meta = write_in(&reverse, &fs, small_blocks(), &versions);
 
     let opened = |order| {
-        Table::open_with(&fs, Arc::new(meta.clone()), DATABASE, &cache(), (NO_DICTIONARY, order), None)
+        Table::open_with(
+            &fs,
+            Arc::new(meta.clone()),
+            DATABASE,
+            &cache(),
+            (NO_DICTIONARY, order),
+            crate::codec::Rescue::default(),
+        )
     };
 
     assert!(opened(&reverse).is_ok());
@@ -182,7 +189,8 @@ fn write_in(order: &KeyOrder, fs: &Arc<dyn Fs>, options: TableOptions, versions:
 fn write_and_open_in(order: &KeyOrder, options: TableOptions, versions: &[Version]) -> Arc<Table> {
     let fs = memory();
     let meta = Arc::new(write_in(order, &fs, options, versions));
-    Table::open_with(&fs, meta, DATABASE, &cache(), (NO_DICTIONARY, order), None).unwrap()
+    Table::open_with(&fs, meta, DATABASE, &cache(), (NO_DICTIONARY, order), crate::codec::Rescue::default())
+        .unwrap()
 }
 
 #[test]
