@@ -14,14 +14,14 @@ use crate::{
 use isopach_engine::{
     codec::{KeyId, Seal},
     error::{Error as EngineError, ErrorKind as EngineErrorKind, Result as EngineResult},
-    store::KeyUse,
+    store::{KeyUse, Store},
 };
 use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 /// What lies under which key; [`KeyId::CLEAR`] of what is not encrypted.
-pub(crate) fn keys_in_use(state: &State) -> BTreeMap<KeyId, KeyUse> {
+pub(crate) fn keys_in_use(store: &Store) -> BTreeMap<KeyId, KeyUse> {
     let mut uses: BTreeMap<KeyId, KeyUse> = BTreeMap::new();
-    for (seal, of_seal) in seals_in_use(state) {
+    for (seal, of_seal) in seals_in_use(store) {
         uses.entry(seal.map_or(KeyId::CLEAR, |seal| seal.key)).or_default().add_all(of_seal);
     }
     uses
@@ -47,13 +47,13 @@ pub(crate) fn finish_rotation(
         state.store.reseal_manifest().map_err(|error| state.locate(error))?;
         // Nothing is appended to what the flush leaves in the log.
         let from = state.commits.wal.reseal().map_err(|error| state.locate(error))?;
-        if log_seals(state).any(|(of_segment, _)| of_segment != seal) {
+        if log_seals(&state.store).any(|(of_segment, _)| of_segment != seal) {
             flush_all(state)?;
             free_log(state).map_err(|error| state.locate(error))?;
         }
         rewrite(state, seal, &mut told)?;
 
-        if seals_in_use(state).keys().all(|of_file| *of_file == seal) {
+        if seals_in_use(&state.store).keys().all(|of_file| *of_file == seal) {
             // Nothing of it is undone by a crash: the edits before this one are durable with it.
             let is_noted = state.store.note(SEALED_FROM).is_some_and(|note| !note.is_empty());
             let note = (seal.is_some() && !is_noted).then(|| sealed_from(from));
@@ -93,17 +93,17 @@ fn unusable(state: &State) -> Result<()> {
 }
 
 /// How everything is sealed that an opening needs; `None`: not at all.
-fn seals_in_use(state: &State) -> BTreeMap<Option<Seal>, KeyUse> {
-    let mut uses = state.store.seals_in_use();
-    log_seals(state).for_each(|(seal, bytes)| uses.entry(seal).or_default().add(bytes));
+fn seals_in_use(store: &Store) -> BTreeMap<Option<Seal>, KeyUse> {
+    let mut uses = store.seals_in_use();
+    log_seals(store).for_each(|(seal, bytes)| uses.entry(seal).or_default().add(bytes));
     uses
 }
 
 /// How the segments of the log are sealed, and their sizes.
-fn log_seals(state: &State) -> impl Iterator<Item = (Option<Seal>, u64)> {
-    let first_live = first_segment(state.store.note(FIRST_SEGMENT).as_deref());
+fn log_seals(store: &Store) -> impl Iterator<Item = (Option<Seal>, u64)> {
+    let first_live = first_segment(store.note(FIRST_SEGMENT).as_deref());
     let first_live = first_live.expect("it was read when the database was opened, or written since");
-    wal::seals_in_use(&*state.store.env().fs, first_live).into_iter()
+    wal::seals_in_use(&*store.env().fs, first_live).into_iter()
 }
 
 /// What was said of the progress.

@@ -1,7 +1,10 @@
 //! How the files that a manifest names are sealed, and the manifest itself; how new ones are.
 
-use super::Store;
-use crate::{codec::Seal, error::Result};
+use super::{
+    Store,
+    directory::{State, Survey},
+};
+use crate::{codec::Seal, error::Result, version::seal_of_manifest};
 use alloc::collections::BTreeMap;
 
 /// What lies under one key, or is sealed in one way.
@@ -29,7 +32,7 @@ impl KeyUse {
 }
 
 impl Store {
-    /// How the manifest is sealed, if it is written to, and every table and file of separated values that it names, those
+    /// How the manifest is sealed, and every table and file of separated values that it names, those
     /// of trees that cannot be used included; `None`: not at all.
     pub fn seals_in_use(&self) -> BTreeMap<Option<Seal>, KeyUse> {
         let mut uses: BTreeMap<Option<Seal>, KeyUse> = BTreeMap::new();
@@ -40,11 +43,23 @@ impl Store {
                 files.for_each(|(seal, bytes)| uses.entry(seal).or_default().add(bytes));
             }
         });
-        if let Some(manifest) = &self.0.context.manifest {
-            let (seal, bytes) = manifest.seal();
+        let manifest = match &self.0.context.manifest {
+            Some(manifest) => Some(manifest.seal()),
+            None => self.seal_of_stored_manifest(),
+        };
+        if let Some((seal, bytes)) = manifest {
             uses.entry(seal).or_default().add(bytes);
         }
         uses
+    }
+
+    /// Of a store opened for reading; `None` if it is being replaced.
+    fn seal_of_stored_manifest(&self) -> Option<(Option<Seal>, u64)> {
+        let fs = &*self.env().fs;
+        match Survey::of(fs).ok()?.judge().ok()? {
+            State::Store(number) => seal_of_manifest(fs, number, self.uuid()).ok(),
+            State::Unborn => None,
+        }
     }
 
     /// How new files are sealed, if that is as the provider of keys wants it now.

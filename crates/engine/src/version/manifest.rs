@@ -141,6 +141,15 @@ pub fn replay(fs: &dyn Fs, number: u32, owner: impl Into<Owner>) -> Result<Repla
     }
 }
 
+/// How manifest `number` of a store is sealed, and its size.
+pub(crate) fn seal_of_manifest(fs: &dyn Fs, number: u32, database: Uuid) -> Result<(Option<Seal>, u64)> {
+    let name = manifest_name(number);
+    let io = |error| Error::io(error, "read the manifest", &*name);
+    let file = fs.open(&name, OpenMode::Read).map_err(io)?;
+    let bytes = file.size_bytes().map_err(io)?;
+    Ok((read_header(&*file, bytes, &name, database)?.seal, bytes))
+}
+
 fn read_header(file: &dyn File, bytes: u64, name: &str, database: Uuid) -> Result<FileHeader> {
     if bytes < HEADER_BYTES as u64 {
         return Err(Error::corrupt(name, bytes, "the manifest ends inside its header"));

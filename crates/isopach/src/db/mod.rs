@@ -134,7 +134,7 @@ impl Db {
     /// rotation is over when nothing is left under the earlier key; [`Db::finish_rotation`] hurries it. Costs a look at the
     /// header of each log segment.
     pub fn keys_in_use(&self) -> BTreeMap<KeyId, KeyUse> {
-        keys_in_use(&self.0.state)
+        keys_in_use(&self.0.state.store)
     }
 
     /// Brings everything under the current key, while the database is used: when this returns, [`Db::keys_in_use`] names
