@@ -85,6 +85,11 @@ pub(crate) enum Command {
     Flush(OpenArgs),
     /// Rewrite keyspaces into their last level
     Compact(CompactArgs),
+    /// Write anew what lies under other keys than the current one, so that no other is needed any more
+    ///
+    /// With a key file that begins with a line of `0` the database is not encrypted any more in the end. Copies that were
+    /// made before keep their keys.
+    Rekey(DbArgs),
     /// Delete everything in a keyspace, which stays
     Clear(ClearArgs),
     /// Copy a database as of now into a new directory, sharing tables where the disk can

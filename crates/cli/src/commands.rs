@@ -36,6 +36,7 @@ pub(crate) fn run(command: Command, form: Option<Form>, console: &mut Console<'_
         Command::Levels(args) => show::levels(&args.db, console),
         Command::Flush(args) => maintain::flush(&args, console),
         Command::Compact(args) => maintain::compact(&args, console),
+        Command::Rekey(args) => maintain::rekey(&args.db, console),
         Command::Clear(args) => maintain::clear(&args, console),
         Command::Checkpoint(args) => maintain::checkpoint(&args, console),
         Command::Verify(args) => maintain::verify(&args, console),

@@ -11,13 +11,13 @@ use crate::{
     text,
 };
 use isopach::{
-    Compression, CopiesIn, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
-    KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RouteInfo, ScrubOptions, VerifyDepth,
-    VerifyOptions, VerifyReport, WriteOptions,
+    Compression, CopiesIn, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, KeyId, KeyUse, Keyspace,
+    KeyspaceAt, KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RouteInfo, ScrubOptions,
+    VerifyDepth, VerifyOptions, VerifyReport, WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ops::{ControlFlow, RangeFull},
     path::Path,
 };
@@ -145,11 +145,21 @@ pub(crate) struct DatabaseFacts {
     pub(crate) log_bytes: u64,
     pub(crate) log_segments: u64,
     pub(crate) keyspaces: Vec<ShapeFacts>,
+    /// What lies under which key.
+    pub(crate) keys: Vec<KeyFacts>,
     /// Where files lie that are not in the directory.
     pub(crate) routes: Vec<RouteFacts>,
     pub(crate) opening: OpeningFacts,
     /// What a quick check of tables and log found.
     pub(crate) damage: Vec<Finding>,
+}
+
+/// What lies under one key.
+pub(crate) struct KeyFacts {
+    /// 0: in clear.
+    pub(crate) key: u64,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
 }
 
 /// A place of files.
@@ -242,6 +252,7 @@ pub(crate) fn facts(db: &ReadDb, damage: Vec<Finding>) -> DatabaseFacts {
         log_bytes: stats.wal_bytes,
         log_segments: stats.wal_segments,
         keyspaces: stats.keyspaces.iter().map(shape_facts).collect(),
+        keys: keys(db.keys_in_use()),
         routes: db.routes().into_iter().map(route_facts).collect(),
         opening: OpeningFacts {
             log_records: found.log_records,
@@ -256,6 +267,12 @@ pub(crate) fn facts(db: &ReadDb, damage: Vec<Finding>) -> DatabaseFacts {
         },
         damage,
     }
+}
+
+/// What lies under which key.
+pub(crate) fn keys(in_use: BTreeMap<KeyId, KeyUse>) -> Vec<KeyFacts> {
+    let facts = |(key, used): (KeyId, KeyUse)| KeyFacts { key: key.0, files: used.files, bytes: used.bytes };
+    in_use.into_iter().map(facts).collect()
 }
 
 /// The shapes of all keyspaces of a database that is open for reading.

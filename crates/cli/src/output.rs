@@ -3,7 +3,10 @@
 //! Nothing here knows commands or the database. No colours.
 
 use serde_json::{Map, Value};
-use std::io::{self, Stderr, Write};
+use std::{
+    io::{self, IsTerminal, Stderr, Write},
+    time::{Duration, Instant},
+};
 
 /// How results are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +72,39 @@ impl<'a> Console<'a> {
     /// Prints a table.
     pub(crate) fn table(&mut self, table: &Table) -> io::Result<()> {
         self.out.write_all(table.render().as_bytes())
+    }
+}
+
+/// How often a [`StatusLine`] is written.
+const STATUS_EVERY: Duration = Duration::from_millis(200);
+
+/// One line on a terminal that is written over and over; nothing elsewhere.
+pub(crate) struct StatusLine {
+    is_shown: bool,
+    last: Option<Instant>,
+}
+
+impl StatusLine {
+    /// On standard error.
+    pub(crate) fn new(console: &Console<'_>) -> StatusLine {
+        StatusLine { is_shown: console.stderr().is_terminal(), last: None }
+    }
+
+    /// Writes it, if it is time.
+    pub(crate) fn show(&mut self, line: impl FnOnce() -> String) {
+        if !self.is_shown || self.last.is_some_and(|last| last.elapsed() < STATUS_EVERY) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        // What cannot be shown is no reason to fail.
+        let _ = write!(io::stderr(), "\r\x1b[K{}", line());
+    }
+
+    /// Removes what was written.
+    pub(crate) fn clear(&mut self) {
+        if self.last.take().is_some() {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
     }
 }
 

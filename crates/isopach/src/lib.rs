@@ -49,6 +49,7 @@ mod routes;
 mod background;
 mod recovery;
 mod checkpoint;
+mod rotation;
 mod close;
 mod read;
 mod health;
@@ -92,9 +93,11 @@ pub use isopach_engine::{
     merge_operator::{self as merge, MergeError, MergeOperator},
     order::{ByteOrder, Comparator, ReverseByteOrder},
     prefix::{DelimitedPrefix, FixedPrefix, PrefixExtractor},
-    store::{CheckpointInfo, CheckpointOptions, FilterMemory, Finding, NamedTable, Unnamed, UnnamedFile},
+    store::{
+        CheckpointInfo, CheckpointOptions, FilterMemory, Finding, KeyUse, NamedTable, Unnamed, UnnamedFile,
+    },
     table::VerifyDepth,
-    tree::{BlobStats, FilterPolicy, KeyUse, LevelStats, PerLevel, RangeEstimate, TreeStats},
+    tree::{BlobStats, FilterPolicy, LevelStats, PerLevel, RangeEstimate, TreeStats},
     types::{Level, Seqno, Slice, TreeId as KeyspaceId, UnixUs, Uuid},
     version::{DeletionPause, HealStats},
 };

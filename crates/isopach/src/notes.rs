@@ -4,6 +4,7 @@ use crate::error::{Error, ErrorKind, Result};
 use isopach_engine::{
     codec::LogPosition,
     types::{Seqno, TreeId, UnixUs},
+    version::Note,
 };
 
 /// Log segments below this number are gone or not needed.
@@ -65,6 +66,11 @@ impl CleanClose {
             _ => Err(bad_note(CLEAN_END)),
         }
     }
+}
+
+/// The note [`SEALED_FROM`] of a log that is encrypted from this segment on.
+pub(crate) fn sealed_from(segment: u32) -> Note {
+    Note::new(SEALED_FROM, segment.to_le_bytes())
 }
 
 /// Decodes [`FIRST_SEGMENT`]; without it the first segment ever is the first live one.

@@ -13,31 +13,62 @@ use std::{
     },
 };
 
-/// Directories in that of a database, whose names it leaves alone: while one is there, that key is the current one, the
-/// later before the earlier.
-pub const KEYS: [&str; 2] = [".key-1", ".key-2"];
+/// Directories in that of a database, whose names it leaves alone: while one is there, the key beside it is the current
+/// one, the later before the earlier.
+pub const KEYS: [(&str, u64); 3] = [(".key-1", 1), (".key-2", 2), (".key-none", 0)];
 
-/// Knows the keys 1 to 9, and which of them is current. Clones share that.
+/// Directories beside those, in the same order: while one is there, and its key is the current one, no other is known.
+pub const ONLY: [&str; 3] = [".only-1", ".only-2", ".only-none"];
+
+/// Whether a name is one of these.
+pub fn is_of_keys(name: &str) -> bool {
+    KEYS.iter().any(|(key, _)| *key == name) || ONLY.contains(&name)
+}
+
+/// Knows the keys 1 to 9, or one alone, and which of them is current. Clones share that.
 #[derive(Clone)]
-pub struct TestKeys(Arc<AtomicU64>);
+pub struct TestKeys {
+    current: Arc<AtomicU64>,
+    knows_one: bool,
+    /// Of these alone.
+    seals: Arc<AtomicU64>,
+}
 
 impl TestKeys {
     /// With this current key; 0: none.
     pub fn current(id: u64) -> TestKeys {
-        TestKeys(Arc::new(AtomicU64::new(id)))
+        let current = Arc::new(AtomicU64::new(id));
+        TestKeys { current, knows_one: false, seals: Arc::default() }
+    }
+
+    /// With this current key, and no other; 0: none.
+    pub fn only(id: u64) -> TestKeys {
+        TestKeys { knows_one: true, ..TestKeys::current(id) }
     }
 
     /// From now on another one.
     pub fn change(&self, id: u64) {
-        self.0.store(id, Ordering::Relaxed);
+        self.current.store(id, Ordering::Relaxed);
     }
 
-    /// What [`KEYS`] in a database's directory say, or the keys alone where files are sealed. `None`: it is not encrypted.
+    /// How much was sealed by databases that have these.
+    pub fn seals(&self) -> u64 {
+        self.seals.load(Ordering::Relaxed)
+    }
+
+    /// What [`KEYS`] and [`ONLY`] in a database's directory say, or the keys alone where files are sealed. `None`: it is not
+    /// encrypted.
     pub fn of(fs: &dyn Fs) -> Option<TestKeys> {
-        match KEYS.iter().rposition(|name| fs.exists(name) == Ok(true)) {
-            Some(index) => Some(TestKeys::current(index as u64 + 1)),
+        let is_there = |name: &str| fs.exists(name) == Ok(true);
+        match KEYS.iter().rposition(|(name, _)| is_there(name)) {
+            Some(index) if is_there(ONLY[index]) => Some(TestKeys::only(KEYS[index].1)),
+            Some(index) => Some(TestKeys::current(KEYS[index].1)),
             None => has_sealed_manifest(fs).then(|| TestKeys::current(0)),
         }
+    }
+
+    fn id(&self) -> u64 {
+        self.current.load(Ordering::Relaxed)
     }
 }
 
@@ -52,15 +83,18 @@ fn has_sealed_manifest(fs: &dyn Fs) -> bool {
 
 impl KeyProvider for TestKeys {
     fn current(&self) -> Result<KeyId, KeyError> {
-        Ok(KeyId(self.0.load(Ordering::Relaxed)))
+        Ok(KeyId(self.id()))
     }
 
     fn key(&self, id: KeyId) -> Result<Secret, KeyError> {
-        if (1..=9).contains(&id.0) { Ok(Secret::new([id.0 as u8; 32])) } else { Err(KeyError::Missing) }
+        let is_known = if self.knows_one { id.0 == self.id() } else { (1..=9).contains(&id.0) };
+        if is_known { Ok(Secret::new([id.0 as u8; 32])) } else { Err(KeyError::Missing) }
     }
 
     fn seal_recorder(&self) -> Option<SealRecorder> {
-        Some(Arc::new(|key, nonce| {
+        let count = Arc::clone(&self.seals);
+        Some(Arc::new(move |key, nonce| {
+            count.fetch_add(1, Ordering::Relaxed);
             let mut seals = SEALS.lock().expect("nobody panics in it");
             seals.count += 1;
             if !seals.seen.insert((key, nonce)) {

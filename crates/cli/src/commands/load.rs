@@ -11,7 +11,7 @@ use crate::{
     database::{self, Missing},
     exit::{self, Doing, Failure},
     formats::{self, Format, Next, ReadError, Record, Records},
-    output::{Console, Output},
+    output::{Console, Output, StatusLine},
     text,
 };
 use isopach::{Batch, Db, Ingest, Keyspace, KeyspaceId, WriteOptions};
@@ -19,16 +19,13 @@ use serde_json::json;
 use std::{
     collections::HashSet,
     fs::File,
-    io::{self, BufRead, BufReader, IsTerminal, Write},
+    io::{self, BufRead, BufReader},
     path::Path,
     time::{Duration, Instant},
 };
 
 /// A batch of this size is written before it has all its records.
 const MAX_BATCH_BYTES: u64 = 64 << 20;
-
-/// How often progress is shown.
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// Loads a file; makes database and keyspace if they are missing.
 pub(super) fn load(args: &LoadArgs, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -56,7 +53,7 @@ pub(super) fn load(args: &LoadArgs, console: &mut Console<'_>) -> Result<(), Fai
         &mut batches
     };
     let mut loaded = Loaded::new(format);
-    let mut progress = Progress::new(console, input_bytes);
+    let mut progress = StatusLine::new(console);
     let limits = match args.bulk {
         true => BatchLimits::NONE,
         false => BatchLimits { records: args.batch, bytes: MAX_BATCH_BYTES },
@@ -65,7 +62,7 @@ pub(super) fn load(args: &LoadArgs, console: &mut Console<'_>) -> Result<(), Fai
     let started = Instant::now();
     let mut records = formats::records(format, input);
     let result = pump(&mut *records, limits, sink, &mut loaded, &what, &mut |read_bytes, records| {
-        progress.show(read_bytes, records);
+        progress.show(|| progress_line(read_bytes, input_bytes, records, started.elapsed()));
     });
     progress.clear();
     result.map_err(|failure| failure.after(format!("{} before it applied", loaded.records_text())))?;
@@ -312,37 +309,6 @@ impl Sink for BulkLoader<'_> {
         let loads = std::mem::take(&mut self.loads).into_iter().map(|(_, load)| load);
         self.target.db.finish_ingests(loads).doing("finish the load")?;
         Ok(())
-    }
-}
-
-/// One line on a terminal that is written over and over; nothing elsewhere.
-struct Progress {
-    is_shown: bool,
-    input_bytes: Option<u64>,
-    started: Instant,
-    last: Option<Instant>,
-}
-
-impl Progress {
-    fn new(console: &Console<'_>, input_bytes: Option<u64>) -> Progress {
-        let is_shown = console.stderr().is_terminal();
-        Progress { is_shown, input_bytes, started: Instant::now(), last: None }
-    }
-
-    fn show(&mut self, read_bytes: u64, records: u64) {
-        if !self.is_shown || self.last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
-            return;
-        }
-        self.last = Some(Instant::now());
-        let line = progress_line(read_bytes, self.input_bytes, records, self.started.elapsed());
-        // Progress that cannot be shown is no reason to fail.
-        let _ = write!(io::stderr(), "\r\x1b[K{line}");
-    }
-
-    fn clear(&mut self) {
-        if self.last.take().is_some() {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
     }
 }
 

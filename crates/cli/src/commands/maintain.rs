@@ -1,17 +1,19 @@
-//! `flush`, `compact`, `clear`, `checkpoint`, `verify`, `scrub`: care of the files.
+//! `flush`, `compact`, `rekey`, `clear`, `checkpoint`, `verify`, `scrub`: care of the files.
 
 use crate::{
     args::{CheckpointArgs, ClearArgs, CompactArgs, OpenArgs, ScrubArgs, VerifyArgs},
+    commands::show::key_name,
     database::{self, Missing, ScrubFacts, VerifyFacts},
     exit::{self, Doing, Failure},
     output::{
         Align::{Left, Right},
-        Console, Output, Table,
+        Console, Output, StatusLine, Table,
     },
     text,
 };
 use isopach::{CheckpointOptions, Keyspace};
 use serde_json::json;
+use std::{ops::ControlFlow, path::Path};
 
 /// Writes what is in memory and log as tables.
 pub(super) fn flush(args: &OpenArgs, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -74,6 +76,33 @@ pub(super) fn compact(args: &CompactArgs, console: &mut Console<'_>) -> Result<(
                 });
                 console.object("compact", fields)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Brings everything under the current key, and says under which.
+pub(super) fn rekey(db: &Path, console: &mut Console<'_>) -> Result<(), Failure> {
+    let open = database::write(db, Missing::Refuse)?;
+    let (mut line, mut bytes) = (StatusLine::new(console), 0);
+    let finished = open.finish_rotation(|progress| {
+        bytes = progress.total;
+        line.show(|| format!("{} of {}", text::size(progress.done), text::size(progress.total)));
+        ControlFlow::Continue(())
+    });
+    line.clear();
+    finished.doing(&format!("bring {} under the current key", db.display()))?;
+    let keys = database::keys(open.keys_in_use());
+    database::close(open)?;
+
+    match console.output() {
+        Output::Table => {
+            let names: Vec<String> = keys.iter().map(key_name).collect();
+            writeln!(console.out(), "{} written anew; {}", text::size(bytes), names.join(", "))?;
+        }
+        Output::Jsonl => {
+            let keys: Vec<u64> = keys.iter().map(|used| used.key).collect();
+            console.object("rekey", json!({ "bytes": bytes, "keys": keys }))?;
         }
     }
     Ok(())

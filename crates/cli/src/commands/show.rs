@@ -2,7 +2,7 @@
 
 use crate::{
     args::OpenArgs,
-    database::{self, DatabaseFacts, DiscardedEnd, Finding, OpeningFacts, RouteFacts, ShapeFacts},
+    database::{self, DatabaseFacts, DiscardedEnd, Finding, KeyFacts, OpeningFacts, RouteFacts, ShapeFacts},
     exit::Failure,
     output::{
         Align::{Left, Right},
@@ -117,9 +117,28 @@ fn info_lines(facts: &DatabaseFacts) -> Vec<(&'static str, String)> {
         ("keyspaces", facts.keyspaces.len().to_string()),
     ];
     lines.extend(keyspaces.map(|keyspace| ("", keyspace)));
+    lines.extend(facts.keys.iter().map(|used| ("key", key_text(used))));
     lines.extend(facts.routes.iter().map(|route| ("route", route_text(route))));
     lines.extend(facts.damage.iter().map(|found| ("damaged", finding_text(found))));
     lines
+}
+
+/// What lies under a key.
+fn key_text(used: &KeyFacts) -> String {
+    format!(
+        "{}: {} in {}",
+        key_name(used),
+        text::size(used.bytes),
+        text::counted(used.files, "file", "files")
+    )
+}
+
+/// The name of a key, in words.
+pub(super) fn key_name(used: &KeyFacts) -> String {
+    match used.key {
+        0 => "not encrypted".to_owned(),
+        key => format!("under key {key}"),
+    }
 }
 
 /// What lies in a place, and where that is.
@@ -151,6 +170,11 @@ fn info_object(facts: &DatabaseFacts) -> Value {
             "memtable_bytes": shape.memtable_bytes,
             "tables": shape.tables(),
             "table_bytes": shape.table_bytes(),
+        })).collect::<Vec<_>>(),
+        "keys": facts.keys.iter().map(|used| json!({
+            "key": used.key,
+            "files": used.files,
+            "bytes": used.bytes,
         })).collect::<Vec<_>>(),
         "routes": facts.routes.iter().map(|route| json!({
             "place": route.place,
@@ -317,6 +341,7 @@ mod tests {
             log_bytes: 4096,
             log_segments: 1,
             keyspaces: vec![shape()],
+            keys: vec![KeyFacts { key: 0, files: 4, bytes: 9000 }],
             routes: vec![RouteFacts {
                 place: 2,
                 name: "/slow".to_owned(),

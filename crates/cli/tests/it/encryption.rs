@@ -37,6 +37,38 @@ fn a_database_is_encrypted_read_and_decrypted_with_a_key_file() {
     }
     assert_eq!(scene.run(["ls", "db", "--key-file", "nowhere"]).status.code(), Some(1));
 
-    scene.ok(["compact", "db", "--key-file", "clear"]);
+    scene.ok(["rekey", "db", "--key-file", "clear"]);
     assert_eq!(scene.ok(["get", "db", "k", "who"]), b"secret-value\n", "it is encrypted no more");
+}
+
+#[test]
+fn rekey_leaves_nothing_under_the_earlier_key() {
+    let scene = Scene::new("rekey");
+    let old = KEYS.lines().last().unwrap();
+    scene.file("old", old);
+    scene.file("both", KEYS);
+    scene.file("new", KEYS.lines().nth(1).unwrap());
+    let keys = |file: &str| -> Vec<u64> {
+        let info = &scene.objects(["info", "db", "--key-file", file])[0];
+        info["keys"].as_array().unwrap().iter().map(|of_key| of_key["key"].as_u64().unwrap()).collect()
+    };
+    scene.ok(["put", "db", "k", "who", "secret-value", "--key-file", "old"]);
+    scene.ok(["flush", "db", "--key-file", "old"]);
+    scene.ok(["put", "db", "k", "what", "in-the-log", "--key-file", "old"]);
+    assert_eq!(keys("old"), [1]);
+
+    let said = scene.objects(["rekey", "db", "--key-file", "both"]);
+
+    assert_eq!(said[0]["keys"], serde_json::json!([2]), "{said:?}");
+    assert!(said[0]["bytes"].as_u64().unwrap() > 0, "{said:?}");
+    assert_eq!(keys("new"), [2]);
+    assert_eq!(scene.ok(["get", "db", "k", "who", "--key-file", "new"]), b"secret-value\n");
+    assert_eq!(scene.ok(["get", "db", "k", "what", "--key-file", "new"]), b"in-the-log\n");
+    scene.fails(8, ["get", "db", "k", "who", "--key-file", "old"]);
+    let said = scene.ok(["rekey", "db", "--key-file", "new", "--output", "table"]);
+    assert_eq!(
+        String::from_utf8(said).unwrap(),
+        "0 B written anew; under key 2\n",
+        "there is nothing left to do"
+    );
 }

@@ -246,6 +246,27 @@ impl Keyring {
         Ok(Some(Seal { key: id, cipher: keys.cipher, check }))
     }
 
+    /// As [`Keyring::current`], if that is what the provider wants now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::current`]; `MissingKey` too while new files are sealed under an earlier key because the current one
+    /// is not to be had; `InvalidArgument` if nothing is to be sealed any more, which begins with the next opening.
+    pub fn settled(&self, database: Uuid) -> Result<Option<Seal>> {
+        let wanted = self.0.as_ref().map_or(Ok(None), |keys| keys.wanted())?;
+        match (wanted, self.current(database)?) {
+            (None, Some(seal)) => {
+                let message = format!(
+                    "there is no current key any more, and new files are encrypted under key {} until the database is \
+                     opened again",
+                    seal.key
+                );
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            }
+            (_, seal) => Ok(seal),
+        }
+    }
+
     /// Says whether files that are sealed so can be opened.
     ///
     /// # Errors

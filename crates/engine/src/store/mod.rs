@@ -7,18 +7,20 @@ mod checkpoint;
 mod open;
 mod orphans;
 mod routes;
+mod seals;
 mod unnamed;
 mod verify;
 mod verify_blobs;
 
 pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointOptions, Cut, Extra, ExtraFiles};
-pub use open::StoreOptions;
+pub use open::{Admit, StoreOptions};
 pub use routes::FindPlaces;
+pub use seals::KeyUse;
 pub use unnamed::{Unnamed, UnnamedFile};
 pub use verify::{Finding, VerifyOptions, VerifyReport};
 
 use crate::{
-    codec::{KeyId, Owner},
+    codec::Owner,
     error::{Error, ErrorKind, Result},
     table::TableMeta,
     tree::{Ingest, OldState, PreparedIngest, Tree, TreeContext, TreeOptions},
@@ -329,12 +331,6 @@ impl Store {
     /// The uuid of the store.
     pub fn uuid(&self) -> Uuid {
         self.0.context.tables.owner.database
-    }
-
-    /// Key and size of the manifest, if it is written to; [`KeyId::CLEAR`](crate::codec::KeyId::CLEAR) if it is not
-    /// encrypted.
-    pub fn key_of_manifest(&self) -> Option<(KeyId, u64)> {
-        self.0.context.manifest.as_ref().map(Manifest::key)
     }
 
     /// Whose its files are: its uuid, and its keys.

@@ -19,10 +19,32 @@ use crate::{
     },
 };
 use alloc::{boxed::Box, collections::BTreeSet, sync::Arc, vec::Vec};
+use core::fmt;
 use isopach_env::{
     Env, FileLock, Fs, IoErrorKind, LockMode, MountFs, SyncSite,
     sync::{Mutex, RwLock},
 };
+
+/// Asked before an opening for writing changes anything; an error refuses it. Sees the directory, and what the manifest
+/// says.
+#[derive(Clone, Default)]
+pub struct Admit(Option<Arc<Admission>>);
+
+/// See [`Admit::by`].
+type Admission = dyn Fn(&dyn Fs, &Catalog) -> Result<()> + Send + Sync;
+
+impl Admit {
+    /// Asks this.
+    pub fn by(admit: impl Fn(&dyn Fs, &Catalog) -> Result<()> + Send + Sync + 'static) -> Admit {
+        Admit(Some(Arc::new(admit)))
+    }
+}
+
+impl fmt::Debug for Admit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Admit(..)" } else { "Admit(all)" })
+    }
+}
 
 /// Options of a store.
 #[derive(Clone, Debug)]
@@ -49,6 +71,8 @@ pub struct StoreOptions {
     pub keys: Keyring,
     /// Where whole copies of files are, if anywhere: for what parity does not restore.
     pub copies: Option<Arc<dyn CleanCopies>>,
+    /// Who may refuse to open for writing.
+    pub admit: Admit,
 }
 
 impl Default for StoreOptions {
@@ -64,6 +88,7 @@ impl Default for StoreOptions {
             places: FindPlaces::default(),
             keys: Keyring::none(),
             copies: None,
+            admit: Admit::default(),
         }
     }
 }
@@ -148,6 +173,7 @@ fn open_to_write(
     let owner = Owner { database: read_identity(&*env.fs)?, keys: options.keys.clone() };
     let mut catalog = replay(&*env.fs, number, &owner)?.catalog;
     check_keys(&catalog, &owner)?;
+    options.admit.0.as_ref().map_or(Ok(()), |admit| admit(&*env.fs, &catalog))?;
     let lock_as = (owner.database, LockMode::Exclusive);
     let mut places = open_places(&mounts, &mut catalog, &options.places, lock_as)?;
     for directory in survey.missing_directories() {

@@ -242,6 +242,11 @@ impl TableWriter {
         Ok(self)
     }
 
+    /// How the file is sealed.
+    pub fn seal(&self) -> Option<Seal> {
+        self.seal
+    }
+
     /// Says how keys are ordered, if not by their bytes. Before anything is added; `seed` names the order.
     #[must_use]
     pub fn with_order(self, order: &KeyOrder) -> TableWriter {

@@ -38,7 +38,6 @@ pub use ingest::{IngestWriter, PreparedIngest};
 pub use ingest_unsorted::IngestSorter;
 pub use options::{PerLevel, TreeOptions};
 pub use read::{Reader, Scan};
-pub use seals::KeyUse;
 pub use state::OldState;
 pub use stats::{BlobStats, LevelStats, TreeStats};
 

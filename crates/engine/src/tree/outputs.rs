@@ -294,7 +294,9 @@ impl Tree {
         let identity = TableIdentity { id, uuid, database: owner.database, place: target.place };
         let writer = TableWriter::create(fs, identity, options, seed, target.origin)?;
         let writer = writer.sealed_by(&owner.keys)?.with_order(&self.0.order);
-        let writer = match &target.dictionary {
+        // The key may have changed since the dictionary was chosen.
+        let used = target.dictionary.as_ref().filter(|used| used.dictionary().seal() == writer.seal());
+        let writer = match used {
             Some(used) => writer.with_dictionary(used.dictionary(), used.handle()),
             None => writer,
         };

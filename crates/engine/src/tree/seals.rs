@@ -1,29 +1,13 @@
-//! Under which keys the files of a tree are sealed, and whether that is as new ones are.
+//! Whether the files of a tree are sealed as new ones are.
 
 use super::Tree;
 use crate::{
-    codec::{KeyId, Owner, Seal},
-    error::Result,
+    codec::{Owner, Seal},
+    error::{Error, Result},
+    types::BlobId,
+    version::BlobRef,
 };
-use alloc::collections::BTreeMap;
-
-/// What lies under one key.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[non_exhaustive]
-pub struct KeyUse {
-    /// Tables and files of separated values.
-    pub files: u64,
-    /// Their sizes together, in bytes.
-    pub bytes: u64,
-}
-
-impl KeyUse {
-    /// Counts a file.
-    pub fn add(&mut self, bytes: u64) {
-        self.files += 1;
-        self.bytes += bytes;
-    }
-}
+use alloc::vec::Vec;
 
 impl Tree {
     /// How new files are sealed.
@@ -39,23 +23,24 @@ impl Tree {
     /// Whether a file is sealed in another way than new ones, as far as that is known.
     pub fn has_other_seals(&self) -> bool {
         let Ok(seal) = self.new_seal() else { return false };
-        self.files_with_seals().any(|(of_file, _)| of_file != seal)
-    }
-
-    /// What lies under which key; [`KeyId::CLEAR`] of what is not encrypted.
-    pub fn keys_in_use(&self) -> BTreeMap<KeyId, KeyUse> {
-        let mut uses: BTreeMap<KeyId, KeyUse> = BTreeMap::new();
-        for (seal, bytes) in self.files_with_seals() {
-            uses.entry(seal.map_or(KeyId::CLEAR, |seal| seal.key)).or_default().add(bytes);
-        }
-        uses
-    }
-
-    /// Of every table and file of separated values that the newest version names: its seal and its size.
-    fn files_with_seals(&self) -> impl Iterator<Item = (Option<Seal>, u64)> {
         let state = self.0.state.load();
-        let tables = state.levels.tables().map(|(.., table)| (table.seal, table.bytes));
-        let blobs = state.blobs.files().map(|file| (file.meta().seal, file.meta().bytes));
-        tables.chain(blobs).collect::<alloc::vec::Vec<_>>().into_iter()
+        state.levels.tables().any(|(.., table)| table.seal != seal)
+            || !self.blobs_sealed_unlike(seal).is_empty()
+    }
+
+    /// The files of separated values that are not sealed so.
+    pub fn blobs_sealed_unlike(&self, seal: Option<Seal>) -> Vec<BlobId> {
+        let state = self.0.state.load();
+        let others = state.blobs.files().map(BlobRef::meta).filter(|file| file.seal != seal);
+        others.map(|file| file.id).collect()
+    }
+
+    /// What is wrong with a table or file of separated values that is not sealed so, if one is known to be damaged: it
+    /// cannot be written anew.
+    pub fn damage_sealed_unlike(&self, seal: Option<Seal>) -> Option<Error> {
+        let state = self.0.state.load();
+        let tables = state.levels.tables().map(|(.., table)| table).filter(|table| table.seal != seal);
+        let blobs = state.blobs.files().filter(|file| file.meta().seal != seal);
+        tables.filter_map(|table| table.damage()).chain(blobs.filter_map(BlobRef::damage)).next()
     }
 }

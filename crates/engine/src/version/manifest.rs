@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     codec::{
-        Corruption, FileCodec, FileHeader, FileKind, HEADER_BYTES, KeyId, LogPosition, Owner, Record,
-        RecordReader, Step, TlvReader, TlvWriter, encode_record, header_error, traces_of_records,
+        Corruption, FileCodec, FileHeader, FileKind, HEADER_BYTES, LogPosition, Owner, Record, RecordReader,
+        Seal, Step, TlvReader, TlvWriter, encode_record, header_error, traces_of_records,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -141,6 +141,15 @@ pub fn replay(fs: &dyn Fs, number: u32, owner: impl Into<Owner>) -> Result<Repla
     }
 }
 
+/// How manifest `number` of a store is sealed, and its size.
+pub(crate) fn seal_of_manifest(fs: &dyn Fs, number: u32, database: Uuid) -> Result<(Option<Seal>, u64)> {
+    let name = manifest_name(number);
+    let io = |error| Error::io(error, "read the manifest", &*name);
+    let file = fs.open(&name, OpenMode::Read).map_err(io)?;
+    let bytes = file.size_bytes().map_err(io)?;
+    Ok((read_header(&*file, bytes, &name, database)?.seal, bytes))
+}
+
 fn read_header(file: &dyn File, bytes: u64, name: &str, database: Uuid) -> Result<FileHeader> {
     if bytes < HEADER_BYTES as u64 {
         return Err(Error::corrupt(name, bytes, "the manifest ends inside its header"));
@@ -203,7 +212,7 @@ struct Log {
     file: Arc<dyn File>,
     hold: Hold,
     codec: FileCodec,
-    key: KeyId,
+    seal: Option<Seal>,
     number: u32,
     /// Where the next record goes.
     end: u64,
@@ -339,6 +348,18 @@ impl Manifest {
         Ok(())
     }
 
+    /// Goes on in a new file, if this one is sealed in another way than new ones are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Keyring::current`](crate::codec::Keyring::current); the backend's, and nothing changed; `Poisoned`:
+    /// whether the new manifest counts is known after reopening.
+    pub fn reseal(&self) -> Result<()> {
+        let mut log = self.log.lock();
+        self.check()?;
+        if log.seal == self.owner.keys.current(self.owner.database)? { Ok(()) } else { self.rotate(&mut log) }
+    }
+
     /// Replaces the log by a snapshot of its catalog in a new file.
     fn rotate(&self, log: &mut Log) -> Result<()> {
         let catalog = core::mem::take(&mut log.catalog);
@@ -389,10 +410,10 @@ impl Manifest {
         manifest_name(self.log.lock().number)
     }
 
-    /// Key and size of that file; [`KeyId::CLEAR`] if it is not encrypted.
-    pub fn key(&self) -> (KeyId, u64) {
+    /// How that file is sealed, and its size.
+    pub fn seal(&self) -> (Option<Seal>, u64) {
         let log = self.log.lock();
-        (log.key, log.end)
+        (log.seal, log.end)
     }
 
     /// Bytes written to that file; more are reserved.
@@ -435,7 +456,7 @@ fn append_record(log: &mut Log, kind: u8, payload: &[u8]) -> Result<()> {
 struct Written {
     file: Arc<dyn File>,
     codec: FileCodec,
-    key: KeyId,
+    seal: Option<Seal>,
     end: u64,
     reserved: u64,
 }
@@ -471,10 +492,9 @@ fn write_snapshot(
         file.write_at(0, &bytes).map_err(io)?;
         let reserved = allocate(&*file, &temporary, 2 * bytes.len() as u64 + ROTATE_BYTES + EXTRA_BYTES)?;
         file.sync(SyncMode::Durable, SyncSite("manifest.snapshot")).map_err(io)?;
-        let key = header.seal.map_or(KeyId::CLEAR, |seal| seal.key);
-        Ok(Written { file, codec, key, end: bytes.len() as u64, reserved })
+        Ok(Written { file, codec, seal: header.seal, end: bytes.len() as u64, reserved })
     };
-    let Written { file, codec, key, end, reserved } = match write() {
+    let Written { file, codec, seal, end, reserved } = match write() {
         Ok(written) => written,
         Err(error) => {
             // Gives its space back. Only a help: it is removed before the next is written, too.
@@ -496,7 +516,7 @@ fn write_snapshot(
         file,
         hold,
         codec,
-        key,
+        seal,
         number,
         end,
         rotate_at: 2 * end + ROTATE_BYTES,

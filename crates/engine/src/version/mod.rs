@@ -32,7 +32,7 @@ pub use heal_hints::{HealHints, HealStats, HealWatch, HealedFile, Healing};
 pub use ids::{FileIds, new_uuid};
 pub use levels::{Added, LEVELS, Levels, Run, RunAge};
 pub use life::{Lease, Life};
-pub(crate) use manifest::MANIFEST_PREFIX;
+pub(crate) use manifest::{MANIFEST_PREFIX, seal_of_manifest};
 pub use manifest::{Manifest, NewUuid, Replayed, manifest_name, manifest_number, replay, temporary_number};
 pub use registry::{DeletionPause, FileRegistry, Freed, Hold, Holder, LiveFile, RegistryStats};
 pub use routes::{MAX_ROUTE_NAME_BYTES, MAX_ROUTES, PlacedRoute, Route, Routes};

@@ -7,18 +7,22 @@ use crate::{
     state::State,
 };
 use isopach_engine::{
+    codec::Seal,
     compaction::{
         BottomRewrite, CompactionStrategy, Leveled, Plan, RangeProgress, TreeShape, heal, leave_garbage,
         next_range_plan, reseal,
     },
-    error::ErrorKind as EngineErrorKind,
+    error::{ErrorKind as EngineErrorKind, Result as EngineResult},
     key::KeyRange,
     tree::cancelled,
 };
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 /// Inputs of one step of a range compaction are near this.
 const RANGE_STEP_BYTES: u64 = 256 << 20;
+
+/// Who waits for another job looks again after this.
+const OTHER_JOB: Duration = Duration::from_millis(2);
 
 /// The shape that a keyspace should have.
 pub(crate) fn strategy(space: &Space) -> Leveled {
@@ -56,7 +60,7 @@ pub(crate) fn compact(state: &State, space: &Space) -> Result<()> {
     let hinted = state.store.healing().due(space.id);
     let pick =
         |shape: &TreeShape<'_>| heal(shape, &hinted).or_else(|| strategy.pick(shape)).or_else(|| tidy(shape));
-    match step(state, space, pick) {
+    match step(state, space, pick, &mut |_| Ok(())) {
         Ok(Step::Nothing | Step::InTheWay) => Ok(()),
         Err(error) if error.kind() == ErrorKind::Poisoned || space.tree.damaged_tables().len() <= known => {
             Err(error)
@@ -80,10 +84,10 @@ pub(crate) fn compact_range(state: &State, space: &Space, range: &impl KeyRange)
     loop {
         state.check_open()?;
         state.commits.check()?;
-        match step(state, space, |shape| next_range_plan(shape, range, &progress))? {
+        match step(state, space, |shape| next_range_plan(shape, range, &progress), &mut |_| Ok(()))? {
             Step::Done => {}
             // The other job ends before anything here can go on.
-            Step::InTheWay => state.store.env().clock.sleep(std::time::Duration::from_millis(2)),
+            Step::InTheWay => state.store.env().clock.sleep(OTHER_JOB),
             Step::Nothing => {
                 drop_unneeded(state, space)?; // Of what other jobs wrote meanwhile.
                 state.jobs.compact(space.id);
@@ -108,12 +112,45 @@ pub(crate) fn heal_all(state: &State, space: &Space) -> Result<()> {
         hinted_blobs.retain(|file| hinted.contains(&file.0));
         let pick =
             |shape: &TreeShape<'_>| heal(shape, &hinted).or_else(|| leave_garbage(shape, &hinted_blobs));
-        match step(state, space, pick)? {
+        match step(state, space, pick, &mut |_| Ok(()))? {
             Step::Done => {}
-            Step::InTheWay => state.store.env().clock.sleep(std::time::Duration::from_millis(2)),
+            Step::InTheWay => state.store.env().clock.sleep(OTHER_JOB),
             Step::Nothing => return Ok(()),
         }
     }
+}
+
+/// Writes everything in a keyspace anew that is not sealed so. `proceed` hears of bytes as they are written, and may end it.
+///
+/// # Errors
+///
+/// As [`compact`], and `proceed`'s; what is wrong with a table that is damaged.
+pub(crate) fn reseal_all(
+    state: &State,
+    space: &Space,
+    seal: Option<Seal>,
+    proceed: &mut dyn FnMut(u64) -> EngineResult<()>,
+) -> Result<()> {
+    while space.tree.has_other_seals() && !space.is_dropped() {
+        state.check_open()?;
+        state.commits.check()?;
+        let blobs = space.tree.blobs_sealed_unlike(seal);
+        let pick = |shape: &TreeShape<'_>| leave_garbage(shape, &blobs).or_else(|| reseal(shape, seal));
+        match step(state, space, pick, proceed) {
+            Ok(Step::Done) => {}
+            Err(error) if error.kind() == ErrorKind::KeyspaceDropped && space.is_dropped() => {}
+            Err(error) => return Err(error),
+            Ok(Step::Nothing | Step::InTheWay) => {
+                // Other jobs have what is left, if it can be read.
+                if let Some(damage) = space.tree.damage_sealed_unlike(seal) {
+                    return Err(Error::from(damage).in_keyspace(&space.name));
+                }
+                proceed(0)?;
+                state.store.env().clock.sleep(OTHER_JOB);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Drops tables that no view needs.
@@ -135,7 +172,13 @@ enum Step {
     Nothing,
 }
 
-fn step(state: &State, space: &Space, pick: impl FnOnce(&TreeShape<'_>) -> Option<Plan>) -> Result<Step> {
+/// Carries out what `pick` chooses, if anything.
+fn step(
+    state: &State,
+    space: &Space,
+    pick: impl FnOnce(&TreeShape<'_>) -> Option<Plan>,
+    proceed: &mut dyn FnMut(u64) -> EngineResult<()>,
+) -> Result<Step> {
     let keyspace = &space.name;
     let compaction = match space.tree.begin_compaction(pick) {
         Ok(Some(compaction)) => compaction,
@@ -146,7 +189,7 @@ fn step(state: &State, space: &Space, pick: impl FnOnce(&TreeShape<'_>) -> Optio
     state.listeners.tell(&Event::CompactionBegin { keyspace, to: compaction.plan().to });
     let clock = &state.store.env().clock;
     let start = clock.monotonic();
-    let mut proceed = |_bytes| if state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) };
+    let mut proceed = |bytes| if state.jobs.is_stopping() { Err(cancelled()) } else { proceed(bytes) };
     let outcome = compaction.run(&state.views_for_job(space), &mut proceed);
     let took = clock.monotonic().saturating_sub(start);
     let (read, written, result) = match outcome {

@@ -7,8 +7,8 @@ mod compact;
 mod flush;
 mod keeper;
 
-pub(crate) use compact::{compact_range, heal_all, note_shape};
-pub(crate) use flush::{flush_all, flush_alone, flush_now};
+pub(crate) use compact::{compact_range, heal_all, note_shape, reseal_all};
+pub(crate) use flush::{flush_all, flush_alone, flush_now, free_log};
 
 use crate::{
     error::{Error, ErrorKind, Result},

@@ -17,16 +17,15 @@ use crate::{
     ingest::{Ingest, finish_all},
     keyspace::Keyspace,
     options::{DbOptions, KeyspaceOptions, WriteOptions},
-    recovery::Recovery,
+    recovery::{Progress, Recovery},
+    rotation::{finish_rotation, keys_in_use},
     routes::{Route, RouteInfo, routes_of, set_routes},
     snapshot::Snapshot,
     verify::{ScrubOptions, ScrubReport, VerifyOptions, VerifyReport},
-    wal::keys_in_use,
 };
 use isopach_engine::{
     codec::KeyId,
-    store::{CheckpointInfo, CheckpointOptions},
-    tree::KeyUse,
+    store::{CheckpointInfo, CheckpointOptions, KeyUse},
     types::{Seqno, TreeId, UnixUs, Uuid},
     version::DeletionPause,
 };
@@ -130,27 +129,47 @@ impl Db {
 
     // ----- secrecy -----
 
-    /// What lies under which key, log and manifest among it; [`KeyId::CLEAR`] of what is not encrypted. A rotation is over
-    /// when nothing is left under the earlier key: compactions in the background write tables and separated values anew,
-    /// the log goes on under the new key with its next segment, the manifest with the next opening at the latest. Costs a
-    /// look at the header of each log segment.
+    /// What lies under which key, log and manifest among it; [`KeyId::CLEAR`] of what is not encrypted. Files that are
+    /// not needed any more, and stay for snapshots or copies under way, do not count: no opening asks for their keys. A
+    /// rotation is over when nothing is left under the earlier key; [`Db::finish_rotation`] hurries it. Costs a look at the
+    /// header of each log segment.
     pub fn keys_in_use(&self) -> BTreeMap<KeyId, KeyUse> {
-        let state = &self.0.state;
-        let mut uses: BTreeMap<KeyId, KeyUse> = BTreeMap::new();
-        for space in state.spaces.all() {
-            for (key, of_tree) in space.tree.keys_in_use() {
-                let uses = uses.entry(key).or_default();
-                uses.files += of_tree.files;
-                uses.bytes += of_tree.bytes;
-            }
-        }
-        for (key, bytes) in keys_in_use(&*state.store.env().fs) {
-            uses.entry(key).or_default().add(bytes);
-        }
-        if let Some((key, bytes)) = state.store.key_of_manifest() {
-            uses.entry(key).or_default().add(bytes);
-        }
-        uses
+        keys_in_use(&self.0.state.store)
+    }
+
+    /// Brings everything under the current key, while the database is used: when this returns, [`Db::keys_in_use`] names
+    /// no other, and no crash brings another one back. In the same way a database that was not encrypted becomes so, and,
+    /// opened with a current key of [`KeyId::CLEAR`], one that was ceases to be. Tables and separated values under other
+    /// keys are written anew, memtables are flushed for the log's sake, and the manifest is begun anew.
+    ///
+    /// `progress` hears now and then, on this thread and under no lock, how many bytes of tables and separated values are
+    /// done, of those that lay under other keys; `Break` ends the call with `Cancelled`. What was done by then is, and the
+    /// background goes on by itself. Checkpoints and copies made before stay under the keys that they were made with.
+    ///
+    /// Costs reading and writing what lies under other keys; nothing where there is none.
+    ///
+    /// ```no_run
+    /// use isopach::{Db, KeyId, KeySet, Secret};
+    /// use std::ops::ControlFlow;
+    /// # fn rotate(db: &Db, keys: &KeySet) -> isopach::Result<()> {
+    /// keys.set_current(KeyId(2))?;
+    /// db.finish_rotation(|progress| {
+    ///     println!("{} of {} bytes", progress.done, progress.total);
+    ///     ControlFlow::Continue(())
+    /// })?;
+    /// assert!(db.keys_in_use().keys().eq([&KeyId(2)]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `MissingKey` if the current key is not to be had. `InvalidArgument` if encryption is to end, and the database was
+    /// opened encrypted: open it again first. `Corruption`: a file that is damaged cannot be written anew.
+    /// `MissingComparator`, `MissingPrefixExtractor` of a keyspace that cannot be used. `Cancelled`, `OutOfSpace`,
+    /// `Poisoned`, `Closed`, `Io`.
+    pub fn finish_rotation(&self, mut progress: impl FnMut(&Progress) -> ControlFlow<()>) -> Result<()> {
+        finish_rotation(&self.0.state, &mut progress)
     }
 
     // ----- routes -----

@@ -4,14 +4,16 @@ use crate::{
     error::{Error, ErrorKind, Result},
     health::{KeyspaceStats, MemoryStats, Stats},
     recovery::{ReadState, Recovery},
+    rotation::keys_in_use,
     routes::{RouteInfo, routes_of},
     snapshot::KeyspaceAt,
 };
 use isopach_engine::{
-    store::NamedTable,
+    codec::KeyId,
+    store::{KeyUse, NamedTable},
     types::{Seqno, TreeId, Uuid},
 };
-use std::{fmt, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
 /// A database opened for reading. Clones share it; it is `Send + Sync`.
 #[derive(Clone)]
@@ -65,6 +67,11 @@ impl ReadDb {
     /// The tables of all keyspaces, also of those that cannot be opened, as the manifest has them.
     pub fn tables(&self) -> Vec<NamedTable> {
         self.0.store.tables()
+    }
+
+    /// As [`Db::keys_in_use`](crate::Db::keys_in_use).
+    pub fn keys_in_use(&self) -> BTreeMap<KeyId, KeyUse> {
+        keys_in_use(&self.0.store)
     }
 
     /// Where it is in the order of commits.

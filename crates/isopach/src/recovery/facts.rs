@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     notes::{
         CHECKPOINT, CLEAN_END, COMMIT_ENDS, CleanClose, FIRST_SEGMENT, LOG_SYNCED, RESERVED, SEALED_FROM,
-        TIMELINE, TIMELINE_FROM, bad_note, first_segment,
+        TIMELINE, TIMELINE_FROM, bad_note, first_segment, sealed_from,
     },
     wal::{History, LogFacts, Recovered},
 };
@@ -106,7 +106,7 @@ impl Facts {
     /// What the manifest is to say of it, if that is to change now that new segments are encrypted, or are not.
     pub(super) fn sealed_from_now(&self, is_sealed: bool, next_segment: u32) -> Option<Note> {
         match (is_sealed, self.sealed_from) {
-            (true, None) => Some(Note::new(SEALED_FROM, next_segment.to_le_bytes())),
+            (true, None) => Some(sealed_from(next_segment)),
             (false, Some(_)) => Some(Note::new(SEALED_FROM, Vec::new())),
             _ => None,
         }

@@ -19,8 +19,8 @@ use crate::{
     events::{Event, Listeners},
     jobs::Jobs,
     notes::{
-        CHECKPOINT, CLEAN_END, COMMIT_ENDS, LOG_SYNCED, OPTIONS, RESERVED, TIMELINE, TIMELINE_FROM,
-        keyspace_options,
+        CHECKPOINT, CLEAN_END, COMMIT_ENDS, FIRST_SEGMENT, LOG_SYNCED, OPTIONS, RESERVED, TIMELINE,
+        TIMELINE_FROM, first_segment, keyspace_options,
     },
     options::{DbOptions, KeyspaceOptions, LogRecovery, SetOptions},
     routes::{Route, add_routes, find_places},
@@ -36,7 +36,7 @@ use crate::{
 use facts::Facts;
 use isopach_engine::{
     codec::{CleanCopies, Keyring},
-    store::{Store, StoreOptions},
+    store::{Admit, Store, StoreOptions},
     tree::{KnownCode, Tree},
     types::{Seqno, View},
     version::Note,
@@ -118,7 +118,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     store_options.places = find_places(&opening.routes);
     store_options.keys = opening.keys.clone();
     store_options.copies = opening.copies.clone();
-    check_keys(&*opening.env.fs, &opening.keys).map_err(|error| locate(error.into()))?;
+    store_options.admit = admit_with(&opening.keys);
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
 
     let stored = store.note(OPTIONS).map_or(Ok(SetOptions::default()), |note| SetOptions::decode(&note));
@@ -188,6 +188,15 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         store,
     };
     finish(state, trees, &recovered, facts.is_clean())
+}
+
+/// Refuses a log of which a segment needs a key that is not there.
+fn admit_with(keys: &Keyring) -> Admit {
+    let keys = keys.clone();
+    Admit::by(move |fs, catalog| match first_segment(catalog.notes.get(FIRST_SEGMENT).map(Vec::as_slice)) {
+        Ok(first_live) => check_keys(fs, &keys, first_live),
+        Err(_) => Ok(()), // What is wrong with it is told when it is needed.
+    })
 }
 
 /// No tree holds a number, or claims to have flushed one, that was never given out: it would be given out

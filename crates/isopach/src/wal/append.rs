@@ -292,6 +292,24 @@ impl Wal {
         Ok(())
     }
 
+    /// Begins a new segment if the current one is sealed in another way than new ones are. Returns from which number on
+    /// all are sealed as these.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::rotate_segment`]; those of [`Keyring::current`](isopach_engine::codec::Keyring::current).
+    pub(crate) fn reseal(&self) -> Result<u32> {
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        let seal = self.owner.keys.current(self.owner.database)?;
+        if appender.place.as_ref().is_some_and(|place| place.seal != seal) {
+            self.begin_segment(&mut appender, 0).map_err(|error| self.count_failure(&mut appender, error))?;
+        }
+        // What was made ready under another key is not begun.
+        let number = appender.place.as_ref().map(|place| place.number);
+        Ok(number.unwrap_or_else(|| self.state.lock().next_number))
+    }
+
     pub(super) fn check_open(&self, appender: &Appender) -> Result<()> {
         self.state.lock().check()?;
         if appender.is_closed {

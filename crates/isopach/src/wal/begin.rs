@@ -11,7 +11,7 @@ use super::{
     state::Live,
 };
 use isopach_engine::{
-    codec::{FileCodec, FileHeader, FileKind, LogPosition},
+    codec::{FileCodec, FileHeader, FileKind, LogPosition, Seal},
     error::{Error, ErrorKind, Result},
     types::Uuid,
     version::Hold,
@@ -31,6 +31,7 @@ const SYNC_HIDING: SyncSite = SyncSite("wal.hiding");
 pub(super) struct Place {
     pub(super) number: u32,
     pub(super) file: Arc<dyn File>,
+    pub(super) seal: Option<Seal>,
     pub(super) codec: FileCodec,
     /// Where the next record goes.
     pub(super) end: u64,
@@ -212,6 +213,7 @@ impl Wal {
         let before = appender.place.replace(Place {
             number: blank.number,
             file: Arc::clone(&blank.file),
+            seal: blank.header.seal,
             codec: blank.codec,
             end: data_at,
             reserved_bytes,

@@ -50,7 +50,7 @@ mod tests;
 pub(crate) use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
 pub(crate) use recover::{Discarded, History, LogFacts, Reading, Recovered, recover};
 pub(crate) use replay::{LogPiece, LogRecord};
-pub(crate) use segment::{check_keys, keys_in_use, segment_name};
+pub(crate) use segment::{check_keys, seals_in_use, segment_name};
 pub(crate) use state::{LogCut, SegmentInfo};
 
 use crate::waiting::Turn;

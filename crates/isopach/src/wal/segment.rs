@@ -3,9 +3,9 @@
 use super::record::{KIND_START, Meaning, Start};
 use isopach_engine::{
     codec::{
-        FORMAT_VERSION, FileCodec, FileHeader, FileKind, HEADER_BYTES, HeaderError, KeyId, Keyring,
-        LogPosition, Owner, Record, RecordReader, Salt, Seal, Step, TAG_BYTES, encode_record, record_bytes,
-        salt_of_records,
+        FORMAT_VERSION, FileCodec, FileHeader, FileKind, HEADER_BYTES, HeaderError, Keyring, LogPosition,
+        Owner, RECORD_HEADER_BYTES, Record, RecordReader, Salt, Seal, Step, TAG_BYTES, encode_record,
+        record_bytes, salt_of_records,
     },
     error::{Error, ErrorKind, Result},
     types::Uuid,
@@ -93,38 +93,60 @@ pub(super) fn encode_start(out: &mut Vec<u8>, codec: &FileCodec, start: Start, s
     encode_record(out, codec, START_AT, Record { kind: KIND_START, synced_upto, payload: &start.encode() });
 }
 
-/// Says whether the keys of all segments are there, before anything is touched.
+/// Says whether the keys of all segments from `first_live` on are there, before anything is touched.
 ///
 /// # Errors
 ///
 /// `MissingKey`, `WrongKey`, naming the segment. What cannot be read is told when it is needed.
-pub(crate) fn check_keys(fs: &dyn Fs, keys: &Keyring) -> Result<()> {
-    if fs.exists("IDENTITY") != Ok(true) {
-        return Ok(()); // Whatever it is, it is no database.
-    }
-    for number in list(fs).unwrap_or_default() {
-        if let Some((database, seal)) = seal_of(fs, number) {
-            keys.check(&seal, database).map_err(|error| error.in_file(segment_name(number)))?;
-        }
+pub(crate) fn check_keys(fs: &dyn Fs, keys: &Keyring, first_live: u32) -> Result<()> {
+    for (number, header, _) in begun_segments(fs, first_live) {
+        let sound = header.seal.map_or(Ok(()), |seal| keys.check(&seal, header.database));
+        sound.map_err(|error| error.in_file(segment_name(number)))?;
     }
     Ok(())
 }
 
-/// How a segment is sealed, and of which database it is, if it is sealed and its header can be read.
-fn seal_of(fs: &dyn Fs, number: u32) -> Option<(Uuid, Seal)> {
-    let file = fs.open(&segment_name(number), OpenMode::Read).ok()?;
-    let header = read_header(&*file, file.size_bytes().ok()?).ok()?.ok()?.ok()?;
-    Some((header.database, header.seal?))
+/// How each segment from `first_live` on is sealed, and its size. Those that were freed, or made ready and not begun, need
+/// no key.
+pub(crate) fn seals_in_use(fs: &dyn Fs, first_live: u32) -> Vec<(Option<Seal>, u64)> {
+    begun_segments(fs, first_live).map(|(_, header, bytes)| (header.seal, bytes)).collect()
 }
 
-/// The key of every segment that is there, and its size; [`KeyId::CLEAR`] of those that are not encrypted.
-pub(crate) fn keys_in_use(fs: &dyn Fs) -> Vec<(KeyId, u64)> {
-    let segments = list(fs).unwrap_or_default().into_iter();
-    let key = |number| {
-        let bytes = fs.open(&segment_name(number), OpenMode::Read).ok()?.size_bytes().ok()?;
-        Some((seal_of(fs, number).map_or(KeyId::CLEAR, |(_, seal)| seal.key), bytes))
+/// Number, header and size of each segment from `first_live` on that has them, and something where its first record
+/// is to be.
+fn begun_segments(fs: &dyn Fs, first_live: u32) -> impl Iterator<Item = (u32, FileHeader, u64)> + '_ {
+    let numbers = list(fs).unwrap_or_default().into_iter().filter(move |&number| number >= first_live);
+    numbers.filter_map(|number| {
+        let file = fs.open(&segment_name(number), OpenMode::Read).ok()?;
+        let bytes = file.size_bytes().ok()?;
+        let header = read_header(&*file, bytes).ok()?.ok()?.ok()?;
+        (!is_blank(&*file).ok()?).then_some((number, header, bytes))
+    })
+}
+
+/// Whether nothing is where the first record is to be: the segment was made ready, and did not begin.
+fn is_blank(file: &dyn File) -> IoResult<bool> {
+    let mut record = [0; RECORD_HEADER_BYTES];
+    file.read_at(START_AT, &mut record)?;
+    Ok(record == [0; RECORD_HEADER_BYTES])
+}
+
+/// The size of a file that can be nothing but a segment of this database: its header says so, or it was created and a crash
+/// came before its header, or into the header of another life, which names the same database. `None` of others. Needs no
+/// key.
+pub(super) fn size_if_surely_ours(fs: &dyn Fs, number: u32, database: Uuid) -> IoResult<Option<u64>> {
+    let file = fs.open(&segment_name(number), OpenMode::Read)?;
+    let bytes = file.size_bytes()?;
+    let is_ours = match read_header(&*file, bytes)? {
+        Ok(Ok(header)) => header.kind == FileKind::Log && header.database == database,
+        Ok(Err(_)) => false,
+        Err(_) => {
+            let mut header = [0; HEADER_BYTES];
+            file.read_at(0, &mut header)?;
+            header == [0; HEADER_BYTES] || header[24..40] == database.0
+        }
     };
-    segments.filter_map(key).collect()
+    Ok(is_ours.then_some(bytes))
 }
 
 /// A segment file that was opened.
@@ -171,8 +193,13 @@ impl Found {
             }
             Ok(Ok(header)) => {
                 let life = Life::of(header.file);
-                let codec = owner.codec(&header, &name)?;
-                (life, read_start(&file, bytes, codec, life, number).map_err(failed)?)
+                let opening = if is_blank(&*file).map_err(failed)? {
+                    let why = "nothing follows the header"; // No key is needed to see that.
+                    not_started(&file, bytes, Salt::of(header.file), life, why)
+                } else {
+                    read_start(&file, bytes, owner.codec(&header, &name)?, life, number)
+                };
+                (life, opening.map_err(failed)?)
             }
         };
         Ok(Found { number, file, bytes, life, opening })
@@ -185,17 +212,6 @@ impl Found {
             Opening::NotStarted { salt, .. } => Some(salt),
             Opening::NoHeader { salt, .. } => salt,
         }
-    }
-
-    /// Whether the file can be nothing but a segment of this database: its header says so, or it was created
-    /// and a crash came before its header, or into the header of another life, which names the same database.
-    pub(super) fn is_surely_ours(&self, database: Uuid) -> IoResult<bool> {
-        if !matches!(self.opening, Opening::NoHeader { .. }) {
-            return Ok(true);
-        }
-        let mut header = [0; HEADER_BYTES];
-        self.file.read_at(0, &mut header)?;
-        Ok(header == [0; HEADER_BYTES] || header[24..40] == database.0)
     }
 }
 
@@ -251,6 +267,17 @@ fn read_start(
         Step::Invalid { why, .. } | Step::Altered { why, .. } => why.0,
         Step::End => "the file ends behind its header",
     };
+    not_started(file, bytes, salt, life, why)
+}
+
+/// Of a segment whose header names this salt.
+fn not_started(
+    file: &Arc<dyn File>,
+    bytes: u64,
+    salt: Salt,
+    life: Life,
+    why: &'static str,
+) -> IoResult<Opening> {
     let salt = match life {
         Life::First => find_salt(file, bytes)?.unwrap_or(salt), // The header may be the wrong one.
         Life::Later => salt,                                    // Records of a former life would be found.

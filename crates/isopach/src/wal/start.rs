@@ -19,7 +19,7 @@ use super::{
     record::Start,
     recover::{Recovered, RecoveredSegment},
     replay::{LogRecord, read_records},
-    segment::{Found, START_AT, WAL_DIR, data_at, encode_start, segment_name},
+    segment::{START_AT, WAL_DIR, data_at, encode_start, segment_name, size_if_surely_ours},
     state::{Live, State},
 };
 use crate::waiting::Turn;
@@ -126,6 +126,7 @@ impl Wal {
         appender.place = Some(Place {
             number: blank.number,
             file: Arc::clone(&blank.file),
+            seal: blank.header.seal,
             codec: blank.codec,
             end,
             reserved_bytes,
@@ -183,11 +184,8 @@ impl Wal {
     /// Gives up a segment that is no log, if it is surely one of this database. Else it stays: it is in
     /// nobody's way.
     fn remove_leftover(&self, number: u32) {
-        let Ok(found) = Found::open(&*self.env.fs, number, &self.owner) else {
-            return;
-        };
-        if found.is_surely_ours(self.owner.database).unwrap_or(false) {
-            self.registry.register(FileKind::Log, &segment_name(number), found.bytes, None).remove();
+        if let Ok(Some(bytes)) = size_if_surely_ours(&*self.env.fs, number, self.owner.database) {
+            self.registry.register(FileKind::Log, &segment_name(number), bytes, None).remove();
         }
     }
 }

@@ -1,30 +1,28 @@
-//! Encryption, whole: what lies on the medium, which keys open it, rotation, tampering, and crashes.
+//! Encryption, whole: what lies on the medium, which keys open it, and tampering.
+
+mod crash;
+mod nonces;
+mod rotation;
 
 use isopach::{
-    Builder, CheckpointOptions, Cipher, Db, Durability, ErrorKind, KeyId, Keyspace, KeyspaceOptions,
-    VerifyDepth, VerifyOptions, WriteOptions,
-    env::{
-        Call, CrashFs, CreateOptions, Errno, Fault, FaultFs, Fs, MemFs, OpenMode, Rule, SubDir, WriteOrigin,
-    },
+    Builder, CheckpointOptions, Cipher, Db, Durability, ErrorKind, Keyspace, KeyspaceOptions, VerifyDepth,
+    VerifyOptions, WriteOptions,
+    env::{CreateOptions, Fs, MemFs, WriteOrigin},
 };
 use std::sync::Arc;
 use testkit::{
     Entries, Rng,
-    crash::{Act, Crash, Ledger, Pace, Plan, Run, explore},
-    db::{
-        SOON, entries, env_of, read_file_if_any, separating, tiny, tiny_tables, trained_tables, wait_until,
-    },
-    keys::{TestKeys, seals},
-    seeds,
+    db::{SOON, entries, env_of, read_file_if_any, separating, tiny, tiny_tables, trained_tables},
+    keys::TestKeys,
 };
 
 /// Directories of a database.
 const DIRECTORIES: [&str; 4] = ["tables", "wal", "dictionaries", "blobs"];
 
 /// What must be nowhere in clear.
-const CANARY: &[u8] = b"canary-in-clear";
+const CANARY: &[u8] = testkit::crash::CANARY.as_bytes();
 
-fn builder(fs: &MemFs, keys: &TestKeys) -> Builder {
+fn builder(fs: &(impl Fs + Clone), keys: &TestKeys) -> Builder {
     tiny(Db::builder("db").env(env_of(fs.clone()))).encryption(keys.clone())
 }
 
@@ -168,62 +166,6 @@ fn without_the_key_or_with_another_one_nothing_opens_and_nothing_is_touched() {
     }
 }
 
-/// Nobody asks for a compaction: the background writes anew what is under the old key.
-#[test]
-fn a_rotation_leaves_nothing_that_needs_the_old_key() {
-    let (fs, keys) = (MemFs::new(), TestKeys::current(1));
-    let db = builder(&fs, &keys).open().unwrap();
-    fill(&db, 1);
-    db.flush().unwrap();
-    let used = |db: &Db, key| db.keys_in_use().get(&KeyId(key)).is_some_and(|used| used.bytes > 0);
-    assert!(used(&db, 1) && !used(&db, 2));
-    keys.change(2); // While it is open: what is written from now on is under the new key.
-    for keyspace in keyspaces(&db) {
-        keyspace.insert("one more", "of the new key").unwrap();
-    }
-    let expected = all(&db);
-    db.flush().unwrap();
-    assert!(used(&db, 2));
-    drop(db);
-
-    let db = builder(&fs, &keys).open().unwrap();
-    wait_until("nothing is under the old key", || !used(&db, 1));
-    assert_eq!(all(&db), expected);
-    db.close().unwrap();
-
-    for (name, bytes) in files(&fs, "") {
-        let key = u64::from_le_bytes(bytes.get(40..48).map_or([0; 8], |key| key.try_into().unwrap()));
-        assert_ne!(key, 1, "{name} needs the old key");
-    }
-    assert_nothing_in_clear(&fs);
-}
-
-#[test]
-fn a_database_becomes_encrypted_and_ceases_to_be() {
-    let (fs, keys) = (MemFs::new(), TestKeys::current(1));
-    let plain = || tiny(Db::builder("db").env(env_of(fs.clone())));
-    let db = plain().open().unwrap();
-    fill(&db, 1);
-    db.flush().unwrap();
-    fill(&db, 2);
-    let expected = all(&db);
-    drop(db);
-    // Nobody asks for a compaction, but for what is still in the log and memory.
-    let rewritten = |db: Db, old| {
-        assert_eq!(all(&db), expected);
-        db.flush().unwrap();
-        wait_until("all is written anew", || !db.keys_in_use().contains_key(&KeyId(old)));
-        db.close().unwrap();
-    };
-
-    rewritten(builder(&fs, &keys).open().unwrap(), 0);
-    assert_nothing_in_clear(&fs);
-    keys.change(0);
-    rewritten(builder(&fs, &keys).open().unwrap(), 1);
-
-    assert_eq!(all(&plain().open().unwrap()), expected, "no key is needed any more");
-}
-
 /// Checksums can be made right by anybody; only who has the key can make a record.
 #[test]
 fn a_log_segment_in_clear_is_not_taken_for_part_of_an_encrypted_log() {
@@ -285,71 +227,4 @@ fn a_file_in_place_of_another_is_an_error_and_never_a_wrong_value() {
     }
     let files = there.iter().filter(|(name, _)| data(name)).count() as u32;
     assert_eq!(refused, files * (files - 1), "each is noticed");
-}
-
-#[test]
-fn no_pair_of_key_and_nonce_is_used_twice_over_crashes_rotations_and_copies() {
-    for seed in seeds(1) {
-        for crash in [Crash::Process, Crash::Power { images: 2 }] {
-            let files = CrashFs::new();
-            let mut run = Run::new(&files, &Ledger::default(), Pace::Free, Rng::new(seed));
-            run.encrypt(1);
-            let explored = explore(&files, &mut run, Plan::new(seed, crash).one_in(3), |run| {
-                run.perform(&[Act::Fill, Act::Flush, Act::Load, Act::Checkpoint, Act::Fill, Act::Abandon]);
-                run.close();
-                run.encrypt(2);
-                run.perform(&[Act::Fill, Act::Flush, Act::Compact, Act::Clear, Act::Fill, Act::Reopen]);
-                run.perform(&[Act::Fill, Act::Checkpoint]);
-                run.close();
-                let place = SubDir::open(Arc::new(run.files().clone()), "db").unwrap();
-                let manifest =
-                    place.list("").unwrap().into_iter().find(|it| it.name.starts_with("MANIFEST-"));
-                let mut key = [0; 8];
-                let file = place.open(&manifest.unwrap().name, OpenMode::Read).unwrap();
-                file.read_exact_at(40, &mut key).unwrap();
-                assert_eq!(u64::from_le_bytes(key), 2, "it is encrypted, and under the new key");
-            });
-            let explored = explored.unwrap_or_else(|violation| panic!("{violation}"));
-            let (count, repeated) = seals();
-            assert!(explored.images > 100 && count > 10_000, "{explored}, {count} seals");
-            assert_eq!(repeated, 0, "of {count} seals");
-        }
-    }
-}
-
-/// Writes that fail half-way or wholly, at every few of those of the log and the manifest, and are tried again by the database.
-#[test]
-fn no_pair_of_key_and_nonce_is_used_twice_where_writes_fail() {
-    let mut failed = 0;
-    for name in ["wal/*", "MANIFEST*", "tables/*", "blobs/*"] {
-        for fault in [Fault::Fail(Errno::NoSpace), Fault::Cut(40, Errno::NoSpace), Fault::FailLate(Errno::Io)]
-        {
-            for skip in (0..40).step_by(3) {
-                let files = FaultFs::new(Arc::new(MemFs::new()));
-                let keys = TestKeys::current(1);
-                let open = || {
-                    // Written, not mapped: what is stored in a map cannot fail.
-                    tiny(Db::builder("db").env(env_of(files.clone())))
-                        .encryption(keys.clone())
-                        .mapped_log(false)
-                        .open()
-                };
-                let db = open().unwrap();
-                files.arm(Rule::new(fault).on(Call::Write).named(name).skip(skip).times(2));
-                let keyspace = db.keyspace_with("separated", separating(tiny_tables()));
-                for number in 0..120_u32 {
-                    if let Ok(keyspace) = &keyspace {
-                        let _ = keyspace.insert(number.to_be_bytes(), [7; 300]);
-                    }
-                }
-                let _ = db.flush();
-                drop((keyspace, db));
-                failed += files.fired().len();
-                files.disarm();
-                drop(open().unwrap());
-            }
-        }
-    }
-    assert!(failed > 100, "{failed} writes failed");
-    assert_eq!(seals().1, 0, "of {} seals", seals().0);
 }

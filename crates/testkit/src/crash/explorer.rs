@@ -5,10 +5,11 @@
 
 use super::{
     activity::{Activity, UnderWay},
-    image::{Checker, Promised, Sender, Violation, check_files},
+    image::{Checker, Promised, Sender, Violation, check_files, check_hidden},
     ledger::{Floors, Ledger},
     run::Run,
     second::check_a_second_crash,
+    workload::CANARY,
 };
 use crate::Rng;
 use isopach::env::{CrashFs, Fs, OpenMode, Step, Survival};
@@ -123,6 +124,7 @@ pub fn explore<F: Fs + Clone>(
         ledger: run.ledger().clone(),
         plan,
         under_way: run.under_way(),
+        searches: run.plants(),
         sender: Mutex::new(Some(checker.sender())),
         has_failed: checker.has_failed(),
         explored: Mutex::default(),
@@ -147,6 +149,8 @@ struct Taker {
     ledger: Ledger,
     plan: Plan,
     under_way: UnderWay,
+    /// Whether [`CANARY`] is looked for in every image.
+    searches: bool,
     /// `None` once the work has ended.
     sender: Mutex<Option<Sender>>,
     has_failed: Arc<AtomicBool>,
@@ -204,7 +208,11 @@ impl Taker {
         };
         let promised = Promised { floor, floors };
         let is_twice = rng.one_in(self.plan.second_crash_one_in);
+        let searches = self.searches;
         let check = move || {
+            if searches {
+                check_hidden(&image, CANARY.as_bytes());
+            }
             if is_twice {
                 check_a_second_crash(&image, &ledger, promised, &mut rng);
             } else {

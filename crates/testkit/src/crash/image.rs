@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Contents,
     db::{PLACES, SOON, contents, files_in, read_file, small},
-    keys::KEYS,
+    keys::is_of_keys,
 };
 use isopach::{
     Db, ErrorKind, UnnamedFile, VerifyDepth, VerifyOptions,
@@ -133,6 +133,29 @@ pub fn check_files(files: &CrashFs, ledger: &Ledger, promised: Promised) -> usiz
     check_image(&database(files), ledger, promised)
 }
 
+/// No file holds these bytes.
+///
+/// # Panics
+///
+/// If one does.
+pub fn check_hidden(files: &CrashFs, bytes: &[u8]) {
+    fn search(files: &CrashFs, directory: &str, wanted: &[u8]) {
+        for entry in files.list(directory).expect("it is listed") {
+            let name = if directory.is_empty() { entry.name } else { format!("{directory}/{}", entry.name) };
+            if entry.is_dir {
+                search(files, &name, wanted);
+            } else {
+                let found = read_file(files, &name);
+                assert!(
+                    !found.windows(wanted.len()).any(|part| part == wanted),
+                    "{name} shows what it holds"
+                );
+            }
+        }
+    }
+    search(files, "", bytes);
+}
+
 /// The place of the database; its directory is made anew if it is gone.
 pub(super) fn database(files: &CrashFs) -> SubDir {
     let _ = files.create_dir(DATABASE);
@@ -256,9 +279,7 @@ fn check_names(fs: &impl Fs, db: &Db) {
     let mut root = files_in(fs, "");
     let manifests = root.iter().filter(|name| name.starts_with("MANIFEST-")).count();
     assert_eq!(manifests, 1, "manifests in {root:?}");
-    root.retain(|name| {
-        !name.starts_with("MANIFEST-") && !PLACES.contains(&&**name) && !KEYS.contains(&&**name)
-    });
+    root.retain(|name| !name.starts_with("MANIFEST-") && !PLACES.contains(&&**name) && !is_of_keys(name));
     assert_eq!(root, ["IDENTITY", "LOCK", "blobs", "dictionaries", "tables", "wal"]);
     let segments = || (files_in(fs, "wal"), db.stats().wal_segments);
     // One may be prepared, and two be kept for the next.

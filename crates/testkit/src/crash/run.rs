@@ -8,13 +8,13 @@ use super::{
 use crate::{
     Rng,
     db::{PLACES, SOON, routes_in, small},
-    keys::KEYS,
+    keys::{KEYS, ONLY},
 };
 use isopach::{
     Builder, CheckpointOptions, Db,
-    env::{Fs, IoErrorKind, SubDir},
+    env::{Fs, IoErrorKind, SubDir, SyncSite},
 };
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 /// Directory of the database.
 pub const DATABASE: &str = "db";
@@ -37,6 +37,8 @@ pub struct Run<F> {
     rng: Rng,
     /// Whether the log is mapped; `None`: by chance, in each life.
     is_mapped: Option<bool>,
+    /// Whether what is written holds [`CANARY`](super::CANARY).
+    plants: bool,
     /// `None` while it is closed.
     db: Option<Db>,
 }
@@ -45,13 +47,24 @@ impl<F: Fs + Clone> Run<F> {
     /// Nothing is there yet, or a database of which the ledger knows.
     pub fn new(files: &F, ledger: &Ledger, pace: Pace, rng: Rng) -> Run<F> {
         let under_way = UnderWay::default();
-        Run { files: files.clone(), ledger: ledger.clone(), under_way, pace, rng, is_mapped: None, db: None }
+        let (files, ledger) = (files.clone(), ledger.clone());
+        Run { files, ledger, under_way, pace, rng, is_mapped: None, plants: false, db: None }
     }
 
     /// Always writes the log, or always maps it.
     #[must_use]
     pub fn mapped_log(self, is_mapped: bool) -> Run<F> {
         Run { is_mapped: Some(is_mapped), ..self }
+    }
+
+    /// Has keys, values and names of keyspaces hold [`CANARY`](super::CANARY), which is looked for in every image.
+    #[must_use]
+    pub fn planting(self) -> Run<F> {
+        Run { plants: true, ..self }
+    }
+
+    pub(super) fn plants(&self) -> bool {
+        self.plants
     }
 
     /// The files.
@@ -140,16 +153,34 @@ impl<F: Fs + Clone> Run<F> {
         self.db().set_routes(routes_in(&place)).expect("the places are empty");
     }
 
-    /// Has the database encrypted under one of [`KEYS`] from its next opening on; makes its directory if it is not there.
+    /// Has the database encrypted under one of [`KEYS`] from its next opening on, or not any more; makes its directory if it
+    /// is not there.
     ///
     /// # Panics
     ///
     /// If it is already.
-    pub fn encrypt(&mut self, key: usize) {
+    pub fn encrypt(&mut self, key: u64) {
         if self.db.is_none() && self.files.exists(DATABASE) == Ok(false) {
             self.files.create_dir(DATABASE).expect("it is new");
         }
-        self.files.create_dir(&format!("{DATABASE}/{}", KEYS[key - 1])).expect("it is new");
+        self.mark(KEYS[place_of(key)].0);
+    }
+
+    /// Brings everything under the key that [`Run::encrypt`] named last, which is the only one that is known from then on.
+    ///
+    /// # Panics
+    ///
+    /// If that fails, or was done before.
+    pub fn finish_rotation(&mut self, key: u64) {
+        self.open();
+        self.db().finish_rotation(|_| ControlFlow::Continue(())).expect("nothing is in the way");
+        self.mark(ONLY[place_of(key)]);
+    }
+
+    /// Makes a directory in that of the database, durably.
+    fn mark(&self, name: &str) {
+        self.files.create_dir(&format!("{DATABASE}/{name}")).expect("it is new");
+        self.files.sync_dir(DATABASE, SyncSite("test.mark")).expect("nothing is in the way");
     }
 
     /// Closes it.
@@ -181,7 +212,9 @@ impl<F: Fs + Clone> Run<F> {
         let change = matches!(act, Act::Create | Act::Clear | Act::Drop);
         let changing = change.then(|| self.under_way.begin(Activity::KeyspaceChange));
         let rng = self.rng.fork();
-        Writer::new(self.db(), &self.ledger, rng).perform(act);
+        let writer = Writer::new(self.db(), &self.ledger, rng);
+        let mut writer = if self.plants { writer.planting() } else { writer };
+        writer.perform(act);
         drop(changing);
     }
 
@@ -200,4 +233,9 @@ impl<F: Fs + Clone> Run<F> {
         self.ledger.end_checkpoint(made.is_err());
         made.map(drop)
     }
+}
+
+/// Of a key among [`KEYS`].
+fn place_of(key: u64) -> usize {
+    KEYS.iter().position(|(_, of)| *of == key).expect("it is one of them")
 }

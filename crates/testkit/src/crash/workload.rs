@@ -6,11 +6,17 @@ use crate::{
     db::{SOON, merging_tables, similar_value, trained_tables},
     inputs::Bounds,
 };
-use isopach::{Db, Durability, Keyspace, Seqno, WriteOptions};
+use isopach::{Compression, Db, Durability, Keyspace, Seqno, WriteOptions};
 use std::{collections::BTreeSet, fmt, ops::Bound, str::FromStr};
 
 /// Names of keyspaces that commits go to.
 const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// What keys, values and names hold that are to be nowhere in clear.
+pub const CANARY: &str = "canary-in-clear";
+
+/// [`NAMES`] with [`CANARY`]: the second keyspace is not compressed, the others are as is usual.
+const PLANTED_NAMES: [&str; 3] = ["a-canary-in-clear", "b-canary-in-clear", "c-canary-in-clear"];
 
 /// The keyspace of similar values.
 const TRAINED: &str = "trained";
@@ -182,12 +188,21 @@ pub struct Writer<'d> {
     db: &'d Db,
     ledger: Ledger,
     rng: Rng,
+    /// Names of keyspaces, and what keys and values hold.
+    names: [&'static str; 3],
+    planted: &'static str,
 }
 
 impl<'d> Writer<'d> {
     /// A writer whose choices the generator makes.
     pub fn new(db: &'d Db, ledger: &Ledger, rng: Rng) -> Writer<'d> {
-        Writer { db, ledger: ledger.clone(), rng }
+        Writer { db, ledger: ledger.clone(), rng, names: NAMES, planted: "" }
+    }
+
+    /// Has names, keys and values hold [`CANARY`].
+    #[must_use]
+    pub fn planting(self) -> Writer<'d> {
+        Writer { names: PLANTED_NAMES, planted: CANARY, ..self }
     }
 
     /// Random acts, of those that one open database can do.
@@ -243,7 +258,11 @@ impl<'d> Writer<'d> {
         let found = self.ledger.with_oracle(|oracle| oracle.find(name));
         let space = found.unwrap_or_else(|| {
             self.ledger.begin(vec![Op::Create(name.into())]);
-            let options = if name == TRAINED { trained_tables() } else { merging_tables() };
+            let options = match name {
+                TRAINED => trained_tables(),
+                _ if name == PLANTED_NAMES[1] => merging_tables().compression(Compression::None),
+                _ => merging_tables(),
+            };
             self.db.keyspace_with(name, options).unwrap();
             self.acknowledged(self.db.seqno(), Durability::Sync);
             self.ledger.with_oracle(|oracle| oracle.find(name)).expect("just made")
@@ -254,18 +273,18 @@ impl<'d> Writer<'d> {
     /// Makes the first keyspace that is not there.
     fn create_keyspace(&mut self) {
         let there = self.ledger.with_oracle(|oracle| oracle.names());
-        if let Some(missing) = NAMES.into_iter().find(|name| !there.iter().any(|found| found == name)) {
+        if let Some(missing) = self.names.into_iter().find(|name| !there.iter().any(|found| found == name)) {
             self.keyspace(missing);
         }
     }
 
     fn any(&mut self) -> (SpaceId, Keyspace) {
-        let name = *self.rng.pick(&NAMES);
+        let name = *self.rng.pick(&self.names);
         self.keyspace(name)
     }
 
     fn key(&mut self) -> Vec<u8> {
-        format!("key{:03}", self.rng.below(200)).into_bytes()
+        format!("{}key{:03}", self.planted, self.rng.below(200)).into_bytes()
     }
 
     /// A value that no other commit has.
@@ -276,7 +295,7 @@ impl<'d> Writer<'d> {
 
     fn value_of(&mut self, len: usize) -> Vec<u8> {
         let commit = self.ledger.with_oracle(|oracle| oracle.last()) as u64;
-        let mut value = commit.to_le_bytes().to_vec();
+        let mut value = [&commit.to_le_bytes(), self.planted.as_bytes()].concat();
         value.extend(self.rng.bytes(len));
         value
     }
@@ -339,7 +358,7 @@ impl<'d> Writer<'d> {
     /// Some keys in a row, or now and then all from one on.
     fn range(&mut self) -> Bounds {
         let key = self.key();
-        let end = format!("key{:03}", self.rng.below(200)).into_bytes();
+        let end = self.key();
         match self.rng.below(8) {
             0 => (Bound::Excluded(key), Bound::Unbounded),
             _ if key < end => (Bound::Included(key), Bound::Excluded(end)),
@@ -359,7 +378,7 @@ impl<'d> Writer<'d> {
         let mut batch = self.db.batch();
         let mut ops = Vec::new();
         for at in 0..2 + self.rng.below(4) {
-            let (space, keyspace) = match NAMES.get(at).filter(|_| at < 2) {
+            let (space, keyspace) = match self.names.get(at).filter(|_| at < 2) {
                 Some(name) => self.keyspace(name),
                 None => self.any(),
             };
@@ -432,7 +451,8 @@ impl<'d> Writer<'d> {
 
     fn load(&mut self) {
         let (mut loads, mut ops) = (Vec::new(), Vec::new());
-        for name in &NAMES[..1 + self.rng.below(2)] {
+        let names = self.names;
+        for name in &names[..1 + self.rng.below(2)] {
             let (space, keyspace) = self.keyspace(name);
             let mut load = keyspace.ingest().unwrap();
             let keys: BTreeSet<_> = (0..1 + self.rng.below(6)).map(|_| self.key()).collect();
@@ -462,7 +482,7 @@ impl<'d> Writer<'d> {
 
     fn drop_keyspace(&mut self) {
         let there = self.ledger.with_oracle(|oracle| oracle.names());
-        let there: Vec<_> = there.iter().filter(|name| NAMES.contains(&name.as_str())).collect();
+        let there: Vec<_> = there.iter().filter(|name| self.names.contains(&name.as_str())).collect();
         if there.is_empty() {
             return;
         }

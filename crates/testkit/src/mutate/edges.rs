@@ -119,6 +119,11 @@ impl Edge {
     pub fn is_reached(&self) -> bool {
         self.scenarios.iter().any(|scenario| scenario.is_possible())
     }
+
+    /// Whether only a build with dictionaries does it.
+    pub fn needs_dictionaries(&self) -> bool {
+        self.scenarios.iter().all(|scenario| *scenario == Scenario::Training)
+    }
 }
 
 const fn order(

@@ -51,3 +51,19 @@ fn no_order_can_be_reversed() {
         assert!(unnoticed.is_empty(), "nobody notices that these are reversed: {unnoticed:?}");
     }
 }
+
+/// What only a build with Zstandard reaches, by itself: everything else is found out by the tests above in any build.
+#[cfg(feature = "zstd")]
+#[test]
+fn nobody_can_do_without_the_syncs_and_orders_of_dictionaries() {
+    for seed in seeds(1) {
+        let sites: Vec<_> = SITES.iter().filter(|site| site.needs_dictionaries()).collect();
+        let edges: Vec<_> = EDGES.iter().filter(|edge| edge.needs_dictionaries()).collect();
+        assert!(!sites.is_empty() && !edges.is_empty(), "there are dictionaries");
+
+        let syncs = sites.iter().filter(|site| mute(site, seed).is_none()).map(|site| site.name);
+        let orders = edges.iter().filter(|edge| reverse(edge, seed).is_none()).map(|edge| edge.name);
+        let unnoticed: Vec<_> = syncs.chain(orders).collect();
+        assert!(unnoticed.is_empty(), "nobody misses {unnoticed:?}");
+    }
+}
