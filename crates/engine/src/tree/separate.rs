@@ -14,7 +14,7 @@ use crate::{
     key::ValueKind,
     packed::packed_of,
     types::{BlobId, Level, UnixUs},
-    version::{BlobFiles, BlobRef, Hold, new_uuid},
+    version::{BlobFiles, BlobRef, HealedFile, Hold, new_uuid},
 };
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 use core::ops::Bound;
@@ -65,6 +65,21 @@ impl Tree {
     /// [`leave_garbage`](crate::compaction::leave_garbage).
     pub fn blob_garbage(&self) -> Vec<BlobId> {
         self.garbage_files(&self.0.state.load())
+    }
+
+    /// Whether some of these files are still named that can be written anew: neither they nor, of separated values, tables that
+    /// point to them are known to be damaged beyond what restores them.
+    pub fn can_heal_any_of(&self, files: &BTreeSet<HealedFile>) -> bool {
+        let state = self.0.state.load();
+        let tables = || state.levels.tables().map(|(.., table)| table);
+        let stuck: BTreeSet<BlobId> = tables()
+            .filter(|table| table.is_damaged())
+            .flat_map(|table| table.blobs.iter().map(|of| of.file))
+            .collect();
+        let sound_tables = tables().filter(|table| !table.is_damaged()).map(|table| table.id.0);
+        let blobs = state.blobs.files().filter(|file| !file.is_damaged()).map(|file| file.meta().id);
+        let sound_blobs = blobs.filter(|id| !stuck.contains(id)).map(|id| id.0);
+        sound_tables.chain(sound_blobs).any(|file| files.contains(&file))
     }
 
     /// The files of separated values of a state that are to be left behind: most of them is stale, or they are sealed in

@@ -112,10 +112,16 @@ pub(crate) fn heal_all(state: &State, space: &Space) -> Result<()> {
         hinted_blobs.retain(|file| hinted.contains(&file.0));
         let pick =
             |shape: &TreeShape<'_>| heal(shape, &hinted).or_else(|| leave_garbage(shape, &hinted_blobs));
-        match step(state, space, pick, &mut |_| Ok(()))? {
-            Step::Done => {}
-            Step::InTheWay => state.store.env().clock.sleep(OTHER_JOB),
-            Step::Nothing => return Ok(()),
+        let known = space.tree.damaged_tables().len();
+        match step(state, space, pick, &mut |_| Ok(())) {
+            Ok(Step::Done) => {}
+            Ok(Step::Nothing) if !space.tree.can_heal_any_of(&hinted) || space.is_dropped() => return Ok(()),
+            // Another job has what is left.
+            Ok(Step::Nothing | Step::InTheWay) => state.store.env().clock.sleep(OTHER_JOB),
+            Err(error) if error.kind() == ErrorKind::KeyspaceDropped && space.is_dropped() => return Ok(()),
+            // It met more than can be restored: that is known now, and left alone.
+            Err(_) if space.tree.damaged_tables().len() > known => {}
+            Err(error) => return Err(error),
         }
     }
 }
