@@ -132,6 +132,21 @@ impl Survey {
         }
     }
 
+    /// Says whether there is a store to be repaired, whatever is missing of it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Corruption` of an interrupted copy, whose source is whole.
+    pub(super) fn check_for_repair(&self) -> Result<()> {
+        if self.has_partial && !self.has_identity {
+            return self.judge().map(drop);
+        }
+        if self.has_identity || self.content.is_some() || !self.manifests.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NotFound, "there is no database"))
+    }
+
     /// Whether something calls itself the birth certificate of a store.
     pub(super) fn has_identity(&self) -> bool {
         self.has_identity

@@ -9,6 +9,7 @@ use super::{
     BlockHandle, PrefixFilter, Properties, Table, TableMeta, file_name,
     footer::{FOOTER_BYTES, Footer},
     index::Index,
+    meta::Mirror,
     reader::DataCache,
     statistics::Statistics,
 };
@@ -95,9 +96,12 @@ impl Table {
 
 impl OpenFile {
     /// What the manifest would say of the table, whose digest this is.
-    fn meta(&self, id: TableId, digest: u64) -> Result<TableMeta> {
+    pub(super) fn meta(&self, id: TableId, digest: u64) -> Result<TableMeta> {
         let footer = self.read_footer()?;
-        let properties = self.properties_at(footer.properties)?;
+        let mirror = Mirror::of(footer.mirror_at, footer.index, footer.properties);
+        let properties = self
+            .properties_at(footer.properties)
+            .or_else(|error| self.properties_at(mirror.properties).map_err(|_| error))?;
         let meta = TableMeta {
             id,
             uuid: self.uuid,

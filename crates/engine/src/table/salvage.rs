@@ -62,6 +62,19 @@ pub struct LostKeys {
     pub why: String,
 }
 
+impl LostKeys {
+    pub(crate) fn new(offset: u64, bytes: u64, keys: KeyBounds, why: String) -> LostKeys {
+        LostKeys { offset, bytes, keys, why }
+    }
+
+    /// All of a table.
+    pub(crate) fn of_table(properties: &Properties, why: &str) -> LostKeys {
+        let bound = |key: &[u8]| Bound::Included(Vec::from(key));
+        let keys = (bound(&properties.first_key), bound(&properties.last_key));
+        LostKeys { offset: 0, bytes: 0, keys, why: why.into() }
+    }
+}
+
 /// What a salvage kept and lost.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
@@ -233,15 +246,15 @@ impl Remains {
     /// # Errors
     ///
     /// Those of [`Remains::order`].
-    pub fn entries(&self) -> Result<RemainingEntries<'_>> {
+    pub fn entries(self: &Arc<Self>) -> Result<RemainingEntries> {
         let mut codec = self.file.codec.clone();
         if let Some(dictionary) = &self.dictionary {
             codec.dictionary = FileDictionary::Reading(Arc::clone(dictionary));
         }
         Ok(RemainingEntries {
-            remains: self,
+            remains: Arc::clone(self),
             file: OpenFile { codec, ..self.file.clone() },
-            order: self.order()?,
+            order: self.order()?.clone(),
             next_place: 0,
             open: None,
             ready: None,
@@ -264,7 +277,7 @@ impl Remains {
     ///
     /// Those of [`Remains::order`]; `AlreadyExists`; the backend's.
     pub fn write_to(
-        &self,
+        self: &Arc<Self>,
         fs: &Arc<dyn Fs>,
         name: &str,
         identity: TableIdentity,
@@ -330,10 +343,10 @@ pub fn settle_beside<T>(fs: &dyn Fs, name: &str, written: Result<T>) -> Result<T
 }
 
 /// The entries that are left of a table, in order.
-pub struct RemainingEntries<'a> {
-    remains: &'a Remains,
+pub struct RemainingEntries {
+    remains: Arc<Remains>,
     file: OpenFile,
-    order: &'a KeyOrder,
+    order: KeyOrder,
     next_place: usize,
     open: Option<(DataBlock, BlockHandle, usize)>,
     /// The next one out of the data blocks.
@@ -349,7 +362,7 @@ pub struct RemainingEntries<'a> {
     losses: Losses,
 }
 
-impl RemainingEntries<'_> {
+impl RemainingEntries {
     /// What was lost, once all entries were given.
     pub fn finish(mut self) -> Losses {
         self.losses.lost.extend(self.unplaced.take());
@@ -390,7 +403,7 @@ impl RemainingEntries<'_> {
             let block = self.next_place - 1;
             let sound = value.and_then(|value| {
                 let entry = TableEntry { block, key: key.clone(), seqno, kind, value };
-                check_value(self.order, &entry).map(|()| entry)
+                check_value(&self.order, &entry).map(|()| entry)
             });
             match sound {
                 Ok(entry) if self.is_in_order(&entry) => {
@@ -414,7 +427,7 @@ impl RemainingEntries<'_> {
         self.losses.blocks += 1;
         let read = self.file.read(handle.offset, handle.bytes).map_err(|error| error.to_string());
         let decoded = read.and_then(|frame| {
-            let decoded = DataBlock::decode(&frame, &self.file.codec, handle.offset, Some(self.order));
+            let decoded = DataBlock::decode(&frame, &self.file.codec, handle.offset, Some(&self.order));
             decoded.map_err(|why| why.0.to_string())
         });
         match decoded {
@@ -482,14 +495,15 @@ impl RemainingEntries<'_> {
     }
 }
 
-impl Iterator for RemainingEntries<'_> {
+impl Iterator for RemainingEntries {
     type Item = TableEntry;
 
     fn next(&mut self) -> Option<TableEntry> {
         if self.ready.is_none() {
             self.ready = self.next_of_blocks();
         }
-        let ranges = self.remains.ranges.as_deref().unwrap_or_default();
+        let remains = Arc::clone(&self.remains);
+        let ranges = remains.ranges.as_deref().unwrap_or_default();
         while let Some(range) = ranges.get(self.next_range) {
             let place = InternalKey { key: &range.start, seqno: range.seqno };
             let of_ready = self.ready.as_ref().map(|it| InternalKey { key: &it.key, seqno: it.seqno });

@@ -35,6 +35,7 @@ mod prefixes;
 mod ranges;
 mod read_only;
 mod recovery;
+mod repair;
 mod routes;
 mod space;
 mod table_files;
