@@ -12,8 +12,8 @@ use crate::{
 };
 use isopach::{
     Compression, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, Keyspace, KeyspaceAt,
-    KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb, RouteInfo, VerifyDepth, VerifyOptions,
-    WriteOptions,
+    KeyspaceOptions, Level, LevelStats, PerLevel, ReadDb, RepairOptions, RepairReport, RouteInfo,
+    VerifyDepth, VerifyOptions, WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
 use std::{ops::RangeFull, path::Path};
@@ -359,6 +359,15 @@ fn filter(filter: &FilterPolicy) -> String {
 /// Names of variants without fields, also of ones that a later version adds.
 pub(crate) fn lower_case(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}").to_lowercase()
+}
+
+// ----- repair -----
+
+/// Repairs a database that is not open. With `dry_run` writes nothing.
+pub(crate) fn repair(path: &Path, dry_run: bool, salvage: bool) -> Result<RepairReport, Failure> {
+    let how = RepairOptions::new().dry_run(dry_run).salvage(salvage);
+    let repaired = with_keys(Db::builder(path)).create_if_missing(false).repair(how);
+    repaired.doing(&format!("repair {}", path.display()))
 }
 
 // ----- checks -----

@@ -539,6 +539,3 @@ fn check_value(order: &KeyOrder, entry: &TableEntry) -> Result<(), crate::codec:
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;
