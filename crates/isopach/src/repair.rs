@@ -33,8 +33,8 @@ const LOST_SEQNOS: u64 = 1 << 24;
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct RepairReport {
-    /// Nothing needed to be changed, and nothing was.
-    pub is_sound: bool,
+    /// Nothing was changed, or would be: all is well, or [`RepairReport::has_losses`] and nothing can be done about them.
+    pub is_unchanged: bool,
     /// Nothing was written: that was asked for.
     pub is_dry_run: bool,
     /// What was wrong with the manifest; `None`: it was sound, and stays what says which tables there are.
@@ -131,7 +131,7 @@ fn repair_begun(begun: Repair, how: RepairOptions) -> Result<RepairReport> {
     }
     let done = plan.carry_out(&notes)?;
     Ok(RepairReport {
-        is_sound: done.is_sound,
+        is_unchanged: done.is_unchanged,
         is_dry_run: done.is_dry_run,
         manifest: done.manifest,
         has_new_identity: done.has_new_identity,

@@ -50,7 +50,7 @@ fn print_objects(report: &RepairReport, console: &mut Console<'_>) -> io::Result
         json!({ "keyspace": tree.name, "id": tree.id, "tables": tree.tables, "entries": tree.entries })
     };
     let fields = json!({
-        "is_sound": report.is_sound,
+        "is_unchanged": report.is_unchanged,
         "is_dry_run": report.is_dry_run,
         "manifest": report.manifest,
         "has_new_identity": report.has_new_identity,
@@ -106,7 +106,8 @@ pub(super) fn lost_objects(lost: &[LostKeys]) -> Vec<Value> {
 
 fn print_lines(report: &RepairReport, console: &mut Console<'_>) -> io::Result<()> {
     let would = if report.is_dry_run { " would be" } else { "" };
-    match (&report.manifest, report.is_sound) {
+    match (&report.manifest, report.is_unchanged) {
+        (_, true) if report.has_losses() => writeln!(console.out(), "nothing was changed")?,
         (_, true) => writeln!(console.out(), "nothing to repair")?,
         (Some(why), _) => writeln!(console.out(), "manifest{would} rebuilt: {why}")?,
         (None, _) => writeln!(console.out(), "manifest sound")?,

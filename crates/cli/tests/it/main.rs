@@ -6,5 +6,6 @@ mod dump;
 mod encryption;
 mod exit_codes;
 mod full_disk;
+mod repair;
 mod sst;
 mod support;

@@ -150,6 +150,10 @@ impl Repair {
         let (database, needs_identity) = match identity {
             Ok(database) => (database, false),
             Err(error) if is_damage(&error) => (uuid_of_files(&env)?, true),
+            // Of another program perhaps, which has files of that name too.
+            Err(error) if error.kind() == ErrorKind::UnsupportedFormat => {
+                (uuid_of_files(&env).map_err(|_| error)?, true)
+            }
             Err(error) => return Err(error),
         };
         let owner = Owner { database, keys: options.keys.clone() };

@@ -110,12 +110,15 @@ impl Remains {
     /// `NotFound`; `UnsupportedFormat` of a file that is no table, or of another version; `Corruption` if its header is
     /// damaged or it is too short for a table; those of [`Keyring::check`]; the backend's.
     pub fn open(fs: &Arc<dyn Fs>, name: &str, keys: &Keyring) -> Result<Remains> {
-        let opened = fs.open(name, OpenMode::Read).map_err(|error| match error.kind() {
-            IoErrorKind::NotFound => Error::new(ErrorKind::NotFound, "there is no such file").in_file(name),
-            _ => Error::io(error, "open", name),
-        })?;
+        let alone = LoneTable::open_with(fs, name, keys);
+        if let Err(error) = &alone
+            && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnsupportedFormat)
+        {
+            return Err(error.clone());
+        }
+        let opened = fs.open(name, OpenMode::Read).map_err(|error| Error::io(error, "open", name))?;
         let file = OpenFile::of(opened, name.into(), keys)?;
-        if let Ok(table) = LoneTable::open_with(fs, name, keys)
+        if let Ok(table) = alone
             && let (Ok(blocks), Ok(properties)) = (table.blocks(), table.properties())
         {
             let place = |at| Place::Block(blocks.handle(at), Some(blocks.bounds(at)));

@@ -3,6 +3,7 @@
 //! Reads top-down: [`Plan::carry_out`] is the story.
 
 use super::{
+    rebuild::with_number,
     super::directory::{DIRECTORIES, IDENTITY, write_identity},
     super::open::uuid_source,
     LOST_DIR, Plan, RepairReport, Salvage, left_out, note_of,
@@ -24,7 +25,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use isopach_env::{CreateOptions, Fs, IoErrorKind, OpenMode, SyncMode, SyncSite, WriteOrigin};
+use isopach_env::{CreateOptions, Fs, IoErrorKind, IoResult, OpenMode, SyncMode, SyncSite, WriteOrigin};
 
 impl Plan {
     /// Does it, with these notes in the manifest beside those that are there. A plan of a dry run writes nothing.
@@ -35,9 +36,9 @@ impl Plan {
     /// renamed, the store is what it was; a repair that is begun again finds what this one wrote.
     pub fn carry_out(mut self, notes: &[Note]) -> Result<RepairReport> {
         check_names(notes)?;
-        self.report.is_sound = !self.has_changes && notes.is_empty();
+        self.report.is_unchanged = !self.has_changes && notes.is_empty();
         self.report.files.sort_by(|a, b| a.file.cmp(&b.file));
-        if self.report.is_dry_run || self.report.is_sound {
+        if self.report.is_dry_run || self.report.is_unchanged {
             return Ok(self.report);
         }
         for directory in DIRECTORIES.into_iter().chain([LOST_DIR]) {
@@ -89,7 +90,7 @@ impl Plan {
             })?;
             let missing = || Error::corrupt(table.name.as_str(), 0, "what was left of the table is gone");
             let meta = meta.ok_or_else(missing)?;
-            let meta = table.number.map_or(meta.clone(), |number| meta.numbered(number));
+            let meta = with_number(meta, table.number)?;
             let of_it = self.report.files.iter_mut().find(|file| file.file == table.name);
             of_it.expect("it was judged").salvaged_as = Some(name);
             let of_tree = self.changes.iter_mut().find_map(|change| match change {
@@ -117,30 +118,92 @@ impl Plan {
         let manifests = self.repair.manifests().filter(|_| self.report.manifest.is_some());
         let names: Vec<String> = manifests.chain(identity).chain(self.copies.iter().cloned()).collect();
         for name in names.iter().filter(|name| fs.exists(name) == Ok(true)) {
-            let base = name.rsplit('/').next().unwrap_or(name);
-            let copied = copy(fs, name, &format!("{LOST_DIR}/{base}"));
-            copied.map_err(|error| Error::io(error, "keep a copy of", name.as_str()))?;
+            keep(fs, name, copy).map_err(|error| Error::io(error, "keep a copy of", name.as_str()))?;
         }
         fs.sync_dir(LOST_DIR, SyncSite("repair.copies")).map_err(|error| Error::io(error, "sync", LOST_DIR))
     }
 
-    /// Moves what was left out into a directory of its own. One whose name is taken there stays where it is.
+    /// Moves what was left out into a directory of its own. Its new name is durable before its old one goes; where a crash
+    /// comes before that, the manifest knows that it was left out.
     fn move_aside(&mut self) -> Result<()> {
-        let fs = Arc::clone(&self.repair.env.fs);
+        let fs = &*self.repair.env.fs;
         let left_out = core::mem::take(&mut self.left_out);
-        for name in left_out.into_iter().filter(|name| fs.exists(name) == Ok(true)) {
-            let base = name.rsplit('/').next().unwrap_or(&name);
-            let to = format!("{LOST_DIR}/{base}");
-            if fs.exists(&to) == Ok(false) {
-                fs.rename(&name, &to).map_err(|error| Error::io(error, "move aside", name.as_str()))?;
-            }
+        let names: Vec<String> = left_out.into_iter().filter(|name| fs.exists(name) == Ok(true)).collect();
+        for name in &names {
+            keep(fs, name, link).map_err(|error| Error::io(error, "move aside", name.as_str()))?;
         }
-        for directory in DIRECTORIES.into_iter().chain([LOST_DIR]) {
-            let synced = fs.sync_dir(directory, SyncSite("repair.moved"));
-            synced.map_err(|error| Error::io(error, "sync", directory))?;
+        fs.sync_dir(LOST_DIR, SyncSite("repair.moved")).map_err(|error| Error::io(error, "sync", LOST_DIR))?;
+        for name in &names {
+            fs.remove_file(name).map_err(|error| Error::io(error, "move aside", name.as_str()))?;
         }
         Ok(())
     }
+}
+
+/// How a file gets another name.
+type Keeping = fn(&dyn Fs, &str, &str) -> IoResult<()>;
+
+/// Gives a file a name in the directory of what was left out: its own, with a number behind it if that is another file's.
+fn keep(fs: &dyn Fs, name: &str, keeping: Keeping) -> IoResult<()> {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    let mut to = format!("{LOST_DIR}/{base}");
+    let mut number = 0;
+    while fs.exists(&to)? {
+        if is_same(fs, name, &to)? {
+            return Ok(()); // A repair before this one did it.
+        }
+        number += 1;
+        to = format!("{LOST_DIR}/{base}.{number}");
+    }
+    keeping(fs, name, &to)
+}
+
+/// Whether two files hold the same.
+fn is_same(fs: &dyn Fs, a: &str, b: &str) -> IoResult<bool> {
+    let (a, b) = (fs.open(a, OpenMode::Read)?, fs.open(b, OpenMode::Read)?);
+    let bytes = a.size_bytes()?;
+    if b.size_bytes()? != bytes {
+        return Ok(false);
+    }
+    for at in (0..bytes).step_by(STEP_BYTES) {
+        let (mut of_a, mut of_b) = (step_of(bytes - at), step_of(bytes - at));
+        a.read_exact_at(at, &mut of_a)?;
+        b.read_exact_at(at, &mut of_b)?;
+        if of_a != of_b {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Bytes that are copied at a time.
+const STEP_BYTES: usize = 1 << 20;
+
+fn step_of(left: u64) -> Vec<u8> {
+    vec![0; usize::try_from(left).unwrap_or(STEP_BYTES).min(STEP_BYTES)]
+}
+
+/// Gives a file that never changes a second name; where that cannot be, copies it.
+fn link(fs: &dyn Fs, from: &str, to: &str) -> IoResult<()> {
+    match fs.link_to(from, fs, to) {
+        Err(error) if matches!(error.kind(), IoErrorKind::Unsupported | IoErrorKind::CrossDevice) => {
+            copy(fs, from, to)
+        }
+        linked => linked,
+    }
+}
+
+/// Copies a file, durable but for its name.
+fn copy(fs: &dyn Fs, from: &str, to: &str) -> IoResult<()> {
+    let copy = fs.create(to, &CreateOptions::new(WriteOrigin::Metadata))?;
+    let original = fs.open(from, OpenMode::Read)?;
+    let bytes = original.size_bytes()?;
+    for at in (0..bytes).step_by(STEP_BYTES) {
+        let mut step = step_of(bytes - at);
+        original.read_exact_at(at, &mut step)?;
+        copy.write_at(at, &step)?;
+    }
+    copy.sync(SyncMode::Durable, SyncSite("repair.copy"))
 }
 
 fn no_manifest(why: Corruption) -> Error {
@@ -161,23 +224,4 @@ fn create_directory(fs: &dyn Fs, name: &'static str) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Copies a file, durable but for its name, unless a file of that name is there.
-fn copy(fs: &dyn Fs, from: &str, to: &str) -> isopach_env::IoResult<()> {
-    const STEP_BYTES: u64 = 1 << 20;
-    let copy = match fs.create(to, &CreateOptions::new(WriteOrigin::Metadata)) {
-        Err(error) if error.kind() == IoErrorKind::AlreadyExists => return Ok(()),
-        created => created?,
-    };
-    let original = fs.open(from, OpenMode::Read)?;
-    let bytes = original.size_bytes()?;
-    let mut at = 0;
-    while at < bytes {
-        let mut step = vec![0; usize::try_from(STEP_BYTES.min(bytes - at)).unwrap_or(0)];
-        original.read_exact_at(at, &mut step)?;
-        copy.write_at(at, &step)?;
-        at += step.len() as u64;
-    }
-    copy.sync(SyncMode::Durable, SyncSite("repair.copy"))
 }

@@ -1,7 +1,7 @@
 //! What the files of a store say of themselves, one by one.
 
 use crate::{
-    blob::{self, BlobMeta, BlobUse, RECORD_HEADER_BYTES},
+    blob::{self, BlobFile, BlobMeta, BlobUse, RECORD_HEADER_BYTES},
     codec::{FileHeader, FileKind, HEADER_BYTES, Owner, Seal, header_error},
     dictionary,
     error::{Error, ErrorKind, Result},
@@ -169,7 +169,18 @@ pub(super) fn examine_blob(
         Err(error) => return Err(error),
     };
     let room = (bytes - HEADER_BYTES as u64) / RECORD_HEADER_BYTES as u64;
-    let meta = BlobMeta { id, uuid, bytes, records: records.min(room), place: PlaceId::MAIN, seal };
+    let mut meta = BlobMeta { id, uuid, bytes, records: records.min(room), place: PlaceId::MAIN, seal };
+    if why.is_none()
+        && let Ok(file) = BlobFile::open(fs, &meta, owner)
+    {
+        let mut walked = 0;
+        // Of what is damaged nothing is known behind; that is told of the keys whose values are there.
+        let _ = file.walk(&mut |_| {
+            walked += 1;
+            Ok(())
+        });
+        meta.records = meta.records.max(walked);
+    }
     Ok((meta, why))
 }
 

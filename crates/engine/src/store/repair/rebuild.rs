@@ -14,7 +14,10 @@ use crate::{
     dictionary,
     error::{Error, Result},
     order::KeyOrder,
-    table::{self, salvage::{Losses, LostKeys}},
+    table::{
+        self, TableMeta,
+        salvage::{Losses, LostKeys},
+    },
     tree::TreeOptions,
     types::{BlobId, DictionaryId, Level, Seqno, TreeId, Uuid},
     version::{Added, Catalog, Change, RunAge, TablesChange, applied_upto},
@@ -379,15 +382,26 @@ fn build_tree(
         }
         let mut meta = readable.meta?;
         meta.blobs.clone_from(&scan.uses[table]);
-        if let Some(number) = readable.number {
-            meta = meta.numbered(number);
-        }
+        let meta = with_number(meta, readable.number)?;
         change.added.push(Added { level, age, table: Arc::new(meta) });
     }
     change.replay_point = Some(replay_point);
     // What was dropped of the past is not known.
     change.read_floor = Some(newest.max(tree.cleared_at.unwrap_or(Seqno::ZERO)));
     Ok(Vec::from([create, Change::Tables(change)]))
+}
+
+/// Gives the entries of a bulk load their number.
+///
+/// # Errors
+///
+/// `Corruption`: they have numbers already.
+pub(super) fn with_number(meta: TableMeta, number: Option<Seqno>) -> Result<TableMeta> {
+    let Some(number) = number else { return Ok(meta) };
+    if meta.last_seqno > Seqno::ZERO || meta.ranges.is_some() {
+        return Err(Error::corrupt(meta.file_name(), 0, "the table of a bulk load has numbers of its own"));
+    }
+    Ok(meta.numbered(number))
 }
 
 /// A table that is part of a tree.

@@ -37,8 +37,8 @@ impl RepairOptions {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct RepairReport {
-    /// Nothing needed to be changed, and nothing was.
-    pub is_sound: bool,
+    /// Nothing was changed, or would be: all is well, or [`RepairReport::has_losses`] and nothing can be done about them.
+    pub is_unchanged: bool,
     /// Nothing was written: that was asked for.
     pub is_dry_run: bool,
     /// What was wrong with the manifest; `None`: it was sound, and stays what says which tables there are.

@@ -3,7 +3,7 @@
 
 use super::examine::Readable;
 use crate::{
-    blob::{BlobUse, BlobUses},
+    blob::{BlobUse, BlobUses, pointer_of},
     codec::Owner,
     error::Result,
     key::InternalKey,
@@ -12,7 +12,7 @@ use crate::{
         inspect::TableEntry,
         salvage::{Losses, RemainingEntries},
     },
-    types::Seqno,
+    types::{BlobId, Seqno},
 };
 use alloc::{collections::BTreeSet, sync::Arc, vec, vec::Vec};
 use isopach_env::Fs;
@@ -71,7 +71,7 @@ pub(super) fn scan(fs: &Arc<dyn Fs>, owner: &Owner, tables: &[Readable], order: 
             }
             continue;
         };
-        let mut versions: Vec<(usize, Seqno)> = Vec::new();
+        let mut versions: Vec<Version> = Vec::new();
         let mut at = 0;
         while at < open.len() {
             let Open { table, next, .. } = &open[at];
@@ -81,7 +81,9 @@ pub(super) fn scan(fs: &Arc<dyn Fs>, owner: &Owner, tables: &[Readable], order: 
                 continue;
             }
             let seqno = tables[table].number.unwrap_or(next.seqno);
-            versions.push((table, seqno));
+            let pointer = pointer_of(next.kind, &next.value).ok().flatten();
+            let record = pointer.map(|pointer| (pointer.file, pointer.offset));
+            versions.push(Version { table, seqno, record });
             counted[table].count(next.kind, &next.value).ok(); // Pointers were checked when the entry was read.
             let it = &mut open[at];
             match it.entries.next() {
@@ -98,19 +100,33 @@ pub(super) fn scan(fs: &Arc<dyn Fs>, owner: &Owner, tables: &[Readable], order: 
     Ok(found)
 }
 
+/// A version of a key.
+struct Version {
+    table: usize,
+    seqno: Seqno,
+    /// Where its value is, if it is separated. No record is pointed to twice, so who does holds the same version.
+    record: Option<(BlobId, u64)>,
+}
+
 /// Notes what the versions of one key tell.
-fn compare(versions: &mut [(usize, Seqno)], tables: &[Readable], found: &mut Scan) {
-    let is_told = |table: usize, seqno: Seqno| seqno > Seqno::ZERO && tables[table].number.is_none();
-    versions.sort_unstable_by_key(|&(table, seqno)| (seqno, table));
-    for same in versions.chunk_by(|(_, a), (_, b)| a == b) {
-        let same = || same.iter().filter(|&&(table, seqno)| is_told(table, seqno)).map(|(table, _)| *table);
-        let pairs = same().enumerate().flat_map(|(at, a)| same().skip(at + 1).map(move |b| (a, b)));
-        found.shares.extend(pairs.filter(|(a, b)| a != b));
-    }
+fn compare(versions: &mut [Version], tables: &[Readable], found: &mut Scan) {
+    let mut share = |same: &[Version]| {
+        for (at, a) in same.iter().enumerate() {
+            let others = same[at + 1..].iter().filter(|b| b.table != a.table);
+            found.shares.extend(others.map(|b| (a.table.min(b.table), a.table.max(b.table))));
+        }
+    };
+    versions.sort_unstable_by_key(|it| (it.record, it.table));
+    versions.chunk_by(|a, b| a.record == b.record).filter(|same| same[0].record.is_some()).for_each(&mut share);
+    // A number is told of by the entry itself, and not zero.
+    let seqno = |it: &Version| if tables[it.table].number.is_some() { Seqno::ZERO } else { it.seqno };
+    versions.sort_unstable_by_key(|it| (seqno(it), it.table));
+    versions.chunk_by(|a, b| seqno(a) == seqno(b)).filter(|same| seqno(&same[0]) > Seqno::ZERO).for_each(&mut share);
+
     let mut newest: Vec<(usize, Seqno)> = Vec::new();
-    for &(table, seqno) in versions.iter() {
+    for &Version { table, seqno, .. } in versions.iter() {
         match newest.iter_mut().find(|(other, _)| *other == table) {
-            Some((_, newest)) => *newest = seqno, // They ascend.
+            Some((_, newest)) => *newest = seqno.max(*newest),
             None => newest.push((table, seqno)),
         }
     }

@@ -3,10 +3,11 @@
 use super::*;
 use crate::{
     codec::Keyring,
+    env::{CrashFs, SyncSite},
     error::KeyBounds,
     table::{
         inspect::LoneTable,
-        salvage::{Losses, Remains, identity_beside},
+        salvage::{Losses, Remains, identity_beside, settle_beside},
     },
 };
 use core::ops::Bound;
@@ -217,4 +218,30 @@ fn of_bytes_that_are_changed_anyhow_only_what_was_there_is_left() {
             assert_eq!(LoneTable::open(&fs, "new").unwrap().verify().unwrap(), [], "round {round}");
         }
     }
+}
+
+/// Whether a salvaged table is there after each of some power losses, with the sync of its directory or without.
+fn survives(is_muted: bool) -> bool {
+    let (bytes, _, _) = table();
+    let crashing = CrashFs::new();
+    crashing.create("damaged", &CreateOptions::new(WriteOrigin::Metadata)).unwrap().write_at(0, &bytes).unwrap();
+    crashing.settle();
+    if is_muted {
+        crashing.mute(SyncSite("salvage.directory"));
+    }
+    let fs: Arc<dyn Fs> = Arc::new(crashing.clone());
+    let remains = Arc::new(Remains::open(&fs, "damaged", &Keyring::none()).unwrap());
+    let identity = identity_beside(&remains, Uuid([0x77; 16]));
+    let written = remains.write_to(&fs, "new", identity, &Keyring::none());
+    settle_beside(&*fs, "new", written).unwrap();
+    (0..20).all(|seed| {
+        let left: Arc<dyn Fs> = Arc::new(crashing.crash(seed));
+        LoneTable::open(&left, "new").is_ok_and(|table| table.verify().unwrap().is_empty())
+    })
+}
+
+#[test]
+fn a_salvaged_table_survives_a_power_loss() {
+    assert!(survives(false));
+    assert!(!survives(true), "without the sync it need not");
 }
