@@ -6,7 +6,8 @@
 use crate::{
     error::{Error, ErrorKind, Result},
     notes::{
-        CLEAN_END, FIRST_SEGMENT, LOG_SYNCED, RESERVED, SEALED_FROM, TIMELINE, TIMELINE_FROM, keyspace_options,
+        CLEAN_END, FIRST_SEGMENT, LOG_SYNCED, RESERVED, SEALED_FROM, TIMELINE, TIMELINE_FROM,
+        keyspace_options,
     },
     options::LogRecovery,
     recovery::{Opening, log_facts},
@@ -183,8 +184,10 @@ fn for_each_operation(
     if record.kind != RecordKind::Batch {
         return Ok(());
     }
-    let each = |tree, operation: isopach_engine::memtable::Operation<'_>| each(tree, operation.seqno, operation.key);
-    decode_operations(record.body(), record.first_seqno, record.count, each).map_err(|why| corrupt(record, why.0))
+    let each =
+        |tree, operation: isopach_engine::memtable::Operation<'_>| each(tree, operation.seqno, operation.key);
+    decode_operations(record.body(), record.first_seqno, record.count, each)
+        .map_err(|why| corrupt(record, why.0))
 }
 
 fn corrupt(record: &LogRecord<'_>, why: &str) -> EngineError {

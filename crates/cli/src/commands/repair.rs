@@ -29,11 +29,14 @@ pub(super) fn repair(args: &RepairArgs, console: &mut Console<'_>) -> Result<(),
         return Ok(());
     }
     let what = format!("repair {}", args.db.display());
-    let message = if args.dry_run { "something would be lost" } else { "something is lost, or cannot be read" };
+    let message =
+        if args.dry_run { "something would be lost" } else { "something is lost, or cannot be read" };
     let failure = Failure::new(exit::CORRUPTION, what, message);
     Err(match args.salvage {
         true => failure.with_hint("what was left out lies in the directory `lost` of the database"),
-        false => failure.with_hint("--salvage writes what is left of damaged tables anew, without what is damaged"),
+        false => {
+            failure.with_hint("--salvage writes what is left of damaged tables anew, without what is damaged")
+        }
     })
 }
 
@@ -46,9 +49,7 @@ fn word(fate: Fate) -> String {
 }
 
 fn print_objects(report: &RepairReport, console: &mut Console<'_>) -> io::Result<()> {
-    let keyspace = |tree: &isopach::RepairedTree| {
-        json!({ "keyspace": tree.name, "id": tree.id, "tables": tree.tables, "entries": tree.entries })
-    };
+    let keyspace = |tree: &isopach::RepairedTree| json!({ "keyspace": tree.name, "id": tree.id, "tables": tree.tables, "entries": tree.entries });
     let fields = json!({
         "is_unchanged": report.is_unchanged,
         "is_dry_run": report.is_dry_run,
@@ -115,9 +116,11 @@ fn print_lines(report: &RepairReport, console: &mut Console<'_>) -> io::Result<(
     if report.has_new_identity {
         writeln!(console.out(), "IDENTITY{would} written anew")?;
     }
-    let mut keyspaces = Table::new(&[("keyspace", Left), ("id", Right), ("tables", Right), ("entries", Right)]);
+    let mut keyspaces =
+        Table::new(&[("keyspace", Left), ("id", Right), ("tables", Right), ("entries", Right)]);
     for tree in &report.keyspaces {
-        let cells = [tree.name.clone(), tree.id.to_string(), tree.tables.to_string(), tree.entries.to_string()];
+        let cells =
+            [tree.name.clone(), tree.id.to_string(), tree.tables.to_string(), tree.entries.to_string()];
         keyspaces.row(cells);
     }
     console.table(&keyspaces)?;
@@ -128,7 +131,8 @@ fn print_lines(report: &RepairReport, console: &mut Console<'_>) -> io::Result<(
     )?;
     let told: Vec<&RepairedFile> = report.files.iter().filter(|file| file.fate != Fate::Recovered).collect();
     if !told.is_empty() {
-        let mut files = Table::new(&[("file", Left), ("fate", Left), ("kept", Right), ("lost", Right), ("why", Left)]);
+        let mut files =
+            Table::new(&[("file", Left), ("fate", Left), ("kept", Right), ("lost", Right), ("why", Left)]);
         for file in &told {
             let lost = file.lost_entries.map_or_else(|| "?".to_owned(), |lost| lost.to_string());
             files.row([file.file.clone(), word(file.fate), file.entries.to_string(), lost, file.why.clone()]);

@@ -11,8 +11,9 @@ use std::{
 fn a_database(name: &str) -> (Scene, PathBuf) {
     let scene = Scene::new(name);
     let value = "some value that is longer than others, and goes on ".repeat(20);
-    let lines: String =
-        (0..400).map(|i| format!("{}\n", json!({"key": format!("key{i:03}"), "value": format!("{i}{value}")}))).collect();
+    let lines: String = (0..400)
+        .map(|i| format!("{}\n", json!({"key": format!("key{i:03}"), "value": format!("{i}{value}")})))
+        .collect();
     scene.file("in", lines);
     scene.ok(["load", "db", "--keyspace", "k", "--format", "jsonl", "in"]);
     scene.ok(["flush", "db"]);

@@ -15,8 +15,8 @@ mod verify_blobs;
 pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointOptions, Cut, Extra, ExtraFiles};
 pub use open::StoreOptions;
 pub use repair::{
-    EachOperation, Fate, LOST_DIR, LogTold, Plan, Repair, RepairOptions, RepairReport, RepairedFile, RepairedTree,
-    TreeChange,
+    EachOperation, Fate, LOST_DIR, LogTold, Plan, Repair, RepairOptions, RepairReport, RepairedFile,
+    RepairedTree, TreeChange,
 };
 pub use routes::FindPlaces;
 pub use unnamed::{Unnamed, UnnamedFile};

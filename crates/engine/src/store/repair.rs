@@ -213,9 +213,9 @@ impl Repair {
                 greatest = names.iter().filter_map(|name| number_of(name)).fold(greatest, u64::max);
             }
         }
-        greatest.checked_add(1).ok_or_else(|| {
-            Error::new(ErrorKind::UnsupportedFeature, "the numbers of files are used up")
-        })
+        greatest
+            .checked_add(1)
+            .ok_or_else(|| Error::new(ErrorKind::UnsupportedFeature, "the numbers of files are used up"))
     }
 
     /// The manifests that are there.
@@ -285,7 +285,8 @@ fn uuid_of_files(env: &Env) -> Result<Uuid> {
     match (seen.pop_first(), seen.pop_first()) {
         (Some((database, _)), None) => Ok(database),
         (None, _) => {
-            let why = "the file is lost, and no other file says which database this is; restore it from a copy";
+            let why =
+                "the file is lost, and no other file says which database this is; restore it from a copy";
             Err(Error::corrupt(IDENTITY, 0, why))
         }
         (Some((a, of_a)), Some((b, of_b))) => {

@@ -44,7 +44,8 @@ pub use blocks::{Blocks, Entries, TableEntry};
 pub use parts::{BlockContent, Content, Frame, Layout};
 
 use super::{
-    BlockHandle, BlockStatistics, DataBlock, DataCache, FilterKind, Finding, KeyHash, Properties, Table, TableMeta,
+    BlockHandle, BlockStatistics, DataBlock, DataCache, FilterKind, Finding, KeyHash, Properties, Table,
+    TableMeta,
     filter::{self, Filter},
     footer::Footer,
     index::{Index, IndexBuilder},

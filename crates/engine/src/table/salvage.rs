@@ -469,7 +469,9 @@ impl RemainingEntries {
     /// Entries that are lost one behind the other are told as one.
     fn lose_entry(&mut self, offset: u64, key: Vec<u8>, why: &str) {
         match self.losses.lost.last_mut() {
-            Some(LostKeys { offset: at, bytes: 0, keys: (_, to), why: same }) if *at == offset && same == why => {
+            Some(LostKeys { offset: at, bytes: 0, keys: (_, to), why: same })
+                if *at == offset && same == why =>
+            {
                 *to = Bound::Included(key);
             }
             _ => self.losses.lost.push(LostKeys {
@@ -484,9 +486,8 @@ impl RemainingEntries {
     /// Who wrote the file may have put blocks in any order.
     fn is_in_order(&self, entry: &TableEntry) -> bool {
         let place = InternalKey { key: &entry.key, seqno: entry.seqno };
-        let is_behind = |(key, seqno): &(Vec<u8>, Seqno)| {
-            self.order.is_before(InternalKey { key, seqno: *seqno }, place)
-        };
+        let is_behind =
+            |(key, seqno): &(Vec<u8>, Seqno)| self.order.is_before(InternalKey { key, seqno: *seqno }, place);
         self.last.as_ref().is_none_or(is_behind)
     }
 

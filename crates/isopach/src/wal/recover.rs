@@ -117,7 +117,8 @@ impl Recovered {
 impl Recovered {
     /// Names of segments from its end on, that in which it ends included.
     pub(crate) fn names_behind(&self) -> impl Iterator<Item = String> + '_ {
-        let numbers = self.segments.iter().map(|segment| segment.number).chain(self.leftovers.iter().copied());
+        let numbers =
+            self.segments.iter().map(|segment| segment.number).chain(self.leftovers.iter().copied());
         numbers.filter(|&number| number >= self.end.file).map(segment_name)
     }
 

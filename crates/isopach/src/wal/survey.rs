@@ -88,7 +88,11 @@ mod tests {
     fn a_log_begins_with_the_oldest_segment_that_leads_to_its_newest() {
         assert_eq!(first_live_of(&[]), None);
         assert_eq!(first_live_of(&[(1, 0), (2, 1), (3, 2)]), Some(1));
-        assert_eq!(first_live_of(&[(3, 2), (5, 4), (6, 5)]), Some(5), "4 is gone, so 3 was given up or is cut off");
+        assert_eq!(
+            first_live_of(&[(3, 2), (5, 4), (6, 5)]),
+            Some(5),
+            "4 is gone, so 3 was given up or is cut off"
+        );
         assert_eq!(first_live_of(&[(5, 4), (6, 5), (9, 4)]), Some(5), "9 supersedes both, by its own start");
         assert_eq!(first_live_of(&[(7, 6)]), Some(7));
     }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use testkit::{
     Entries, Rng,
     crash::{Act, Crash, Ledger, Pace, Plan, Run, explore},
-    db::{SOON, entries, env_of, read_file_if_any, separating, tiny, tiny_tables, trained_tables, wait_until},
+    db::{
+        SOON, entries, env_of, read_file_if_any, separating, tiny, tiny_tables, trained_tables, wait_until,
+    },
     keys::{TestKeys, seals},
     seeds,
 };

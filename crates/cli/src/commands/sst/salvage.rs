@@ -97,7 +97,13 @@ fn print_lines(
     }
     for lost in &losses.lost {
         let bytes = text::size(lost.bytes);
-        writeln!(console.out(), "lost at byte {} ({bytes}): keys {}: {}", lost.offset, range_text(&lost.keys), lost.why)?;
+        writeln!(
+            console.out(),
+            "lost at byte {} ({bytes}): keys {}: {}",
+            lost.offset,
+            range_text(&lost.keys),
+            lost.why
+        )?;
     }
     if losses.lost_ranges != Some(0) {
         let lost = losses.lost_ranges.map_or_else(|| "some, perhaps".to_owned(), |lost| lost.to_string());

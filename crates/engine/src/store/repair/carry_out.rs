@@ -3,10 +3,10 @@
 //! Reads top-down: [`Plan::carry_out`] is the story.
 
 use super::{
-    rebuild::with_number,
     super::directory::{DIRECTORIES, IDENTITY, write_identity},
     super::open::uuid_source,
     LOST_DIR, Plan, RepairReport, Salvage, left_out, note_of,
+    rebuild::with_number,
 };
 use crate::{
     codec::Corruption,
@@ -57,13 +57,15 @@ impl Plan {
         catalog.tree_id_mark = catalog.tree_id_mark.max(greatest.saturating_add(1));
         // What only lost entries needed goes with them, and is not to be removed either.
         let unneeded = needed_before.difference(&needed(&catalog)).cloned().collect::<Vec<_>>();
-        self.left_out.extend(unneeded.into_iter().filter(|name| !self.left_out.contains(name)).collect::<Vec<_>>());
+        self.left_out
+            .extend(unneeded.into_iter().filter(|name| !self.left_out.contains(name)).collect::<Vec<_>>());
         let mut left_out = left_out(&catalog.notes);
         left_out.extend(self.left_out.iter().cloned());
         catalog.apply(&[Change::Note(note_of(&left_out))]).map_err(no_manifest)?;
         catalog.check().map_err(no_manifest)?;
 
-        let (fs, registry) = (Arc::clone(&self.repair.env.fs), FileRegistry::new(Arc::clone(&self.repair.env.fs)));
+        let (fs, registry) =
+            (Arc::clone(&self.repair.env.fs), FileRegistry::new(Arc::clone(&self.repair.env.fs)));
         let (number, draw) = (self.repair.survey.next_manifest()?, uuid_source(&self.repair.env));
         drop(Manifest::start(fs, registry, &self.repair.owner, draw, number, catalog)?); // The commit point.
         if self.repair.needs_identity {
@@ -100,10 +102,9 @@ impl Plan {
             let added = Added { level, age, table: Arc::new(meta) };
             match of_tree {
                 Some(change) => change.added.push(added),
-                None => self.changes.push(Change::Tables(TablesChange {
-                    added: vec![added],
-                    ..TablesChange::of(tree)
-                })),
+                None => self
+                    .changes
+                    .push(Change::Tables(TablesChange { added: vec![added], ..TablesChange::of(tree) })),
             }
         }
         let synced = fs.sync_dir(table::TABLES_DIR, SyncSite("repair.tables"));
@@ -132,7 +133,8 @@ impl Plan {
         for name in &names {
             keep(fs, name, link).map_err(|error| Error::io(error, "move aside", name.as_str()))?;
         }
-        fs.sync_dir(LOST_DIR, SyncSite("repair.moved")).map_err(|error| Error::io(error, "sync", LOST_DIR))?;
+        fs.sync_dir(LOST_DIR, SyncSite("repair.moved"))
+            .map_err(|error| Error::io(error, "sync", LOST_DIR))?;
         for name in &names {
             fs.remove_file(name).map_err(|error| Error::io(error, "move aside", name.as_str()))?;
         }

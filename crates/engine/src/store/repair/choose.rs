@@ -46,9 +46,8 @@ pub(super) fn choose(tables: &[Origin<'_>], shares: &BTreeSet<(usize, usize)>) -
     let mut is_replaced = vec![false; tables.len()];
     loop {
         let choices = by_lineage(tables, &is_replaced);
-        let taken = |&&(a, b): &&(usize, usize)| {
-            a != b && choices[a] == Choice::Taken && choices[b] == Choice::Taken
-        };
+        let taken =
+            |&&(a, b): &&(usize, usize)| a != b && choices[a] == Choice::Taken && choices[b] == Choice::Taken;
         // The newest first: what was made last is surely no ancestor.
         let newest_first = |&&(a, b): &&(usize, usize)| tables[a].number.max(tables[b].number);
         let Some(&(a, b)) = shares.iter().filter(taken).max_by_key(newest_first) else { return choices };

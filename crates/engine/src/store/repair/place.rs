@@ -91,7 +91,8 @@ fn oldest_first(tables: &[Placing<'_>], above: &BTreeSet<(usize, usize)>) -> (Ve
     let rank = |table: usize| (tables[table].last_seqno, tables[table].number, table);
     let mut ready: BTreeSet<_> =
         (0..tables.len()).filter(|&table| below_left[table] == 0).map(rank).collect();
-    let mut waiting: BTreeSet<_> = (0..tables.len()).filter(|&table| below_left[table] > 0).map(rank).collect();
+    let mut waiting: BTreeSet<_> =
+        (0..tables.len()).filter(|&table| below_left[table] > 0).map(rank).collect();
     let (mut sequence, mut is_contradictory) = (Vec::new(), false);
     while let Some((_, _, table)) = ready.pop_first().or_else(|| {
         is_contradictory |= !waiting.is_empty();

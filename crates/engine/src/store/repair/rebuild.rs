@@ -162,11 +162,7 @@ fn choose_tables(plan: &mut Plan, id: TreeId, mut tree: FoundTree) -> Result<Opt
     let origins: Vec<Origin<'_>> = tree
         .tables
         .iter()
-        .map(|table| Origin {
-            number: table.id.0,
-            uuid: table.uuid,
-            lineage: &table.properties.seed.lineage,
-        })
+        .map(|table| Origin { number: table.id.0, uuid: table.uuid, lineage: &table.properties.seed.lineage })
         .collect();
     let choices = choose(&origins, &scan.shares);
     for (table, choice) in tree.tables.iter().zip(&choices) {

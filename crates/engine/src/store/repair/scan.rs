@@ -117,11 +117,17 @@ fn compare(versions: &mut [Version], tables: &[Readable], found: &mut Scan) {
         }
     };
     versions.sort_unstable_by_key(|it| (it.record, it.table));
-    versions.chunk_by(|a, b| a.record == b.record).filter(|same| same[0].record.is_some()).for_each(&mut share);
+    versions
+        .chunk_by(|a, b| a.record == b.record)
+        .filter(|same| same[0].record.is_some())
+        .for_each(&mut share);
     // A number is told of by the entry itself, and not zero.
     let seqno = |it: &Version| if tables[it.table].number.is_some() { Seqno::ZERO } else { it.seqno };
     versions.sort_unstable_by_key(|it| (seqno(it), it.table));
-    versions.chunk_by(|a, b| seqno(a) == seqno(b)).filter(|same| seqno(&same[0]) > Seqno::ZERO).for_each(&mut share);
+    versions
+        .chunk_by(|a, b| seqno(a) == seqno(b))
+        .filter(|same| seqno(&same[0]) > Seqno::ZERO)
+        .for_each(&mut share);
 
     let mut newest: Vec<(usize, Seqno)> = Vec::new();
     for &Version { table, seqno, .. } in versions.iter() {

@@ -105,7 +105,12 @@ fn tend(
 }
 
 /// What becomes of a damaged table, which may open all the same: the manifest knows what a damaged footer said.
-fn judge(plan: &mut Plan, tree: &str, mut table: Readable, meta: &Arc<TableMeta>) -> Result<(Judged, Readable)> {
+fn judge(
+    plan: &mut Plan,
+    tree: &str,
+    mut table: Readable,
+    meta: &Arc<TableMeta>,
+) -> Result<(Judged, Readable)> {
     const CACHE_BYTES: u64 = 1 << 20;
     let Repair { env, owner, .. } = &plan.repair;
     let cache = Arc::new(DataCache::new(CACHE_BYTES));

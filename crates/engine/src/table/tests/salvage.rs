@@ -224,7 +224,11 @@ fn of_bytes_that_are_changed_anyhow_only_what_was_there_is_left() {
 fn survives(is_muted: bool) -> bool {
     let (bytes, _, _) = table();
     let crashing = CrashFs::new();
-    crashing.create("damaged", &CreateOptions::new(WriteOrigin::Metadata)).unwrap().write_at(0, &bytes).unwrap();
+    crashing
+        .create("damaged", &CreateOptions::new(WriteOrigin::Metadata))
+        .unwrap()
+        .write_at(0, &bytes)
+        .unwrap();
     crashing.settle();
     if is_muted {
         crashing.mute(SyncSite("salvage.directory"));

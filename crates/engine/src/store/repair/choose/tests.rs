@@ -17,8 +17,10 @@ type Made = (u64, Vec<u64>);
 fn choices(tables: &[Made], shares: &[(u64, u64)]) -> Vec<Choice> {
     let lineages: Vec<Vec<Uuid>> =
         tables.iter().map(|(_, of)| of.iter().map(|&number| uuid(number)).collect()).collect();
-    let origin = |((number, _), lineage): (&Made, _)| Origin { number: *number, uuid: uuid(*number), lineage };
-    let origins: Vec<Origin<'_>> = tables.iter().zip(lineages.iter().map(Vec::as_slice)).map(origin).collect();
+    let origin =
+        |((number, _), lineage): (&Made, _)| Origin { number: *number, uuid: uuid(*number), lineage };
+    let origins: Vec<Origin<'_>> =
+        tables.iter().zip(lineages.iter().map(Vec::as_slice)).map(origin).collect();
     let place = |number: u64| tables.iter().position(|(it, _)| *it == number).unwrap();
     let shares = shares.iter().map(|&(a, b)| (place(a), place(b))).collect();
     choose(&origins, &shares)
