@@ -91,6 +91,9 @@ pub struct Losses {
     pub lost_entries: Option<u64>,
     /// Range tombstones among these: what they hid may come back. `None`: it may be some.
     pub lost_ranges: Option<u64>,
+    /// The block that tells of all range tombstones is lost, though perhaps none of these: a reader of the damaged table
+    /// does not know of any key whether it was deleted.
+    pub has_lost_range_block: bool,
     /// Every lost part.
     pub lost: Vec<LostKeys>,
 }
@@ -372,6 +375,7 @@ impl RemainingEntries {
         let counts = self.remains.properties.as_ref().map(|it| it.counts);
         let known = self.remains.ranges.is_some();
         let seen = self.ranges_seen;
+        self.losses.has_lost_range_block = !known;
         self.losses.lost_entries = counts.map(|it| it.total().saturating_sub(self.losses.kept_entries));
         self.losses.lost_ranges = match counts {
             _ if known => Some(0),

@@ -4,8 +4,9 @@
 //! the files of a job either the inputs are to be taken or the outputs, never both: what stands in both would count twice,
 //! which merge operands do not bear. A table says which ones it was made of, its *lineage*:
 //!
-//! - An input goes only after the edit is durable. Of a job of which an input is missing, or of which an output was read by
-//!   another job, the outputs are taken, and inputs that are still there are left out.
+//! - An input goes only after the edit is durable. Of a job of which an input is missing, or was read by another job that is
+//!   done, as one that made tables which are gone, or of which an output was read, the outputs are taken, and inputs that are
+//!   still there are left out. So is what a lineage names beside inputs: what those descend from, held by a reader.
 //! - Of any other job all inputs are there: they are taken, and the outputs, which may not be complete, are left out.
 //! - Two tables that were taken and hold one version of a key both descend from each other by a table that is gone. The one
 //!   with the lesser number is the ancestor; the job that read it is done.
@@ -60,20 +61,44 @@ fn by_lineage(tables: &[Origin<'_>], is_replaced: &[bool]) -> Vec<Choice> {
     let present: BTreeMap<Uuid, usize> =
         tables.iter().enumerate().map(|(place, table)| (table.uuid, place)).collect();
     let read: BTreeSet<Uuid> = tables.iter().flat_map(|table| table.lineage).copied().collect();
-    let mut done: BTreeSet<&[Uuid]> = BTreeSet::new();
-    for table in tables.iter().filter(|table| !table.lineage.is_empty()) {
-        let is_gone = |input: &Uuid| present.get(input).is_none_or(|&place| is_replaced[place]);
-        if read.contains(&table.uuid) || table.lineage.iter().any(is_gone) {
-            done.insert(table.lineage);
+    let mut open: BTreeSet<&[Uuid]> =
+        tables.iter().map(|table| table.lineage).filter(|lineage| !lineage.is_empty()).collect();
+    let outputs_read: BTreeSet<&[Uuid]> =
+        tables.iter().filter(|table| read.contains(&table.uuid)).map(|table| table.lineage).collect();
+    let is_gone = |input: &Uuid| present.get(input).is_none_or(|&place| is_replaced[place]);
+    let mut inputs: BTreeSet<Uuid> = BTreeSet::new();
+    loop {
+        let is_done = |lineage: &&&[Uuid]| {
+            outputs_read.contains(**lineage)
+                || lineage.iter().any(is_gone)
+                || own_inputs(lineage, tables, &present).any(|input| inputs.contains(&input))
+        };
+        let done: Vec<&[Uuid]> = open.iter().filter(is_done).copied().collect();
+        if done.is_empty() {
+            break;
+        }
+        for lineage in done {
+            open.remove(lineage);
+            inputs.extend(lineage);
         }
     }
-    let inputs: BTreeSet<Uuid> = done.iter().flat_map(|job| job.iter()).copied().collect();
     let choice = |(place, table): (usize, &Origin<'_>)| match () {
         () if is_replaced[place] || inputs.contains(&table.uuid) => Choice::Replaced,
-        () if !table.lineage.is_empty() && !done.contains(table.lineage) => Choice::Unfinished,
+        () if open.contains(table.lineage) => Choice::Unfinished,
         () => Choice::Taken,
     };
     tables.iter().enumerate().map(choice).collect()
+}
+
+/// What a job read itself: not what others of its lineage were made of.
+fn own_inputs<'a>(
+    lineage: &'a [Uuid],
+    tables: &'a [Origin<'_>],
+    present: &'a BTreeMap<Uuid, usize>,
+) -> impl Iterator<Item = Uuid> + 'a {
+    let of = |input: &Uuid| present.get(input).map_or(&[][..], |&place| tables[place].lineage);
+    let older: BTreeSet<Uuid> = lineage.iter().flat_map(of).copied().collect();
+    lineage.iter().copied().filter(move |input| !older.contains(input))
 }
 
 #[cfg(test)]

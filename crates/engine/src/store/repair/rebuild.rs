@@ -497,6 +497,11 @@ impl Plan {
         let is_named = self.report.manifest.is_none();
         if (table.meta.is_ok() || is_named) && (!self.repair.how.salvage || lacks_dictionary) {
             file.fate = Fate::Damaged;
+            if losses.has_lost_range_block {
+                let why = "its range deletes cannot be read, so reading any key of the keyspace fails";
+                let everything = (Bound::Unbounded, Bound::Unbounded);
+                file.lost.push(LostKeys::new(0, 0, everything, why.into()));
+            }
             self.report.files.push(file);
             return Judged::Kept;
         }

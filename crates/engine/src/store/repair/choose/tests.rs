@@ -70,6 +70,17 @@ struct File {
     lineage: Vec<u64>,
     operations: BTreeSet<u64>,
     is_live: bool,
+    /// It stays when the database has it no more, and what is made of its successors knows.
+    is_held: bool,
+}
+
+/// What tells of ancestors by tables that are gone.
+#[derive(Clone, Copy, PartialEq)]
+enum Told {
+    /// Versions that both hold; lineage is that of one step, and anything may not be removed yet.
+    Shares,
+    /// The lineage: no version keeps its number, and what is left is held.
+    Lineage,
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -85,58 +96,81 @@ fn next(state: &mut u64) -> u64 {
 /// interrupted. Each operation must be in exactly one of the tables that are chosen.
 #[test]
 fn every_operation_is_in_one_table_whatever_was_not_removed() {
-    for seed in 0..20_000_u64 {
-        let mut state = seed;
-        let mut draw = |end: u64| next(&mut state) % end;
-        let mut files: Vec<File> = Vec::new();
-        let (mut number, mut operation) = (0, 0);
-        for _ in 0..2 + draw(10) {
-            number += 1;
-            let live: Vec<usize> = (0..files.len()).filter(|&at| files[at].is_live).collect();
-            if live.len() < 2 || draw(2) == 0 {
-                let first = operation;
-                operation += 1 + draw(4);
-                let operations = (first..operation).collect();
-                files.push(File { number, lineage: vec![], operations, is_live: true });
-                continue;
-            }
-            let inputs: Vec<usize> = live.into_iter().filter(|_| draw(2) == 0).collect();
-            number = compact(&mut files, &inputs, number, 1 + draw(3), true);
-        }
+    (0..20_000).for_each(|seed| check_history(seed, Told::Shares));
+    (0..20_000).for_each(|seed| check_history(seed, Told::Lineage));
+}
+
+fn check_history(seed: u64, told: Told) {
+    let mut state = seed;
+    let mut draw = |end: u64| next(&mut state) % end;
+    let mut files: Vec<File> = Vec::new();
+    let (mut number, mut operation) = (0, 0);
+    for _ in 0..2 + draw(10) {
+        number += 1;
         let live: Vec<usize> = (0..files.len()).filter(|&at| files[at].is_live).collect();
-        compact(&mut files, &live[..draw(live.len() as u64 + 1) as usize], number + 1, draw(2), false);
-        let files: Vec<File> = files
-            .into_iter()
-            .filter(|file| !file.operations.is_empty())
-            .filter(|file| file.is_live || draw(2) == 0)
-            .collect();
-
-        let tables: Vec<Made> = files.iter().map(|file| (file.number, file.lineage.clone())).collect();
-        let pairs = files.iter().flat_map(|a| files.iter().map(move |b| (a, b)));
-        let shares: Vec<(u64, u64)> = pairs
-            .filter(|(a, b)| a.number < b.number && !a.operations.is_disjoint(&b.operations))
-            .map(|(a, b)| (a.number, b.number))
-            .collect();
-        let chosen = choices(&tables, &shares);
-
-        let taken = files.iter().zip(&chosen).filter(|(_, choice)| **choice == Choice::Taken);
-        let mut seen: Vec<u64> = taken.flat_map(|(file, _)| file.operations.iter().copied()).collect();
-        seen.sort_unstable();
-        let all: Vec<u64> = (0..operation).collect();
-        if seen != all {
-            println!("seed {seed}: {tables:?} share {shares:?}: {chosen:?}");
+        if live.len() < 2 || draw(2) == 0 {
+            let first = operation;
+            operation += 1 + draw(4);
+            let operations = (first..operation).collect();
+            let is_held = draw(2) == 0;
+            files.push(File { number, lineage: vec![], operations, is_live: true, is_held });
+            continue;
         }
-        assert_eq!(seen, all, "seed {seed}");
+        let inputs: Vec<usize> = live.into_iter().filter(|_| draw(2) == 0).collect();
+        let outputs = 1 + draw(3);
+        number = compact(&mut files, &inputs, number, outputs, (true, told), &mut draw);
     }
+    let live: Vec<usize> = (0..files.len()).filter(|&at| files[at].is_live).collect();
+    let inputs = &live[..draw(live.len() as u64 + 1) as usize];
+    let outputs = draw(2);
+    compact(&mut files, inputs, number + 1, outputs, (false, told), &mut draw);
+    let files: Vec<File> = files
+        .into_iter()
+        .filter(|file| !file.operations.is_empty())
+        .filter(|file| match told {
+            Told::Lineage => file.is_live || file.is_held,
+            Told::Shares => file.is_live || draw(2) == 0,
+        })
+        .collect();
+
+    let tables: Vec<Made> = files.iter().map(|file| (file.number, file.lineage.clone())).collect();
+    let pairs = files.iter().flat_map(|a| files.iter().map(move |b| (a, b)));
+    let shares: Vec<(u64, u64)> = pairs
+        .filter(|(a, b)| a.number < b.number && !a.operations.is_disjoint(&b.operations))
+        .map(|(a, b)| (a.number, b.number))
+        .filter(|_| told == Told::Shares)
+        .collect();
+    let chosen = choices(&tables, &shares);
+
+    let taken = files.iter().zip(&chosen).filter(|(_, choice)| **choice == Choice::Taken);
+    let mut seen: Vec<u64> = taken.flat_map(|(file, _)| file.operations.iter().copied()).collect();
+    seen.sort_unstable();
+    let all: Vec<u64> = (0..operation).collect();
+    if seen != all {
+        println!("seed {seed}: {tables:?} share {shares:?}: {chosen:?}");
+    }
+    assert_eq!(seen, all, "seed {seed}");
 }
 
 /// Writes what `inputs` hold into so many tables, the last of which an interrupted job does not write. Returns the last
 /// number.
-fn compact(files: &mut Vec<File>, inputs: &[usize], number: u64, outputs: u64, is_done: bool) -> u64 {
+fn compact(
+    files: &mut Vec<File>,
+    inputs: &[usize],
+    number: u64,
+    outputs: u64,
+    (is_done, told): (bool, Told),
+    draw: &mut dyn FnMut(u64) -> u64,
+) -> u64 {
     let operations: BTreeSet<u64> = inputs.iter().flat_map(|&at| files[at].operations.clone()).collect();
-    let lineage: Vec<u64> = inputs.iter().map(|&at| files[at].number).collect();
+    let mut lineage: BTreeSet<u64> = inputs.iter().map(|&at| files[at].number).collect();
     if inputs.is_empty() {
         return number;
+    }
+    if told == Told::Lineage {
+        let older = inputs.iter().flat_map(|&at| &files[at].lineage).copied();
+        let is_held = |number: &u64| files.iter().any(|file| file.number == *number && file.is_held);
+        lineage.extend(older.filter(is_held).collect::<Vec<_>>());
     }
     for &at in inputs {
         files[at].is_live &= !is_done;
@@ -144,8 +178,8 @@ fn compact(files: &mut Vec<File>, inputs: &[usize], number: u64, outputs: u64, i
     for output in 0..outputs {
         let is_own = |operation: &&u64| **operation % outputs == output;
         let operations = operations.iter().filter(is_own).copied().collect();
-        let number = number + output;
-        files.push(File { number, lineage: lineage.clone(), operations, is_live: is_done });
+        let (number, lineage) = (number + output, lineage.iter().copied().collect());
+        files.push(File { number, lineage, operations, is_live: is_done, is_held: !is_done || draw(2) == 0 });
     }
     number + outputs
 }
