@@ -55,7 +55,7 @@ pub const SITES: [Site; 33] = [
     site("wal.segment", "records of the log", &[Mixed, Upkeep]),
 ];
 
-/// Syncs of files that belong to no database, which the tests of table files mute, and of repairs, which theirs mute.
+/// Syncs of files that belong to no database, which tests of these mute, and of repairs, whose test crashes at every step.
 pub const OUTSIDE: [&str; 6] = [
     "portable.directory",
     "repair.copies",

@@ -152,7 +152,14 @@ fn choose_tables(plan: &mut Plan, id: TreeId, mut tree: FoundTree) -> Result<Opt
     if let Some(at) = tree.cleared_at {
         let (stays, goes) = tree.tables.into_iter().partition(|table| table.last_seqno() >= at);
         tree.tables = stays;
-        for table in Vec::<Readable>::into_iter(goes) {
+        let goes: Vec<Readable> = goes;
+        if let Some(newest) = goes.iter().max_by_key(|table| table.id) {
+            // What they say of the tree holds all the same.
+            let seed = &newest.properties.seed;
+            let known = || (Seqno::ZERO, seed.tree_name.clone(), seed.tree_options.clone());
+            tree.created.get_or_insert_with(known);
+        }
+        for table in goes {
             plan.leave_out_table(&table, "its keyspace was cleared");
         }
     }
