@@ -137,7 +137,7 @@ fn assert_right_or_named(files: &MemFs, expected: &Contents, report: &RepairRepo
         let keyspace = db.get_keyspace(name).unwrap().unwrap_or_else(|| panic!("{what}: {name} is gone"));
         for (key, value) in entries {
             match keyspace.get(key) {
-                Ok(Some(found)) if found == &value[..] => {}
+                Ok(Some(found)) if *found == value[..] => {}
                 _ if is_named(report, name, key) => {}
                 found => {
                     panic!("{what}: {name} {key:?} is {:?}, and is not named", found.map(|it| it.is_some()))
@@ -282,7 +282,7 @@ fn what_a_repair_left_out_and_did_not_move_is_no_orphan() {
     let name = all_bytes(&files).into_iter().find(|(name, _)| name.starts_with("tables/")).unwrap().0;
     let bytes = testkit::db::read_file(&files, &name);
     files.remove_file(&name).unwrap();
-    let spoiled = [&vec![0; 64], &bytes[64..]].concat();
+    let spoiled = [&[0; 64], &bytes[64..]].concat();
     files.create(&name, &CreateOptions::new(WriteOrigin::Metadata)).unwrap().write_at(0, &spoiled).unwrap();
     repair(&files, RepairOptions::new());
     let aside = format!("lost/{}", name.rsplit('/').next().unwrap());
