@@ -98,6 +98,15 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Read every table from the disk, and write anew those that parity had to correct
     Scrub(ScrubArgs),
+    /// Make a database open again that lost its manifest, or of which files are damaged
+    ///
+    /// Nothing is removed: what is no part of the database any more is moved into its directory `lost`. Keep a copy of the
+    /// whole directory first, and see with --dry-run what would be done. Says what is lost, and exits with 3 then.
+    Repair(RepairArgs),
+    /// Write what is left of a damaged table into a new file
+    ///
+    /// The damaged file is only read. Says which keys are lost, and exits with 3 if some are.
+    Salvage(SalvageArgs),
     /// Look at tables: files of sorted entries
     #[command(subcommand)]
     Sst(SstCommand),
@@ -351,6 +360,27 @@ pub(crate) struct ScrubArgs {
     /// A checkpoint of the database, to take from what parity does not restore
     #[arg(long, value_name = "DIR")]
     pub(crate) copies: Option<PathBuf>,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct RepairArgs {
+    /// Directory of the database
+    pub(crate) db: PathBuf,
+    /// Only say what would be done; nothing at all is written
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Write what is left of damaged tables anew; what is damaged in them is then lost, and older values of its keys may
+    /// show. Without it reading what is damaged fails, and reading the rest does not
+    #[arg(long)]
+    pub(crate) salvage: bool,
+}
+
+#[derive(ClapArgs, Debug)]
+pub(crate) struct SalvageArgs {
+    /// File of a table; no database is opened or locked
+    pub(crate) file: PathBuf,
+    /// File to make
+    pub(crate) out: PathBuf,
 }
 
 #[derive(ClapArgs, Debug)]

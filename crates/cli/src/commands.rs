@@ -5,6 +5,7 @@ mod data;
 mod dump;
 mod load;
 mod maintain;
+mod repair;
 mod scan;
 mod show;
 mod sst;
@@ -41,6 +42,8 @@ pub(crate) fn run(command: Command, form: Option<Form>, console: &mut Console<'_
         Command::Checkpoint(args) => maintain::checkpoint(&args, console),
         Command::Verify(args) => maintain::verify(&args, console),
         Command::Scrub(args) => maintain::scrub(&args, console),
+        Command::Repair(args) => repair::repair(&args, console),
+        Command::Salvage(args) => sst::salvage(&args, console),
         Command::Sst(command) => sst::run(&command, console),
         Command::Demo(args) => demo::run(&args, console),
         Command::DemoChild(args) => demo::child::run(&args.db, console),

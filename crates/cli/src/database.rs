@@ -12,8 +12,8 @@ use crate::{
 };
 use isopach::{
     Compression, CopiesIn, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, KeyId, KeyUse, Keyspace,
-    KeyspaceAt, KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RouteInfo, ScrubOptions,
-    VerifyDepth, VerifyOptions, VerifyReport, WriteOptions,
+    KeyspaceAt, KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RepairOptions, RepairReport,
+    RouteInfo, ScrubOptions, VerifyDepth, VerifyOptions, VerifyReport, WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
 use std::{
@@ -382,6 +382,15 @@ fn filter(filter: &FilterPolicy) -> String {
 /// Names of variants without fields, also of ones that a later version adds.
 pub(crate) fn lower_case(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}").to_lowercase()
+}
+
+// ----- repair -----
+
+/// Repairs a database that is not open. With `dry_run` writes nothing.
+pub(crate) fn repair(path: &Path, dry_run: bool, salvage: bool) -> Result<RepairReport, Failure> {
+    let how = RepairOptions::new().dry_run(dry_run).salvage(salvage);
+    let repaired = with_keys(Db::builder(path)).create_if_missing(false).repair(how);
+    repaired.doing(&format!("repair {}", path.display()))
 }
 
 // ----- checks -----

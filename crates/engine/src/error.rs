@@ -159,7 +159,7 @@ impl error::Error for Error {
 pub enum ErrorKind {
     /// The backend failed; nothing was changed. [`Error::io_error`] says how.
     Io,
-    /// Stored bytes contradict the format: verify, then restore from a copy.
+    /// Stored bytes contradict the format: verify, then repair, or restore from a copy.
     Corruption,
     /// A sync or manifest write failed half-way: read on, reopen to write.
     Poisoned,

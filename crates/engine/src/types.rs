@@ -373,7 +373,7 @@ impl View {
 }
 
 /// A random identity of a file or a store, from the operating system's random source.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Uuid(pub [u8; 16]);
 
 impl fmt::Display for Uuid {

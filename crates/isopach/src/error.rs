@@ -202,7 +202,7 @@ pub enum ErrorKind {
     // ----- the database or machine needs care -----
     /// The operating system failed; nothing was changed. [`Error::raw_os_error`] says how.
     Io,
-    /// Stored bytes contradict the format: `verify`, then restore from a copy.
+    /// Stored bytes contradict the format: `verify`, then `repair`, or restore from a copy.
     Corruption,
     /// A sync failed, so no later write could be trusted: read on; reopen to write.
     Poisoned,

@@ -4,7 +4,10 @@ mod entries;
 mod filter;
 mod layout;
 mod ls;
+mod salvage;
 mod show;
+
+pub(super) use salvage::salvage;
 
 use crate::{
     args::SstCommand,
@@ -48,24 +51,29 @@ pub(super) fn run(command: &SstCommand, console: &mut Console<'_>) -> Result<(),
 /// Opens the file of a table, with its dictionary if that is where tables of a database have it.
 fn open(path: &Path) -> Result<LoneTable, Failure> {
     let what = format!("open {}", path.display());
+    let (fs, directory, name) = place_of(path, &what)?;
+    let table = LoneTable::open_with(&fs, &name, &keyring()).map_err(|error| failure(what, &error))?;
+    match OsFs::new(directory.join("..").join(DICTIONARIES_DIR)) {
+        Ok(dictionaries) => Ok(table.with_dictionary(&dictionaries, dictionary::base_name)),
+        Err(_) => Ok(table), // What needs the dictionary says so.
+    }
+}
+
+/// The directory of a file, and what the file is called there.
+fn place_of(path: &Path, what: &str) -> Result<(Arc<dyn Fs>, PathBuf, String), Failure> {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
-        .ok_or_else(|| Failure::new(exit::USAGE, &what, "not the name of a file in UTF-8"))?;
+        .ok_or_else(|| Failure::new(exit::USAGE, what, "not the name of a file in UTF-8"))?;
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
     };
     let fs = OsFs::new(&directory).map_err(|error| {
         let code = if error.kind() == IoErrorKind::NotFound { exit::NOT_FOUND } else { exit::FAILURE };
-        Failure::new(code, &what, error.to_string())
+        Failure::new(code, what, error.to_string())
     })?;
-    let fs: Arc<dyn Fs> = Arc::new(fs);
-    let table = LoneTable::open_with(&fs, name, &keyring()).map_err(|error| failure(what, &error))?;
-    match OsFs::new(directory.join("..").join(DICTIONARIES_DIR)) {
-        Ok(dictionaries) => Ok(table.with_dictionary(&dictionaries, dictionary::base_name)),
-        Err(_) => Ok(table), // What needs the dictionary says so.
-    }
+    Ok((Arc::new(fs), directory, name.to_owned()))
 }
 
 /// An error of a table that no database is open for.
@@ -77,7 +85,7 @@ fn failure(what: impl Into<String>, error: &engine::error::Error) -> Failure {
             "values are compressed against this file of the database; put it into `dictionaries` beside the directory of the table",
         ),
         Failure::Report { code: exit::CORRUPTION, .. } => {
-            failure.with_hint("`isopach sst layout FILE` shows which parts are sound")
+            failure.with_hint("`isopach sst layout FILE` shows which parts are sound, `isopach salvage FILE OUT` takes them out")
         }
         Failure::Report { code: exit::NOT_FOUND, what, .. } => {
             Failure::new(exit::NOT_FOUND, what.clone(), message)

@@ -7,5 +7,6 @@ mod encryption;
 mod exit_codes;
 mod full_disk;
 mod parity;
+mod repair;
 mod sst;
 mod support;

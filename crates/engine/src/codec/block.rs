@@ -16,7 +16,13 @@ pub const SECTION_ENTRY_BYTES: usize = 17;
 /// Most sections of a block.
 pub const MAX_SECTIONS: usize = 64;
 
-const MAGIC: u16 = u16::from_le_bytes(*b"IB");
+/// Longest header and directory of a frame.
+pub const MAX_FRAME_START_BYTES: usize = BLOCK_HEADER_BYTES + MAX_SECTIONS * SECTION_ENTRY_BYTES;
+
+/// What every frame begins with.
+pub const FRAME_MAGIC: [u8; 2] = *b"IB";
+
+const MAGIC: u16 = u16::from_le_bytes(FRAME_MAGIC);
 
 /// What a block holds. The numbers are on disk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -37,6 +43,21 @@ pub enum BlockKind {
     Statistics = 6,
     /// A compression dictionary and facts about it.
     Dictionary = 7,
+}
+
+impl BlockKind {
+    fn from_raw(raw: u8) -> Option<BlockKind> {
+        Some(match raw {
+            1 => BlockKind::Data,
+            2 => BlockKind::Index,
+            3 => BlockKind::Filter,
+            4 => BlockKind::Properties,
+            5 => BlockKind::RangeTombstones,
+            6 => BlockKind::Statistics,
+            7 => BlockKind::Dictionary,
+            _ => return None,
+        })
+    }
 }
 
 /// A section to be framed.
@@ -192,6 +213,18 @@ pub fn frame_bytes(header: &[u8; BLOCK_HEADER_BYTES], kind: BlockKind) -> Option
     let directory_bytes = u64::from(header[5]) * SECTION_ENTRY_BYTES as u64;
     let stored_bytes = u48([header[8], header[9], header[10], header[11], header[12], header[13]]);
     Some(BLOCK_HEADER_BYTES as u64 + directory_bytes + stored_bytes)
+}
+
+/// What a frame is and how long it is whose header and directory `start` begins with, read at `offset` of the file, if
+/// they pass their check. Of its sections nothing is known. At most [`MAX_FRAME_START_BYTES`] are looked at.
+pub fn frame_start(start: &[u8], codec: &FileCodec, offset: u64) -> Option<(BlockKind, u64)> {
+    let header = start.first_chunk()?;
+    let kind = BlockKind::from_raw(header[2])?;
+    let bytes = frame_bytes(header, kind)?;
+    let covered = start.get(..BLOCK_HEADER_BYTES + usize::from(header[5]) * SECTION_ENTRY_BYTES)?;
+    let is_sound =
+        usize::from(header[5]) <= MAX_SECTIONS && header_check(covered, codec, offset) == header[20..];
+    is_sound.then_some((kind, bytes))
 }
 
 /// Decodes header and directory of the frame that is all of `frame`, read at `offset` of the file.

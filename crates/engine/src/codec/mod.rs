@@ -31,8 +31,8 @@ mod tests;
 mod tlv;
 
 pub use block::{
-    BLOCK_HEADER_BYTES, BlockKind, MAX_SECTIONS, SECTION_ENTRY_BYTES, Section, StoredSection, decode_block,
-    encode_block, frame_bytes, read_frame,
+    BLOCK_HEADER_BYTES, BlockKind, FRAME_MAGIC, MAX_FRAME_START_BYTES, MAX_SECTIONS, SECTION_ENTRY_BYTES,
+    Section, StoredSection, decode_block, encode_block, frame_bytes, frame_start, read_frame,
 };
 pub use checksum::{Checksum, Salt, digest};
 pub use compress::{Codec, Compression};

@@ -112,7 +112,7 @@ impl Survey {
             if let Some(content) = &self.content {
                 let why = format!(
                     "the file is missing, and {content} is there: half of a database; put back the file from a \
-                     copy of this database, or restore all of it"
+                     copy of this database, or have `isopach repair DIR` make it anew"
                 );
                 return Err(Error::corrupt(IDENTITY, 0, why));
             }
@@ -126,10 +126,25 @@ impl Survey {
             Some(&number) => Ok(State::Store(number)),
             None => {
                 let why = "the manifest is missing, and IDENTITY is there: what tables there are is not known any \
-                           more; restore the database from a copy";
+                           more; `isopach repair DIR` finds them again, or restore the database from a copy";
                 Err(Error::corrupt(format!("{MANIFEST_PREFIX}*"), 0, why))
             }
         }
+    }
+
+    /// Says whether there is a store to be repaired, whatever is missing of it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Corruption` of an interrupted copy, whose source is whole.
+    pub(super) fn check_for_repair(&self) -> Result<()> {
+        if self.has_partial && !self.has_identity {
+            return self.judge().map(drop);
+        }
+        if self.has_identity || self.content.is_some() || !self.manifests.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::NotFound, "there is no database"))
     }
 
     /// Whether something calls itself the birth certificate of a store.

@@ -6,6 +6,7 @@ mod directory;
 mod checkpoint;
 mod open;
 mod orphans;
+mod repair;
 mod routes;
 mod seals;
 mod unnamed;
@@ -14,6 +15,10 @@ mod verify_blobs;
 
 pub use checkpoint::{CheckpointError, CheckpointInfo, CheckpointOptions, Cut, Extra, ExtraFiles};
 pub use open::{Admit, StoreOptions};
+pub use repair::{
+    EachOperation, Fate, LOST_DIR, LogTold, Plan, Repair, RepairOptions, RepairReport, RepairedFile,
+    RepairedTree, TreeChange,
+};
 pub use routes::FindPlaces;
 pub use seals::KeyUse;
 pub use unnamed::{Unnamed, UnnamedFile};

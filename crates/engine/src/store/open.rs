@@ -171,7 +171,7 @@ fn open_to_write(
     lock: Option<Box<dyn FileLock>>,
 ) -> Result<Store> {
     let owner = Owner { database: read_identity(&*env.fs)?, keys: options.keys.clone() };
-    let mut catalog = replay(&*env.fs, number, &owner)?.catalog;
+    let mut catalog = read_catalog(&env, number, &owner)?;
     check_keys(&catalog, &owner)?;
     options.admit.0.as_ref().map_or(Ok(()), |admit| admit(&*env.fs, &catalog))?;
     let lock_as = (owner.database, LockMode::Exclusive);
@@ -190,6 +190,17 @@ fn open_to_write(
     assemble((env, mounts), options, owner, registry, catalog, Some(manifest), locks)
 }
 
+/// What the manifest says; an error of a damaged one says what can be done.
+fn read_catalog(env: &Env, number: u32, owner: &Owner) -> Result<Catalog> {
+    let replayed = replay(&*env.fs, number, owner).map_err(|error| match error.kind() {
+        ErrorKind::Corruption => {
+            error.adding("; `isopach repair DIR` rebuilds the manifest from tables and log")
+        }
+        _ => error,
+    })?;
+    Ok(replayed.catalog)
+}
+
 /// Gives everything that a new manifest has replaced to the deleter, and what remains of those that were begun.
 fn discard_old_manifests(registry: &FileRegistry, survey: &Survey) {
     let names = survey.manifests.iter().map(|&number| manifest_name(number));
@@ -205,7 +216,7 @@ fn open_to_read(
     lock: Option<Box<dyn FileLock>>,
 ) -> Result<Store> {
     let owner = Owner { database: read_identity(&*env.fs)?, keys: options.keys.clone() };
-    let mut catalog = replay(&*env.fs, number, &owner)?.catalog;
+    let mut catalog = read_catalog(&env, number, &owner)?;
     check_keys(&catalog, &owner)?;
     let lock_as = (owner.database, LockMode::Shared);
     let places = open_places(&mounts, &mut catalog, &options.places, lock_as)?;

@@ -1,6 +1,6 @@
 //! Orphans: files of tables, dictionaries and separated values that no version names, left by a crash.
 
-use super::Store;
+use super::{Store, repair::left_out};
 use crate::{
     blob,
     codec::{FileHeader, FileKind, HEADER_BYTES},
@@ -24,7 +24,8 @@ impl Store {
     ///
     /// Surely its own: named as such and, but for dictionaries, numbered below the mark, and either with this
     /// store's uuid in its header or without a sound header, as a crash right after the creation or inside the first
-    /// write leaves it. What then lies in place of a header, and is none, stays.
+    /// write leaves it. What then lies in place of a header, and is none, stays. So does what a repair left out
+    /// (INV-REP-1).
     ///
     /// # Errors
     ///
@@ -35,7 +36,8 @@ impl Store {
         let mut removed = 0;
         let numbered = self.orphans()?.into_iter();
         let dictionaries = self.orphaned_dictionaries()?.into_iter().map(|name| (FileKind::Dictionary, name));
-        for (kind, name) in numbered.chain(dictionaries) {
+        let left_out = self.with_catalog(|catalog| left_out(&catalog.notes));
+        for (kind, name) in numbered.chain(dictionaries).filter(|(_, name)| !left_out.contains(name)) {
             if self.is_own(kind, &name)? {
                 self.files().register(kind, &name, 0, None).remove();
                 removed += 1;

@@ -5,6 +5,7 @@ use super::{
     Store,
     directory::{DIRECTORIES, IDENTITY, LOCK},
     orphans::number_of,
+    repair::left_out,
     routes::PLACE,
 };
 use crate::{
@@ -40,6 +41,8 @@ pub enum Unnamed {
     Manifest,
     /// A log segment that is needed no longer.
     LogSegment,
+    /// What a repair left out.
+    LeftOut,
     /// A file whose writing was interrupted.
     Temporary,
     /// Not one of the database's.
@@ -60,6 +63,7 @@ impl fmt::Display for Unnamed {
             }
             Unnamed::Manifest => "a manifest that a later one replaced; opening for writing removes it",
             Unnamed::LogSegment => "a log segment that is needed no longer; opening for writing removes it",
+            Unnamed::LeftOut => "a file that a repair left out; it is left alone",
             Unnamed::Temporary => "a file whose writing was interrupted; opening for writing removes it",
             Unnamed::Foreign => "not a file of the database; it is left alone",
         })
@@ -87,9 +91,9 @@ impl Store {
         let manifests = root.iter().filter_map(|name| manifest_number(name).map(|number| (number, name)));
         named.extend(manifests.max().map(|(_, name)| name.clone()));
         // Files of trees that could not be opened are not in the registry.
-        let mark = self.with_catalog(|catalog| {
+        let (mark, left_out) = self.with_catalog(|catalog| {
             named.extend(catalog.files());
-            catalog.file_id_mark
+            (catalog.file_id_mark, left_out(&catalog.notes))
         });
 
         let (mut unnamed, mut found) = (Vec::new(), Vec::new());
@@ -104,6 +108,7 @@ impl Store {
                     found.push(Error::corrupt(file, 0, why));
                     continue;
                 }
+                _ if left_out.contains(&file) => Unnamed::LeftOut,
                 Some(_) if blob::number_of(&file).is_some() => Unnamed::Blob,
                 Some(_) => Unnamed::Table,
                 None if dictionary::id_of(&file).is_some() => Unnamed::Dictionary,

@@ -45,6 +45,7 @@ pub use parts::{BlockContent, Content, Frame, Layout};
 
 use super::{
     BlockHandle, BlockStatistics, DataBlock, DataCache, FilterKind, Finding, KeyHash, Properties, Table,
+    TableMeta,
     filter::{self, Filter},
     footer::Footer,
     index::{Index, IndexBuilder},
@@ -63,7 +64,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     key::InternalKey,
     order::{Comparators, KeyOrder},
-    types::{DictionaryId, Seqno, Uuid},
+    types::{DictionaryId, Seqno, TableId, Uuid},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
 
@@ -231,6 +232,15 @@ impl LoneTable {
     pub fn properties(&self) -> Result<Properties> {
         let read = self.file.properties_at(self.footer.properties);
         read.or_else(|error| self.file.properties_at(self.mirror().properties).map_err(|_| error))
+    }
+
+    /// What a manifest would say of the table under this number, but for where separated values are. Reads the whole file.
+    ///
+    /// # Errors
+    ///
+    /// The backend's, and `Corruption`.
+    pub fn meta(&self, id: TableId) -> Result<TableMeta> {
+        self.file.meta(id, self.digest()?)
     }
 
     /// The filter, if the table has one.

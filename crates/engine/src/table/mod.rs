@@ -39,6 +39,7 @@ mod partitions;
 pub mod portable;
 mod properties;
 mod reader;
+pub mod salvage;
 mod statistics;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use super::{
     BlockHandle, PrefixFilter, Properties, Table, TableMeta, file_name,
     footer::{FOOTER_BYTES, Footer},
     index::Index,
+    meta::Mirror,
     reader::DataCache,
     statistics::Statistics,
 };
@@ -96,9 +97,12 @@ impl Table {
 
 impl OpenFile {
     /// What the manifest would say of the table, whose digest this is.
-    fn meta(&self, id: TableId, digest: u64) -> Result<TableMeta> {
+    pub(super) fn meta(&self, id: TableId, digest: u64) -> Result<TableMeta> {
         let footer = self.read_footer()?;
-        let properties = self.properties_at(footer.properties)?;
+        let mirror = Mirror::of(footer.mirror_at, footer.index, footer.properties);
+        let properties = self
+            .properties_at(footer.properties)
+            .or_else(|error| self.properties_at(mirror.properties).map_err(|_| error))?;
         let meta = TableMeta {
             id,
             uuid: self.uuid,
@@ -284,7 +288,7 @@ impl OpenFile {
                 Known { parity: Parity::None, bytes: file_bytes, rescue: Rescue::default() }
             }
             (None, _) => {
-                let tail = parity_tail(&*file, file_bytes);
+                let tail = ParityTail::read(&*file, file_bytes);
                 // What is known to end with parity, and does not, was cut.
                 let tail = tail.map_err(|why| match &decoded {
                     Ok(_) => Error::corrupt(name.as_str(), file_bytes, why),
@@ -387,15 +391,6 @@ impl OpenFile {
     fn read_error(&self, error: crate::env::IoError, offset: u64) -> Error {
         Error::io(error, "read", self.name.as_str()).at(offset)
     }
-}
-
-/// The end of a file that says of itself what parity it has.
-fn parity_tail(file: &dyn File, file_bytes: u64) -> core::result::Result<ParityTail, Corruption> {
-    const MISSING: Corruption = Corruption("the end of the file's parity cannot be read");
-    let mut tail = [0; ParityTail::BYTES];
-    let at = file_bytes.checked_sub(ParityTail::BYTES as u64).ok_or(MISSING)?;
-    file.read_exact_at(at, &mut tail).map_err(|_| MISSING)?;
-    ParityTail::decode(&tail, file_bytes)
 }
 
 /// The one section of a block.

@@ -29,7 +29,8 @@ pub struct PropertySeed {
     pub merge_operator: String,
     /// Name of the prefix extractor; empty: none.
     pub extractor: String,
-    /// Uuids of the tables it was merged from; none for a flushed one.
+    /// Uuids of the tables it was merged from, and of those that these descend from and that somebody held yet; none for a
+    /// flushed one.
     pub lineage: Vec<Uuid>,
     /// The level it is written for.
     pub level: Level,

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     iter::MergeCursor,
     types::{Level, Seqno, TableId, UnixUs},
-    version::{Added, BlobRef, RunAge, RunCursor, TableRef, TablesChange},
+    version::{Added, Ancestor, BlobRef, RunAge, RunCursor, TableRef, TablesChange},
 };
 use alloc::{format, sync::Arc, vec::Vec};
 use core::sync::atomic::Ordering;
@@ -250,12 +250,15 @@ impl Compaction<'_> {
         let age = if plan.to == Level(0) { newest_age } else { RunAge::SORTED };
         let tables: Vec<TableRef> = inputs.iter().flat_map(|(_, run)| run).cloned().collect();
         let dictionary = tree.dictionary_for(&tables, plan.to)?;
+        let mut lineage: Vec<Ancestor> = tables.iter().flat_map(TableRef::lineage).collect();
+        lineage.sort_unstable_by_key(Ancestor::uuid);
+        lineage.dedup_by_key(|ancestor| ancestor.uuid());
         let target = Target {
             level: plan.to,
             place: tree.place_of(plan.to)?,
             age,
             origin: WriteOrigin::CompactionTable,
-            lineage: tables.iter().map(|table| table.uuid).collect(),
+            lineage,
             replay_point: state.replay_point,
             dictionary,
         };

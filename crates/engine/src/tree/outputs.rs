@@ -14,8 +14,8 @@ use crate::{
     place::PlaceId,
     range_tombstone::{RangeTombstone, RangeTombstones},
     table::{self, PropertySeed, TableIdentity, TableMeta, TableOptions, TableWriter},
-    types::{Level, Seqno, TableId, UnixUs, Uuid},
-    version::{BlobFiles, BlobRef, DictionaryUse, Hold, RunAge, TableRef, new_uuid},
+    types::{Level, Seqno, TableId, UnixUs},
+    version::{Ancestor, BlobFiles, BlobRef, DictionaryUse, Hold, RunAge, TableRef, new_uuid},
 };
 use alloc::{collections::BTreeSet, sync::Arc, vec::Vec};
 use isopach_env::{Fs, IoErrorKind, SyncSite, WriteOrigin};
@@ -26,8 +26,8 @@ pub(super) struct Target {
     pub(super) place: PlaceId,
     pub(super) age: RunAge,
     pub(super) origin: WriteOrigin,
-    /// Uuids of the tables they are made of.
-    pub(super) lineage: Vec<Uuid>,
+    /// The tables they are made of, and those that these descend from and that are there yet.
+    pub(super) lineage: Vec<Ancestor>,
     /// Everything up to here is in tables once they are installed.
     pub(super) replay_point: Seqno,
     /// What values are compressed against.
@@ -188,7 +188,7 @@ impl Tree {
                 && let Some(table) = unfinished.take()
             {
                 values.sync()?;
-                written.tables.push(self.finish_table(table)?);
+                written.tables.push(self.finish_table(table, target)?);
             }
             if unfinished.is_none() {
                 unfinished = Some(self.begin_table(target)?);
@@ -201,7 +201,7 @@ impl Tree {
         }
         written.blobs = values.finish()?;
         if let Some(table) = unfinished.take() {
-            written.tables.push(self.finish_table(table)?);
+            written.tables.push(self.finish_table(table, target)?);
         }
         if !written.tables.is_empty() {
             self.sync_tables(written.tables.iter().map(|table| &**table), target.origin)?;
@@ -282,7 +282,7 @@ impl Tree {
         let now = UnixUs(context.env.clock.unix_us());
         let seed = PropertySeed {
             tree_options: tree_options.encode(),
-            lineage: target.lineage.clone(),
+            lineage: target.lineage.iter().map(Ancestor::uuid).collect(),
             level: target.level,
             run_age: target.age.0,
             replay_point: target.replay_point,
@@ -306,9 +306,10 @@ impl Tree {
         })
     }
 
-    fn finish_table(&self, unfinished: Unfinished) -> Result<TableRef> {
+    fn finish_table(&self, unfinished: Unfinished, target: &Target) -> Result<TableRef> {
         let (meta, hold) = unfinished.finish()?;
-        Ok(TableRef::new(&self.0.context.tables, (self.0.id, &self.0.order), hold, Arc::new(meta)))
+        let tree = (self.0.id, &self.0.order);
+        Ok(TableRef::descending(&self.0.context.tables, tree, hold, Arc::new(meta), &target.lineage))
     }
 }
 

@@ -37,4 +37,4 @@ pub use manifest::{Manifest, NewUuid, Replayed, manifest_name, manifest_number, 
 pub use registry::{DeletionPause, FileRegistry, Freed, Hold, Holder, LiveFile, RegistryStats};
 pub use routes::{MAX_ROUTE_NAME_BYTES, MAX_ROUTES, PlacedRoute, Route, Routes};
 pub use run_cursor::{CoveredPrefix, RunCursor};
-pub use table_file::{TableContext, TableRef};
+pub use table_file::{Ancestor, TableContext, TableRef};

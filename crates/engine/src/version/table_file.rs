@@ -18,9 +18,15 @@ use crate::{
     place::PlaceId,
     range_tombstone::RangeTombstones,
     table::{DataCache, Table, TableMeta},
-    types::{BlobId, TableId, TreeId},
+    types::{BlobId, TableId, TreeId, Uuid},
 };
-use alloc::{boxed::Box, format, string::String, sync::Arc};
+use alloc::{
+    boxed::Box,
+    format,
+    string::String,
+    sync::{Arc, Weak},
+    vec::Vec,
+};
 use core::{
     borrow::Borrow,
     fmt,
@@ -85,6 +91,22 @@ struct TableFile {
     damage: Damage,
     /// Once they were read: reads of all keys ask them.
     ranges: OnceBox<Arc<RangeTombstones>>,
+    /// What it was made of, and what that was made of.
+    ancestors: Vec<Ancestor>,
+}
+
+/// A table that others were made of, and whose file may be there yet: a reader holds it.
+#[derive(Clone)]
+pub struct Ancestor {
+    file: Weak<TableFile>,
+    uuid: Uuid,
+}
+
+impl Ancestor {
+    /// Its uuid.
+    pub fn uuid(&self) -> Uuid {
+        self.uuid
+    }
 }
 
 impl TableRef {
@@ -106,14 +128,43 @@ impl TableRef {
         hold: Hold,
         meta: Arc<TableMeta>,
     ) -> TableRef {
+        TableRef::descending(context, (tree, order), hold, meta, &[])
+    }
+
+    /// As [`TableRef::new`], of a table that was made of others.
+    pub fn descending(
+        context: &Arc<TableContext>,
+        (tree, order): (TreeId, &KeyOrder),
+        hold: Hold,
+        meta: Arc<TableMeta>,
+        ancestors: &[Ancestor],
+    ) -> TableRef {
         hold.set_bytes(meta.file_bytes());
         let dictionary = meta.dictionary.map(|handle| context.dictionaries.name(meta.id, handle.id));
         let (context, order, damage) = (Arc::clone(context), order.clone(), Damage::none());
-        let ranges = OnceBox::new();
-        let file = TableFile { tree, order, meta, hold, _dictionary: dictionary, context, damage, ranges };
+        let (ranges, ancestors) = (OnceBox::new(), Vec::from(ancestors));
+        let file = TableFile {
+            tree,
+            order,
+            meta,
+            hold,
+            _dictionary: dictionary,
+            context,
+            damage,
+            ranges,
+            ancestors,
+        };
         let table = TableRef(Arc::new(file));
         table.0.context.filters.enter(tree, &table);
         table
+    }
+
+    /// This table, and those that it descends from, as far as somebody holds them: of what is made of it the lineage. A
+    /// manifest that is rebuilt knows by it that they are replaced, though what lies between may be gone (INV-REP-3).
+    pub fn lineage(&self) -> impl Iterator<Item = Ancestor> {
+        let this = Ancestor { file: Arc::downgrade(&self.0), uuid: self.0.meta.uuid };
+        let held = self.0.ancestors.iter().filter(|ancestor| ancestor.file.strong_count() > 0);
+        core::iter::once(this).chain(held.cloned())
     }
 
     /// The facts, shared.

@@ -7,6 +7,7 @@ use crate::{
     events::{EventListener, Listeners},
     options::{Durability, LogRecovery, SetOptions},
     recovery::{Opening, Progress, ProgressHook, open, open_read_only},
+    repair::{RepairOptions, RepairReport, repair},
     routes::{Route, check_given},
     verify::{VerifyOptions, VerifyReport, verify_closed},
 };
@@ -309,6 +310,26 @@ impl Builder {
     /// As [`Builder::open_read_only`], where there is no database to check.
     pub fn verify(self, options: VerifyOptions) -> Result<VerifyReport> {
         verify_closed(self.opening(Access::Read)?, options)
+    }
+
+    /// Makes a database open again that lost its manifest, or of which files are damaged; it is not open, and its directory is
+    /// locked meanwhile. Nothing is removed: what is no part of it any more is moved into its directory `lost`. Whoever
+    /// repairs keeps a copy of all of it first.
+    ///
+    /// A manifest that is missing or damaged is rebuilt from tables and log: every table that can be read is found again.
+    /// One that is sound stays. A damaged table stays as it is, and reading what is damaged fails, unless
+    /// [`RepairOptions::salvage`] says to write what is left of it anew. A log that is damaged ends there.
+    ///
+    /// Custom orders of keys must be registered, and keys be given. What can be lost, and what it costs, is in
+    /// `docs/repair.md`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Locked`; `Corruption` if nobody knows which database it is, or it is an interrupted copy; `MissingKey`,
+    /// `WrongKey`, `MissingComparator`; `UnsupportedFormat`; `UnsupportedFeature` if the manifest is lost and routes are
+    /// given; `OutOfSpace`, `Io`. The database is then what it was, and repairing it again goes on.
+    pub fn repair(self, options: RepairOptions) -> Result<RepairReport> {
+        repair(self.opening(Access::Read)?, options)
     }
 
     fn opening(self, access: Access) -> Result<Opening> {

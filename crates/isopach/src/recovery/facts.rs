@@ -34,42 +34,47 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn read(store: &Store) -> Result<Facts> {
-        let first_segment = first_segment(store.note(FIRST_SEGMENT).as_deref())?;
-        let clean = store.note(CLEAN_END).map_or(Ok(None), |note| CleanClose::decode(&note))?;
-        let reserved = match store.note(RESERVED) {
+        Facts::of(&|name| store.note(name))
+    }
+
+    /// What notes say, each of which is asked for by its name.
+    pub(super) fn of(note: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Facts> {
+        let first_segment = first_segment(note(FIRST_SEGMENT).as_deref())?;
+        let clean = note(CLEAN_END).map_or(Ok(None), |note| CleanClose::decode(&note))?;
+        let reserved = match note(RESERVED) {
             None => Seqno::ZERO,
             Some(note) => {
                 let raw = note[..].try_into().map(u64::from_le_bytes).ok();
                 raw.and_then(Seqno::from_raw).ok_or_else(|| bad_note(RESERVED))?
             }
         };
-        let log_synced = match store.note(LOG_SYNCED) {
+        let log_synced = match note(LOG_SYNCED) {
             None => LogPosition::START,
             Some(note) => {
                 let raw = note[..].try_into().map(u64::from_le_bytes);
                 LogPosition::from_raw(raw.map_err(|_| bad_note(LOG_SYNCED))?)
             }
         };
-        let timeline = match store.note(TIMELINE) {
+        let timeline = match note(TIMELINE) {
             None => None,
             Some(note) => Some(note[..].try_into().map(u64::from_le_bytes).map_err(|_| bad_note(TIMELINE))?),
         };
-        let timeline_from = match store.note(TIMELINE_FROM) {
+        let timeline_from = match note(TIMELINE_FROM) {
             None => None,
             Some(note) => {
                 Some(note[..].try_into().map(u32::from_le_bytes).map_err(|_| bad_note(TIMELINE_FROM))?)
             }
         };
-        let sealed_from = match store.note(SEALED_FROM).as_deref() {
+        let sealed_from = match note(SEALED_FROM).as_deref() {
             None | Some([]) => None,
             Some(note) => Some(note.try_into().map(u32::from_le_bytes).map_err(|_| bad_note(SEALED_FROM))?),
         };
-        let is_copy = match store.note(CHECKPOINT).as_deref() {
+        let is_copy = match note(CHECKPOINT).as_deref() {
             None | Some([]) => false,
             Some(note) if note.len() == 8 => true,
             Some(_) => return Err(bad_note(CHECKPOINT)),
         };
-        let ends = store.note(COMMIT_ENDS).map(|note| CommitEnds::decode(&note)).transpose();
+        let ends = note(COMMIT_ENDS).map(|note| CommitEnds::decode(&note)).transpose();
         let ends = ends.map_err(|_| bad_note(COMMIT_ENDS))?;
         Ok(Facts {
             first_segment,

@@ -30,7 +30,7 @@ use crate::{
     time::Times,
     told::Told,
     views::LiveViews,
-    wal::{Discarded, Reading, Recovered, WalOptions, check_keys, recover},
+    wal::{Discarded, LogFacts, Reading, Recovered, WalOptions, check_keys, recover},
     write::{Commits, Start, reserve_behind},
 };
 use facts::Facts;
@@ -236,6 +236,11 @@ fn new_timeline(store: &Store) -> Result<u64> {
 pub(crate) fn find_log(store: &Store) -> Result<isopach_engine::error::Result<Recovered>> {
     let facts = Facts::read(store)?;
     Ok(find(store, &facts, LogRecovery::TornEnd, &mut Watch::none()))
+}
+
+/// What notes of a manifest say of the log.
+pub(crate) fn log_facts(note: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<LogFacts> {
+    Facts::of(note).map(|facts| facts.log())
 }
 
 /// The log, with what is left of its end.

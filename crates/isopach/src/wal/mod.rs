@@ -40,6 +40,7 @@ mod append;
 mod begin;
 mod recycle;
 mod start;
+mod survey;
 mod sync;
 
 pub(crate) mod fuzz;
@@ -52,6 +53,7 @@ pub(crate) use recover::{Discarded, History, LogFacts, Reading, Recovered, recov
 pub(crate) use replay::{LogPiece, LogRecord};
 pub(crate) use segment::{check_keys, seals_in_use, segment_name};
 pub(crate) use state::{LogCut, SegmentInfo};
+pub(crate) use survey::{LogSurvey, survey};
 
 use crate::waiting::Turn;
 use append::Appender;

@@ -115,6 +115,13 @@ impl Recovered {
 }
 
 impl Recovered {
+    /// Names of segments from its end on, that in which it ends included.
+    pub(crate) fn names_behind(&self) -> impl Iterator<Item = String> + '_ {
+        let numbers =
+            self.segments.iter().map(|segment| segment.number).chain(self.leftovers.iter().copied());
+        numbers.filter(|&number| number >= self.end.file).map(segment_name)
+    }
+
     /// Whether something is left out that was durable.
     pub(crate) fn is_cut(&self) -> bool {
         self.damage.is_some()

@@ -36,6 +36,7 @@ mod prefixes;
 mod ranges;
 mod read_only;
 mod recovery;
+mod repair;
 mod routes;
 mod space;
 mod table_files;

@@ -6,6 +6,7 @@ use super::{
 };
 use alloc::vec::Vec;
 use core::ops::Range;
+use isopach_env::File;
 
 /// Size of a shard, but in the last stripe: that of a page, and of the sectors of media.
 pub(super) const SHARD_BYTES: u64 = 4096;
@@ -121,6 +122,19 @@ pub struct ParityTail {
 impl ParityTail {
     /// Size of the encoding.
     pub const BYTES: usize = 32;
+
+    /// Reads the tail of a file of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read; as [`ParityTail::decode`].
+    pub fn read(file: &dyn File, file_bytes: u64) -> Result<ParityTail, Corruption> {
+        const UNREAD: Corruption = Corruption("the end of the file's parity cannot be read");
+        let mut tail = [0; Self::BYTES];
+        let at = file_bytes.checked_sub(Self::BYTES as u64).ok_or(UNREAD)?;
+        file.read_exact_at(at, &mut tail).map_err(|_| UNREAD)?;
+        ParityTail::decode(&tail, file_bytes)
+    }
 
     /// Encodes the tail; [`ParityTail::decode`] is its inverse.
     pub fn encode(self) -> [u8; Self::BYTES] {

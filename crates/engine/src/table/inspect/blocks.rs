@@ -39,6 +39,11 @@ impl<'a> Blocks<'a> {
         self.index.separator(block)
     }
 
+    /// Between which keys the entries of a block lie, by the index.
+    pub(in crate::table) fn bounds(&self, block: usize) -> KeyBounds {
+        self.index.key_bounds(block)
+    }
+
     /// Reads a block, all of its values.
     ///
     /// # Errors

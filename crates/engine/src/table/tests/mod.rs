@@ -9,6 +9,7 @@ mod prefixes;
 
 mod partitions;
 mod round_trip;
+mod salvage;
 
 use super::*;
 use crate::{
