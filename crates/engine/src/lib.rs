@@ -93,7 +93,7 @@
 //! # What is not there yet
 //!
 //! Cells (their kind is reserved, and reading one is
-//! [`UnsupportedFeature`](error::ErrorKind::UnsupportedFeature)); parity; strategies
+//! [`UnsupportedFeature`](error::ErrorKind::UnsupportedFeature)); strategies
 //! other than [`Leveled`](compaction::Leveled). Until 0.1 the format changes without a migration.
 
 #![no_std]

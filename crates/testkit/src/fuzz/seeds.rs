@@ -14,8 +14,8 @@ use isopach::{
         blob::{BlobMeta, BlobPointer, BlobUse},
         codec::{
             BLOCK_HEADER_BYTES, BlockKind, Checksum, Dictionary, FileCodec, FileHeader, FileKind,
-            LogPosition, Record, RecordReader, SECTION_ENTRY_BYTES, Section, Step, TlvWriter, encode_block,
-            encode_record, train,
+            LogPosition, Parity, ParityWriter, Record, RecordReader, SECTION_ENTRY_BYTES, Section, Step,
+            TlvWriter, encode_block, encode_record, train,
         },
         dictionary,
         key::ValueKind,
@@ -243,6 +243,16 @@ pub(super) fn sections() -> Vec<Vec<u8>> {
     let (compression, packed) = Compression::Lz4.compress(&raw);
     let packed = [&(raw.len() as u16).to_le_bytes()[..], &[compression.to_raw()], &packed].concat();
     vec![packed, [&4_u16.to_le_bytes()[..], &[0], b"data"].concat()]
+}
+
+/// Contents with schemes and a damage each, and a file with parity.
+pub(super) fn protected() -> Vec<Vec<u8>> {
+    let schemes = [[1, 0, 0], [2, 4, 1], [3, 4, 2], [3, 16, 2]];
+    let content = Rng::new(3).bytes(20_000);
+    let damaged = schemes.map(|scheme| [&scheme[..], &[1, 7, 1, 3, 0x10], &content].concat());
+    let mut writer = ParityWriter::new(Parity::from_raw(schemes[1]));
+    writer.write(&content);
+    damaged.into_iter().chain([[content, writer.finish()].concat()]).collect()
 }
 
 pub(super) fn fields() -> Vec<Vec<u8>> {
