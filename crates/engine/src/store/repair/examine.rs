@@ -33,6 +33,8 @@ pub(super) struct Readable {
     pub(super) meta: Result<TableMeta>,
     /// What is wrong with it, though it opens.
     pub(super) findings: Vec<String>,
+    /// Where in the file that is, as far as it is known.
+    pub(super) places: Vec<u64>,
     /// The number of all its entries, if the file says zero and it is known.
     pub(super) number: Option<Seqno>,
 }
@@ -71,12 +73,15 @@ pub(super) fn examine_table(
     let order = order_of(&properties, code).map_err(|error| error.in_file(name))?;
     let uuid = remains.uuid();
     drop(remains);
-    let mut findings = Vec::new();
+    let (mut findings, mut places) = (Vec::new(), Vec::new());
     let meta = LoneTable::open_with(fs, name, &owner.keys).and_then(|table| {
         let table = table.with_order(&order).with_dictionary(&**fs, dictionary::file_name);
         let meta = table.meta(id)?;
         match table.verify() {
-            Ok(found) => findings.extend(found.into_iter().map(|it| it.message)),
+            Ok(found) => {
+                places.extend(found.iter().filter(|it| !it.is_harmless).map(|it| it.offset));
+                findings.extend(found.into_iter().map(|it| it.message));
+            }
             Err(error) if is_of_the_file(&error) => findings.push(error.to_string()),
             Err(error) => return Err(error),
         }
@@ -96,6 +101,7 @@ pub(super) fn examine_table(
         order,
         meta,
         findings,
+        places,
         number: None,
     })))
 }

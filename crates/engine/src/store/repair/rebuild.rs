@@ -504,6 +504,13 @@ impl Plan {
         let is_named = self.report.manifest.is_none();
         if (table.meta.is_ok() || is_named) && (!self.repair.how.salvage || lacks_dictionary) {
             file.fate = Fate::Damaged;
+            let is_in =
+                |lost: &LostKeys, at: u64| lost.offset == at || at.wrapping_sub(lost.offset) < lost.bytes;
+            if table.places.iter().any(|&at| !losses.lost.iter().any(|lost| is_in(lost, at))) {
+                let why =
+                    "its filter, index or another part that all keys need is damaged: reading any may fail";
+                file.lost.push(LostKeys::of_table(&table.properties, why));
+            }
             if losses.has_lost_range_block {
                 let why = "its range deletes cannot be read, so reading any key of the keyspace fails";
                 let everything = (Bound::Unbounded, Bound::Unbounded);
