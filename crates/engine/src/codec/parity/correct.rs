@@ -3,7 +3,7 @@
 use super::{
     super::{Corruption, FileHeader, HEADER_BYTES, digest},
     Parity,
-    layout::{DIGEST_BYTES, Shards, Stripe, WORD_BYTES, stripes},
+    layout::{DIGEST_BYTES, ParityTail, Shards, Stripe, WORD_BYTES, frames_at, stripes},
     reed_solomon,
     sec_ded::{self, Found},
     write::{to_len, xor_of},
@@ -247,6 +247,7 @@ impl Corrector {
         }
         let tail_at = self.content_bytes + self.parity.trailer_bytes(self.content_bytes);
         self.file.drop_cached(0..tail_at);
+        self.walk_ends(found);
         match (self.parity, Shards::of(self.parity)) {
             (Parity::SecDed, _) => self.walk_words(found),
             (_, None) => {}
@@ -255,6 +256,28 @@ impl Corrector {
                     self.walk_stripe(shards, &stripe, found);
                 }
             }
+        }
+    }
+
+    /// What lies before the first frame, and at the very end.
+    fn walk_ends(&self, found: &mut dyn FnMut(ParityFinding)) {
+        let mut check = |bytes: Range<u64>, expected: &[u8]| {
+            let mut read = vec![0; expected.len()];
+            let is_read = self.file.read_exact_at(bytes.start, &mut read).is_ok();
+            if !is_read || read != expected {
+                let message = "parity is damaged";
+                self.tell(ParityFinding { bytes, is_corrected: true, message }, found);
+            }
+        };
+        let all = self.content_bytes.saturating_add(self.parity.trailer_bytes(self.content_bytes));
+        if Shards::of(self.parity).is_some() {
+            let padding = self.content_bytes..frames_at(self.content_bytes);
+            let zeros = vec![0; to_len(padding.end - padding.start)];
+            check(padding, &zeros);
+        }
+        if all > self.content_bytes {
+            let tail = ParityTail { content_bytes: self.content_bytes, parity: self.parity };
+            check(all - ParityTail::BYTES as u64..all, &tail.encode());
         }
     }
 

@@ -145,6 +145,20 @@ fn a_bit_anywhere_is_restored() {
 }
 
 #[test]
+fn every_byte_of_parity_is_looked_at() {
+    for parity in schemes() {
+        let file = Protected::new(parity, 5000);
+        let all = file.all_bytes();
+        for at in file.len()..all {
+            file.damage(at..at + 1, |byte| byte ^ 4);
+            let found = file.findings();
+            assert!(matches!(&found[..], [found] if found.bytes.contains(&at) && found.is_corrected), "{at}");
+            file.damage(at..at + 1, |byte| byte ^ 4);
+        }
+    }
+}
+
+#[test]
 fn as_many_shards_as_there_are_of_parity_are_restored_and_not_one_more() {
     for parity in schemes() {
         let (data, spare) = match parity {
