@@ -153,7 +153,7 @@ impl BlobRef {
     /// No version names it any more: it goes when nobody reads it.
     pub fn mark_obsolete(&self) {
         self.0.hold.mark_obsolete();
-        self.0.context.healing.forget(self.0.meta.id.0);
+        self.0.context.healing.retire(self.0.meta.id.0);
     }
 
     /// The file, opened if it was not.

@@ -5,7 +5,7 @@
 
 use crate::{codec::CorrectionWatch, types::TreeId};
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
     vec::Vec,
 };
@@ -39,7 +39,15 @@ pub struct HealHints {
     watch: Watch,
 }
 
-struct Hints(Mutex<BTreeMap<HealedFile, TreeId>>);
+struct Hints(Mutex<BTreeMap<HealedFile, Hint>>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hint {
+    /// To be written anew; of this tree.
+    Due(TreeId),
+    /// No version names the file any more: who still reads it needs not tell.
+    Retired,
+}
 
 impl Default for Hints {
     fn default() -> Hints {
@@ -87,7 +95,13 @@ impl HealHints {
 
     /// Notes a file whose medium is damaged. `true`: that was not known.
     pub fn record(&self, tree: TreeId, file: HealedFile) -> bool {
-        let is_new = self.hints.0.lock().insert(file, tree).is_none();
+        let is_new = match self.hints.0.lock().entry(file) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Hint::Due(tree));
+                true
+            }
+            Entry::Occupied(_) => false,
+        };
         if is_new {
             self.scheduled.fetch_add(1, Ordering::Relaxed);
             let watch = self.watch.0.lock().clone();
@@ -98,7 +112,12 @@ impl HealHints {
         is_new
     }
 
-    /// The file is gone.
+    /// No version names the file any more: it was written anew, or is not needed.
+    pub(super) fn retire(&self, file: HealedFile) {
+        self.hints.0.lock().insert(file, Hint::Retired);
+    }
+
+    /// Nobody reads the file any more.
     pub(super) fn forget(&self, file: HealedFile) {
         self.hints.0.lock().remove(&file);
     }
@@ -109,12 +128,16 @@ impl HealHints {
             return BTreeSet::new();
         }
         let hints = self.hints.0.lock();
-        hints.iter().filter(|(_, of)| **of == tree).map(|(&file, _)| file).collect()
+        hints.iter().filter(|(_, hint)| **hint == Hint::Due(tree)).map(|(&file, _)| file).collect()
     }
 
     /// Trees with hints.
     pub fn trees(&self) -> Vec<TreeId> {
-        let mut trees: Vec<TreeId> = self.hints.0.lock().values().copied().collect();
+        let due = |hint: &Hint| match *hint {
+            Hint::Due(tree) => Some(tree),
+            Hint::Retired => None,
+        };
+        let mut trees: Vec<TreeId> = self.hints.0.lock().values().filter_map(due).collect();
         trees.sort_unstable();
         trees.dedup();
         trees
@@ -125,7 +148,7 @@ impl HealHints {
         HealStats {
             corrected: self.corrected.load(Ordering::Relaxed),
             scheduled: self.scheduled.load(Ordering::Relaxed),
-            pending: self.hints.0.lock().len() as u64,
+            pending: self.hints.0.lock().values().filter(|hint| **hint != Hint::Retired).count() as u64,
         }
     }
 }
@@ -181,6 +204,11 @@ mod tests {
         hints.forget(3);
         let stats = hints.stats();
         assert_eq!((stats.scheduled, stats.pending), (3, 2), "each file is scheduled once");
+        hints.retire(7);
+        assert!(!hints.record(TREE, 7), "who still reads what was written anew tells nothing");
+        assert!(hints.due(TREE).is_empty());
+        let stats = hints.stats();
+        assert_eq!((stats.scheduled, stats.pending), (3, 1));
     }
 
     #[test]

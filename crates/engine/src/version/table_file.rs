@@ -175,7 +175,7 @@ impl TableRef {
     /// No version names it any more: it goes when nobody reads it.
     pub fn mark_obsolete(&self) {
         self.0.hold.mark_obsolete();
-        self.0.context.healing.forget(self.0.meta.id.0);
+        self.0.context.healing.retire(self.0.meta.id.0);
         if let Some(handle) = self.0.meta.dictionary {
             self.0.context.dictionaries.release(self.0.meta.id, handle.id);
         }
