@@ -63,8 +63,9 @@ pub enum Counted {
 const COPIES: Memory = Memory { per_byte: 16, constant: 64 << 10, counted: Counted::Thread };
 /// Of readers of files, which read 256 KiB at a time.
 const FILES: Memory = Memory { per_byte: 16, constant: 1 << 20, counted: Counted::Thread };
-/// Of parity: a stripe has at most 255 shards of 4 KiB, and as many digests in each frame.
-const STRIPES: Memory = Memory { per_byte: 16, constant: 4 << 20, counted: Counted::Thread };
+/// Of parity: a stripe has at most 255 shards of 4 KiB, and as many digests in each frame; `reed-solomon-simd` makes tables
+/// of 8 MiB once.
+const STRIPES: Memory = Memory { per_byte: 16, constant: 16 << 20, counted: Counted::Thread };
 /// Where sections are decompressed: LZ4 makes at most 255 bytes out of one, and a copy of them is compared.
 const UNPACKED: Memory = Memory { per_byte: 16 + 3 * 255, constant: 1 << 20, counted: Counted::Thread };
 /// Of values that serde knows: a byte may stand for an empty string, and is compared with what it is encoded

@@ -24,6 +24,7 @@ tests! {
     file_header: 200_000;
     block_frame: 100_000;
     section: 100_000;
+    parity: 5_000;
     tlv: 200_000;
     records: 100_000;
     fault_rules: 100_000;

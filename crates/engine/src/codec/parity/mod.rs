@@ -33,7 +33,7 @@ use core::{fmt, ops::RangeInclusive};
 /// | `ReedSolomon { data, parity }` | `parity` shards of 4 KiB of `data` and theirs | `parity` / `data`, and 0.2 % for each |
 ///
 /// The codes: Hsiao's SEC-DED (72,64) (1970); parity of single shards; Reed-Solomon as built by Lin, Al-Naffouri, Han and
-/// Chung (2014), by `reed-solomon-simd`.
+/// Chung (2014), by `reed-solomon-simd`, which makes tables of 8 MiB once.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Parity {
