@@ -15,7 +15,7 @@ pub use trial::{Samples, Trial};
 use crate::{
     codec::{
         BlockKind, Codec, Compression, Corruption, Dictionary, FileCodec, FileHeader, FileKind, HEADER_BYTES,
-        Keyring, Owner, Reader, Seal, Section, TlvReader, TlvWriter, decode_block, encode_block,
+        Keyring, Owner, Reader, Seal, Section, TAG_BYTES, TlvReader, TlvWriter, decode_block, encode_block,
         header_error,
     },
     env::{Fs, IoErrorKind, OpenMode},
@@ -161,6 +161,15 @@ pub fn encode_file(
     let header = FileHeader { seal, ..FileHeader::clear(FileKind::Dictionary, file, database) };
     let codec = keys.codec(&header)?;
     Ok((encode_parts(dictionary.content(), dictionary.saved_permille(), &header, &codec), seal))
+}
+
+/// Size of a dictionary's file. Nothing is sealed for it: under a uuid that is not drawn that must not be done twice.
+pub(crate) fn file_bytes(dictionary: &Dictionary, is_sealed: bool) -> u64 {
+    const SECTIONS: usize = 2;
+    let header = FileHeader::clear(FileKind::Dictionary, uuid_of(dictionary.id()), Uuid::default());
+    let codec = FileCodec::clear(header.file);
+    let clear = encode_parts(dictionary.content(), dictionary.saved_permille(), &header, &codec).len();
+    (clear + if is_sealed { SECTIONS * TAG_BYTES } else { 0 }) as u64
 }
 
 fn encode_parts(content: &[u8], saved_permille: u16, header: &FileHeader, codec: &FileCodec) -> Vec<u8> {

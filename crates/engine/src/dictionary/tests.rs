@@ -136,6 +136,7 @@ fn similar_pages_train_a_dictionary_that_is_read_back_as_it_was_tried() {
     assert!(trial.saved_permille() > 200, "{trial:?}");
     assert_eq!(dictionary.saved_permille(), trial.saved_permille());
     let (bytes, _) = encode_file(&dictionary, Uuid::default(), DATABASE).unwrap();
+    assert_eq!(bytes.len() as u64, file_bytes(&dictionary, false));
     let (read, header) = decode_file(&bytes, NAME, &Keyring::none()).unwrap();
     assert_eq!(
         (read.id(), read.saved_permille(), header.database),

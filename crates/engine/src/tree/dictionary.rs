@@ -7,9 +7,9 @@
 use super::{Tree, state::TreeState};
 use crate::{
     codec::Compression,
-    dictionary::{Samples, Trial, encode_file},
+    dictionary::{Samples, Trial, file_bytes},
     error::{ErrorKind, Result},
-    types::{DictionaryId, Level, TableId, Uuid},
+    types::{DictionaryId, Level, TableId},
     version::{DictionaryUse, TableRef},
 };
 use alloc::collections::BTreeSet;
@@ -106,7 +106,7 @@ impl Tree {
             return Ok(None);
         };
         let context = &self.0.context;
-        let file_bytes = encode_file(&dictionary, Uuid::default(), &context.tables.owner)?.0.len() as u64;
+        let file_bytes = file_bytes(&dictionary, self.new_seal()?.is_some());
         if !trial.pays(*output_bytes, file_bytes) {
             return Ok(None);
         }
