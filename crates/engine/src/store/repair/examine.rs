@@ -82,7 +82,10 @@ pub(super) fn examine_table(
                 places.extend(found.iter().filter(|it| !it.is_harmless).map(|it| it.offset));
                 findings.extend(found.into_iter().map(|it| it.message));
             }
-            Err(error) if is_of_the_file(&error) => findings.push(error.to_string()),
+            Err(error) if is_of_the_file(&error) => {
+                places.push(place_of(&error));
+                findings.push(error.to_string());
+            }
             Err(error) => return Err(error),
         }
         Ok(meta)
@@ -104,6 +107,11 @@ pub(super) fn examine_table(
         places,
         number: None,
     })))
+}
+
+/// Where in a table an error lies. Of one that does not say so: in the header, which all keys need.
+pub(super) fn place_of(error: &Error) -> u64 {
+    error.offset().unwrap_or(0)
 }
 
 /// Whether an error says that a file is not what it should be.

@@ -2,7 +2,7 @@
 
 use super::{
     Fate, Plan, Repair, RepairedFile, RepairedTree,
-    examine::{Examined, Readable, examine_table},
+    examine::{Examined, Readable, examine_table, place_of},
     rebuild::Judged,
 };
 use crate::{
@@ -118,10 +118,14 @@ fn judge(
     let how = (FileDictionary::None, &table.order);
     let opened = Table::open_with(&env.fs, named, owner, &cache, how, Rescue::default());
     match &table.meta {
-        Err(error) => table.findings.push(error.to_string()),
+        Err(error) => {
+            table.places.push(place_of(error));
+            table.findings.push(error.to_string());
+        }
         Ok(_) if table.findings.is_empty() => table.findings.push("it is not what the manifest says".into()),
         Ok(_) => {}
     }
+    table.places.extend(opened.as_ref().err().map(place_of));
     table.meta = opened.map(|_| TableMeta::clone(meta));
     let mut left = table.remains(&env.fs, owner)?.entries()?;
     left.by_ref().for_each(drop);
