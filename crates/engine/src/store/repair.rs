@@ -352,6 +352,12 @@ impl Plan {
     pub fn warn(&mut self, warning: impl ToString) {
         self.report.warnings.push(warning.to_string());
     }
+
+    fn warn_of_lost_ranges(&mut self, table: &str) {
+        self.warn(format!(
+            "{table}: range deletes are lost with a part of the table: KEYS THAT THEY DELETED MAY COME BACK"
+        ));
+    }
 }
 
 fn note_of(left_out: &BTreeSet<String>) -> Note {

@@ -67,6 +67,12 @@ impl LostKeys {
         LostKeys { offset, bytes, keys, why }
     }
 
+    /// All keys of a keyspace: a table that stays in it does not tell which of them it deletes.
+    pub(crate) fn of_lost_ranges() -> LostKeys {
+        let why = "its range deletes cannot be read, so reading any key of the keyspace fails";
+        LostKeys { offset: 0, bytes: 0, keys: (Bound::Unbounded, Bound::Unbounded), why: why.into() }
+    }
+
     /// All of a table.
     pub(crate) fn of_table(properties: &Properties, why: &str) -> LostKeys {
         let bound = |key: &[u8]| Bound::Included(Vec::from(key));

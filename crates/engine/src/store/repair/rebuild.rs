@@ -491,10 +491,7 @@ impl Plan {
         let found = found.chain(losses.lost.iter().map(|lost| lost.why.clone()));
         file.why = found.take(3).collect::<Vec<_>>().join("; ");
         if losses.lost_ranges != Some(0) {
-            self.warn(format!(
-                "{}: range deletes are lost with a part of the table: KEYS THAT THEY DELETED MAY COME BACK",
-                table.name
-            ));
+            self.warn_of_lost_ranges(&table.name);
         }
         // A dictionary can be put back; what is compressed against it must not be dropped meanwhile.
         let lacks_dictionary = table.properties.dictionary.is_some_and(|handle| {
@@ -512,9 +509,7 @@ impl Plan {
                 file.lost.push(LostKeys::of_table(&table.properties, why));
             }
             if losses.has_lost_range_block {
-                let why = "its range deletes cannot be read, so reading any key of the keyspace fails";
-                let everything = (Bound::Unbounded, Bound::Unbounded);
-                file.lost.push(LostKeys::new(0, 0, everything, why.into()));
+                file.lost.push(LostKeys::of_lost_ranges());
             }
             self.report.files.push(file);
             return Judged::Kept;

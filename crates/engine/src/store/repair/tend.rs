@@ -87,6 +87,12 @@ fn tend(
     }
     let bound = |key: &[u8]| Bound::Included(Vec::from(key));
     let keys = (bound(&meta.first_key), bound(&meta.last_key));
+    let mut lost = Vec::from([LostKeys::new(0, meta.bytes, keys, why.clone())]);
+    if meta.ranges.is_some() && is_dropped {
+        plan.warn_of_lost_ranges(&name);
+    } else if meta.ranges.is_some() {
+        lost.push(LostKeys::of_lost_ranges());
+    }
     plan.report.files.push(RepairedFile {
         file: name,
         tree: Some(tree.into()),
@@ -95,7 +101,7 @@ fn tend(
             (true, true) => Fate::LeftOut,
             (true, false) => Fate::Damaged,
         },
-        lost: Vec::from([LostKeys::new(0, meta.bytes, keys, why.clone())]),
+        lost,
         why,
         salvaged_as: None,
         entries: 0,
@@ -126,9 +132,12 @@ fn judge(
         Ok(_) => {}
     }
     table.places.extend(opened.as_ref().err().map(place_of));
+    let is_unopened = opened.is_err();
     table.meta = opened.map(|_| TableMeta::clone(meta));
     let mut left = table.remains(&env.fs, owner)?.entries()?;
     left.by_ref().for_each(drop);
-    let judged = plan.judge(&table, &left.finish(), tree);
+    let mut losses = left.finish();
+    losses.has_lost_range_block |= is_unopened && meta.ranges.is_some();
+    let judged = plan.judge(&table, &losses, tree);
     Ok((judged, table))
 }
