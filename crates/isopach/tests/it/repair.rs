@@ -205,7 +205,7 @@ fn of_damaged_tables_every_sound_part_is_there_and_every_lost_range_is_named() {
 /// Data, filters, indexes, range deletes, properties, footer: one place at a time.
 #[test]
 fn wherever_a_table_is_damaged_each_key_that_cannot_be_read_is_named() {
-    const BETWEEN_PLACES: usize = 97;
+    const BETWEEN_PLACES: usize = 193;
     for seed in seeds(1) {
         let (files, expected) = database(seed, &MemFs::new(), true);
         for (name, bytes) in all_bytes(&files).iter().filter(|(name, _)| name.starts_with("tables/")) {

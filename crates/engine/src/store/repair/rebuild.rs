@@ -503,13 +503,15 @@ impl Plan {
             file.fate = Fate::Damaged;
             let is_in =
                 |lost: &LostKeys, at: u64| lost.offset == at || at.wrapping_sub(lost.offset) < lost.bytes;
-            if table.places.iter().any(|&at| !losses.lost.iter().any(|lost| is_in(lost, at))) {
+            let is_without_keys = |&at: &u64| !losses.lost.iter().any(|lost| is_in(lost, at));
+            let is_needed_by_all = table.places.iter().any(is_without_keys);
+            // A table that does not open does not tell of its range deletes either.
+            if losses.has_lost_range_block || is_needed_by_all && table.properties.ranges.is_some() {
+                file.lost.push(LostKeys::of_lost_ranges());
+            } else if is_needed_by_all {
                 let why =
                     "its filter, index or another part that all keys need is damaged: reading any may fail";
                 file.lost.push(LostKeys::of_table(&table.properties, why));
-            }
-            if losses.has_lost_range_block {
-                file.lost.push(LostKeys::of_lost_ranges());
             }
             self.report.files.push(file);
             return Judged::Kept;

@@ -132,12 +132,9 @@ fn judge(
         Ok(_) => {}
     }
     table.places.extend(opened.as_ref().err().map(place_of));
-    let is_unopened = opened.is_err();
     table.meta = opened.map(|_| TableMeta::clone(meta));
     let mut left = table.remains(&env.fs, owner)?.entries()?;
     left.by_ref().for_each(drop);
-    let mut losses = left.finish();
-    losses.has_lost_range_block |= is_unopened && meta.ranges.is_some();
-    let judged = plan.judge(&table, &losses, tree);
+    let judged = plan.judge(&table, &left.finish(), tree);
     Ok((judged, table))
 }
