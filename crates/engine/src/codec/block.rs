@@ -90,7 +90,7 @@ pub struct Section<'a> {
 ///
 /// # Panics
 ///
-/// If there are more than [`MAX_SECTIONS`] sections or one exceeds 4 GiB: the callers' bounds exclude both.
+/// If there is no section, there are more than [`MAX_SECTIONS`], or one exceeds 4 GiB: the callers' bounds exclude both.
 pub fn encode_block(
     out: &mut Vec<u8>,
     kind: BlockKind,
@@ -98,7 +98,7 @@ pub fn encode_block(
     offset: u64,
     sections: &[Section<'_>],
 ) {
-    assert!(sections.len() <= MAX_SECTIONS, "a block has at most {MAX_SECTIONS} sections");
+    assert!((1..=MAX_SECTIONS).contains(&sections.len()), "a block has 1 to {MAX_SECTIONS} sections");
     let start = out.len();
     let payload_at = BLOCK_HEADER_BYTES + sections.len() * SECTION_ENTRY_BYTES;
     out.resize(start + payload_at, 0);
@@ -273,6 +273,10 @@ fn read_as_it_is<'a>(
     }
     if header_check(&frame[..payload_at], codec, offset) != check {
         return Err(Corruption("the block header fails its checksum"));
+    }
+    // Its header alone is sealed by nobody.
+    if sections == 0 {
+        return Err(Corruption("the block has no sections"));
     }
     if stored_kind != kind as u8 || flags != 0 || zero != 0 {
         return Err(Corruption("the block is of another kind than its handle says"));

@@ -106,11 +106,17 @@ fn a_damaged_block_is_refused() {
 }
 
 #[test]
-fn a_block_without_sections_holds_nothing() {
-    let frame = framed(&[], 64);
+fn a_block_without_sections_is_refused_though_its_checksum_is_right() {
+    let mut frame = framed(&[plain(b"")], 64);
+    frame.truncate(BLOCK_HEADER_BYTES);
+    frame[5] = 0;
+    let covered = [&frame[..20], &digest(b"").to_le_bytes()].concat();
+    let check = Checksum::of(&covered, codec().salt, 64).0.to_le_bytes();
+    frame[20..].copy_from_slice(&check[..4]);
 
-    assert_eq!(frame.len(), BLOCK_HEADER_BYTES);
-    assert_eq!(decode_block(&frame, BlockKind::Properties, &codec(), 64), Ok(vec![]));
+    let decoded = decode_block(&frame, BlockKind::Properties, &codec(), 64);
+
+    assert_eq!(decoded, Err(Corruption("the block has no sections")));
 }
 
 /// What this build can compress with.

@@ -13,10 +13,14 @@
 //! | 1..4  | how many bytes it has, little-endian; at most what is left                        |
 //! | 4..   | its bytes                                                                        |
 
-use super::{repair, seeds};
+use super::{
+    repair,
+    sealed::{self, OneKey},
+    seeds,
+};
 use crate::db::{Quiet, tiny};
 use isopach::{
-    Builder, Db, ErrorKind, Keyspace, LogRecovery, Readable, VerifyDepth, VerifyOptions,
+    Builder, Db, ErrorKind, Keyspace, LogRecovery, Readable, Slice, VerifyDepth, VerifyOptions,
     engine::{table::file_name, types::TableId, version::manifest_name},
     env::{CreateOptions, Env, Fs, MemFs, SeededEntropy, SystemClock},
 };
@@ -84,11 +88,11 @@ fn decode(mut image: &[u8]) -> Files {
 /// An arbitrary directory.
 pub(super) fn open_image(data: &[u8]) {
     let files = decode(data);
-    exercise(&files, data.len());
+    exercise(&files, data.len(), Protection::Clear);
     let repaired: Files =
         files.iter().map(|(name, bytes)| (name.clone(), bytes.as_deref().map(repaired))).collect();
     if repaired != files {
-        exercise(&repaired, data.len());
+        exercise(&repaired, data.len(), Protection::Clear);
     }
 }
 
@@ -108,8 +112,22 @@ fn repaired(bytes: &[u8]) -> Vec<u8> {
 /// | 5..13 | what follows                                                                  |
 pub(super) fn mutated_database(data: &[u8]) {
     static BASES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
-    let Some((&base, changes)) = data.split_first() else { return };
-    let bases = BASES.get_or_init(seeds::images);
+    if let Some((files, bytes)) = changed(data, BASES.get_or_init(seeds::images)) {
+        exercise(&files, bytes, Protection::Clear);
+    }
+}
+
+/// As [`mutated_database`], encrypted: whatever is changed, a value that is read is one that the key had.
+pub(super) fn sealed_database(data: &[u8]) {
+    static BASES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
+    if let Some((files, bytes)) = changed(data, BASES.get_or_init(sealed::images)) {
+        exercise(&files, bytes, Protection::Sealed);
+    }
+}
+
+/// The files of one of the databases, changed, and how many bytes led to them.
+fn changed(data: &[u8], bases: &[Vec<u8>]) -> Option<(Files, usize)> {
+    let (&base, changes) = data.split_first()?;
     let base = &bases[usize::from(base) % bases.len()];
     let mut files: Vec<(String, Vec<u8>)> =
         decode(base).into_iter().filter_map(|(name, bytes)| bytes.map(|bytes| (name, bytes))).collect();
@@ -117,9 +135,8 @@ pub(super) fn mutated_database(data: &[u8]) {
         let count = files.len();
         apply(&mut files[usize::from(change[0]) % count].1, change);
     }
-    let bound = base.len() + data.len();
-    let files: Files = files.into_iter().map(|(name, bytes)| (name, Some(repaired(&bytes)))).collect();
-    exercise(&files, bound);
+    let files = files.into_iter().map(|(name, bytes)| (name, Some(repaired(&bytes)))).collect();
+    Some((files, base.len() + data.len()))
 }
 
 fn apply(file: &mut Vec<u8>, change: &[u8]) {
@@ -172,19 +189,34 @@ fn place(files: &Files) -> MemFs {
     fs
 }
 
-fn builder(fs: &MemFs) -> Builder {
+/// Whether files are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protection {
+    Clear,
+    Sealed,
+}
+
+fn builder_of(fs: &MemFs, protection: Protection) -> Builder {
     let env = Env::new(Arc::new(fs.clone()), Arc::new(SystemClock::new()), Arc::new(SeededEntropy::new(7)));
-    Db::builder("db").env(env).threads(1).listener(Quiet)
+    let builder = Db::builder("db").env(env).threads(1).listener(Quiet);
+    match protection {
+        Protection::Clear => builder,
+        Protection::Sealed => builder.encryption(OneKey),
+    }
 }
 
 /// Everything that can be done with a database. `image_bytes` bounds how much may be found in it.
-fn exercise(files: &Files, image_bytes: usize) {
+fn exercise(files: &Files, image_bytes: usize, protection: Protection) {
+    let builder = |fs: &MemFs| builder_of(fs, protection);
     let fs = place(files);
     let most = 4096 + 256 * image_bytes;
     if let Ok(db) = tiny(builder(&fs)).open_read_only() {
         for (name, _) in db.keyspaces() {
             if let Ok(keyspace) = db.keyspace(&name) {
-                read(&keyspace, most);
+                let pairs = read(&keyspace, most);
+                let is_own = |(key, value)| is_own(&name, key, value);
+                let are_own = pairs.iter().map(|(key, value)| (&key[..], &value[..])).all(is_own);
+                assert!(protection == Protection::Clear || are_own, "{name}: {pairs:?}");
             }
         }
         let _ = db.stats().to_string();
@@ -231,28 +263,36 @@ fn exercise(files: &Files, image_bytes: usize) {
     }
 }
 
-/// Reads in every way; answers and errors will do. A scan ends: it tells an error once and goes on behind it.
-fn read(keyspace: &impl Readable, most: usize) {
-    let walked = |scan: &mut dyn Iterator<Item = isopach::Result<(isopach::Slice, isopach::Slice)>>| {
-        let mut keys = Vec::new();
+/// Whether a database to begin with has this value of a key that has a number.
+fn is_own(keyspace: &str, key: &[u8], value: &[u8]) -> bool {
+    let number = str::from_utf8(key).ok().and_then(|key| key.strip_prefix("key")?.parse().ok());
+    number.is_none_or(|n| value.starts_with(seeds::value_start(keyspace, n).as_bytes()))
+}
+
+/// Reads in every way; answers and errors will do. A scan ends: it tells an error once and goes on behind it. Returns the
+/// first of what it found.
+fn read(keyspace: &impl Readable, most: usize) -> Vec<(Slice, Slice)> {
+    let walked = |scan: &mut dyn Iterator<Item = isopach::Result<(Slice, Slice)>>| {
+        let mut pairs = Vec::new();
         for found in 0.. {
             assert!(found < most, "a scan went on behind {most} entries and errors");
             match scan.next() {
-                None => return keys,
-                Some(Ok((key, _))) if keys.len() < 64 => keys.push(key),
+                None => return pairs,
+                Some(Ok(pair)) if pairs.len() < 64 => pairs.push(pair),
                 Some(_) => {}
             }
         }
-        keys
+        pairs
     };
-    let keys = walked(&mut keyspace.iter());
-    walked(&mut keyspace.iter().rev());
+    let mut pairs = walked(&mut keyspace.iter());
+    pairs.extend(walked(&mut keyspace.iter().rev()));
     walked(&mut keyspace.range("b".."k2"));
     walked(&mut keyspace.prefix("k").rev());
-    for key in keys.iter().map(|key| &key[..]).chain([&b""[..], b"key", &[0xFF; 5]]) {
+    for key in pairs.iter().map(|(key, _)| &key[..]).chain([&b""[..], b"key", &[0xFF; 5]]) {
         let _ = keyspace.get(key);
     }
     let _ = (keyspace.first(), keyspace.last(), keyspace.count(..));
+    pairs
 }
 
 /// Writes to a keyspace that may be damaged, and merges its tables.

@@ -12,6 +12,7 @@ mod mutate;
 mod operations;
 mod parity;
 mod repair;
+mod sealed;
 mod seeds;
 mod tables;
 mod typed;
@@ -88,6 +89,7 @@ targets! {
     file_header: framing::file_header, headers, COPIES;
     block_frame: framing::block_frame, frames, UNPACKED;
     section: framing::section, sections, UNPACKED;
+    sealed_frame: sealed::sealed_frame, sealed_frames, UNPACKED;
     parity: parity::parity, protected, STRIPES;
     tlv: framing::tlv, fields, COPIES;
     records: framing::records, records, FILES;
@@ -114,6 +116,7 @@ targets! {
     options: db::options, options, COPIES;
     open_image: image::open_image, images, DATABASES;
     mutated_database: image::mutated_database, database_changes, DATABASES;
+    sealed_database: image::sealed_database, database_changes, DATABASES;
     operations: operations::operations, operations, DATABASES;
     typed: typed::typed, typed, SEQUENCES;
 }

@@ -9,7 +9,7 @@ use crate::{
     db::{SOON, all_bytes, read_file, similar_value, small, tiny_tables, volatile},
 };
 use isopach::{
-    Compression, Db, Durability, FilterPolicy, FixedPrefix, KeyspaceOptions, WriteOptions,
+    Builder, Compression, Db, Durability, FilterPolicy, FixedPrefix, KeyspaceOptions, WriteOptions,
     engine::{
         blob::{BlobMeta, BlobPointer, BlobUse},
         codec::{
@@ -40,13 +40,14 @@ fn databases() -> &'static [Files] {
     static DATABASES: OnceLock<Vec<Files>> = OnceLock::new();
     DATABASES.get_or_init(|| {
         let shapes = [(0, true), (3, true), (3, false), (40, true), (40, false), (160, true), (160, false)];
-        shapes.map(|(amount, is_closed)| files_of(amount, is_closed)).into()
+        shapes.map(|(amount, is_closed)| files_of(amount, is_closed, |builder| builder)).into()
     })
 }
 
-fn files_of(amount: u32, is_closed: bool) -> Files {
+/// The files of a small database.
+pub(super) fn files_of(amount: u32, is_closed: bool, with: impl FnOnce(Builder) -> Builder) -> Files {
     let fs = MemFs::new();
-    let db = small(fs.clone()).threads(1).open().expect("a new database");
+    let db = with(small(fs.clone())).threads(1).open().expect("a new database");
     fill(&db, amount);
     db.wait_idle(SOON).expect("nothing fails"); // Or the copy has a table of which only the name is there.
     let copied = fs.deep_clone();
@@ -71,8 +72,8 @@ fn fill(db: &Db, amount: u32) {
         let keyspace = db.keyspace_with(name, options).expect("nothing fails");
         for round in 0..3 {
             for n in (0..amount).filter(|n| n % (round + 1) == 0) {
-                let value = format!("{name} {n} ").repeat(1 + 2 * (n as usize % 9));
-                keyspace.insert(format!("key{n:03}"), value).expect("nothing fails");
+                let value = value_start(name, n).repeat(1 + 2 * (n as usize % 9));
+                keyspace.insert(key_of(n), value).expect("nothing fails");
             }
             keyspace.remove("key001").expect("nothing fails");
             match round {
@@ -86,6 +87,16 @@ fn fill(db: &Db, amount: u32) {
     }
     db.keyspace("gone").expect("nothing fails");
     db.drop_keyspace("gone").expect("nothing fails");
+}
+
+/// Key of number `n` of a small database.
+pub(super) fn key_of(n: u32) -> String {
+    format!("key{n:03}")
+}
+
+/// What each of its values begins with, in a keyspace.
+pub(super) fn value_start(keyspace: &str, n: u32) -> String {
+    format!("{keyspace} {n} ")
 }
 
 /// Each as an image.
@@ -236,6 +247,10 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
         frame(BlockKind::Index, &[section(&text, Compression::Lz4)]),
         frame(BlockKind::Filter, &[section(b"x", Compression::None); 64]),
     ]
+}
+
+pub(super) fn sealed_frames() -> Vec<Vec<u8>> {
+    super::sealed::frames()
 }
 
 pub(super) fn sections() -> Vec<Vec<u8>> {

@@ -24,6 +24,7 @@ tests! {
     file_header: 200_000;
     block_frame: 100_000;
     section: 100_000;
+    sealed_frame: 20_000;
     parity: 5_000;
     tlv: 200_000;
     records: 100_000;
@@ -50,6 +51,7 @@ tests! {
     options: 100_000;
     open_image: 600;
     mutated_database: 1_500;
+    sealed_database: 500;
     operations: 250;
     typed: 200_000;
 }
