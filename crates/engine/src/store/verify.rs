@@ -105,9 +105,9 @@ impl Finding {
 }
 
 impl Store {
-    /// Checks every table, every dictionary that one needs, and every file of separated values. Tables with findings are damaged from then on; one that is read in whole without
-    /// any is not any more, whatever reading it met before. `progress` is called with bytes done and bytes in
-    /// all after each; its error ends the check.
+    /// Checks every table, every dictionary that one needs, and every file of separated values. Tables with findings are
+    /// damaged from then on; one that is read in whole without any is not any more, whatever reading it met before.
+    /// `progress` is called with bytes done and bytes in all after each; its error ends the check.
     ///
     /// # Errors
     ///
