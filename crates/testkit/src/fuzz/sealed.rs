@@ -56,12 +56,12 @@ fn codec_of(cipher: Cipher) -> FileCodec {
     keys.codec(&header).expect("key 1 is there")
 }
 
-/// What is sealed to begin with. Of each kind one, for a nonce has one use.
+/// What is sealed to begin with: so many sections of each kind that no two begin at one place, for a nonce has one use.
 fn contents() -> Vec<(BlockKind, Vec<Vec<u8>>)> {
     let text = b"some text, some text, some text, some more text, some text and so on".repeat(4);
     vec![
         (BlockKind::Properties, vec![b"keys".to_vec(), b"values".to_vec()]),
-        (BlockKind::Data, vec![text.clone(), Vec::new()]),
+        (BlockKind::Data, vec![text.clone(), Vec::new(), b"more".to_vec()]),
         (BlockKind::Index, vec![text]),
         (BlockKind::Filter, vec![b"x".to_vec(); 64]),
     ]

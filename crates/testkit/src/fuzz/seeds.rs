@@ -73,7 +73,7 @@ fn fill(db: &Db, amount: u32) {
         for round in 0..3 {
             for n in (0..amount).filter(|n| n % (round + 1) == 0) {
                 let value = value_start(name, n).repeat(1 + 2 * (n as usize % 9));
-                keyspace.insert(key_of(n), value).expect("nothing fails");
+                keyspace.insert(format!("key{n:03}"), value).expect("nothing fails");
             }
             keyspace.remove("key001").expect("nothing fails");
             match round {
@@ -89,12 +89,7 @@ fn fill(db: &Db, amount: u32) {
     db.drop_keyspace("gone").expect("nothing fails");
 }
 
-/// Key of number `n` of a small database.
-pub(super) fn key_of(n: u32) -> String {
-    format!("key{n:03}")
-}
-
-/// What each of its values begins with, in a keyspace.
+/// What each value of `format!("key{n:03}")` begins with, in a keyspace of a small database.
 pub(super) fn value_start(keyspace: &str, n: u32) -> String {
     format!("{keyspace} {n} ")
 }
