@@ -39,7 +39,9 @@ fn restored<'a>(scheme: Parity, damages: impl Iterator<Item = &'a [u8]>, content
     let corrector = Corrector::new(&opened, scheme, content.len() as u64, Rescue::default());
     let corrector = corrector.expect("the scheme is available");
     let check = |bytes: &[u8]| if bytes == content { Ok(()) } else { Err(Corruption("other bytes")) };
-    let is_restored = corrector.retry(0..content.len() as u64, check).is_some();
+    // Who finds the content sound does not ask for more: parity may be what is damaged.
+    let is_sound = check(&file[..content.len()]).is_ok();
+    let is_restored = is_sound || corrector.retry(0..content.len() as u64, check).is_some();
     corrector.walk(&mut |_| {});
     assert!(is_restored || bits > 1 || content.is_empty(), "one bit is within every budget");
 }
