@@ -319,8 +319,11 @@ fn take_pairs(bytes: &[u8], most: usize) -> Result<Vec<(u64, u64)>, Corruption> 
 
 fn take_varint(fields: &mut Reader<'_>) -> Result<u64, Corruption> {
     let mut value = 0;
-    for shift in (0..63).step_by(7) {
+    for shift in (0..64).step_by(7) {
         let byte = fields.u8()?;
+        if shift == 63 && byte > 1 {
+            break;
+        }
         value |= u64::from(byte & 0x7F) << shift;
         if byte & 0x80 == 0 {
             return Ok(value);

@@ -93,6 +93,15 @@ fn what_is_noted_comes_back() {
     assert_eq!(CommitEnds::decode(&ends.encode()).unwrap(), ends);
 }
 
+/// Times come from clocks and from logs: any that can be said can be noted. One of more than 63 bits was written
+/// and could not be read: the database did not open any more.
+#[test]
+fn what_is_noted_of_any_time_comes_back() {
+    let ends = of(&[(1, 10), (2, (1 << 63) + 20), (3, u64::MAX)]);
+
+    assert_eq!(CommitEnds::decode(&ends.encode()).unwrap(), ends);
+}
+
 #[test]
 fn hostile_notes_are_refused() {
     let good = of(&[(1, 10), (5, 2_000), (300, 900_000)]).encode();
@@ -110,6 +119,8 @@ fn hostile_notes_are_refused() {
     assert!(with(GAPS, &[8, 2]).is_err(), "behind the last commit");
     assert!(with(GAPS, &[1]).is_err(), "half a gap");
     assert!(with(GAPS, &[0xFF; 20]).is_err(), "endless number");
+    let of_65_bits = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 2, 1];
+    assert!(with(GAPS, &of_65_bits).is_err(), "more than 64 bits");
     assert!(with(GAPS, &vec![0; 2 * MAX_GAPS + 2]).is_err(), "too many");
     let mut twice = TlvWriter::new();
     twice.u64(LAST, 9).bytes(GAPS, &[1, 3]).bytes(GAPS, &[1, 3]);
