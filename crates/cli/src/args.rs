@@ -6,7 +6,7 @@ pub(crate) use sst::{SstCommand, SstDumpArgs, SstFilterArgs};
 
 use crate::{exit, formats::Format, output::Output, text};
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use isopach::{Parity, VerifyDepth};
+use isopach::{Parity, VerifyDepth, VerifyOptions};
 use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 /// Reads, writes and examines Isopach databases.
@@ -334,16 +334,30 @@ pub(crate) struct VerifyArgs {
     /// that nothing names
     #[arg(long)]
     full: bool,
+    #[command(flatten)]
+    reading: ReadingArgs,
+}
+
+/// How fast files are read.
+#[derive(ClapArgs, Clone, Copy, Debug)]
+pub(crate) struct ReadingArgs {
+    /// Bytes read per second, on average; 0: as fast as it goes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) bytes_per_s: u64,
+    /// Files that are read at a time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) threads: usize,
 }
 
 impl VerifyArgs {
-    /// How far the check goes.
-    pub(crate) fn depth(&self) -> VerifyDepth {
-        match (self.quick, self.full) {
+    /// How the check is made.
+    pub(crate) fn options(&self) -> VerifyOptions {
+        let depth = match (self.quick, self.full) {
             (true, _) => VerifyDepth::Outline,
             (_, true) => VerifyDepth::Full,
             _ => VerifyDepth::Entries,
-        }
+        };
+        VerifyOptions::new().depth(depth).bytes_per_s(self.reading.bytes_per_s).threads(self.reading.threads)
     }
 }
 
@@ -351,11 +365,13 @@ impl VerifyArgs {
 pub(crate) struct ScrubArgs {
     /// Directory of the database
     pub(crate) db: PathBuf,
-    /// Bytes read per second, on average; 0: as fast as it goes
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) bytes_per_s: u64,
+    #[command(flatten)]
+    pub(crate) reading: ReadingArgs,
+    /// Go on where the last scrub ended, if that had not read everything
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Only say what would be written anew, and write nothing
-    #[arg(long, conflicts_with = "bytes_per_s")]
+    #[arg(long, conflicts_with = "resume")]
     pub(crate) keep: bool,
     /// A checkpoint of the database, to take from what parity does not restore
     #[arg(long, value_name = "DIR")]

@@ -5,15 +5,15 @@
 //! database's types ends here.
 
 use crate::{
-    args::{Durability, LogRecovery, ScrubArgs},
+    args::{Durability, LogRecovery, ReadingArgs, ScrubArgs},
     exit::{self, Doing, Failure},
     keys::with_keys,
     text,
 };
 use isopach::{
     Compression, CopiesIn, Db, ErrorKind, EventListener, FilterPolicy, KeepVersions, KeyId, KeyUse, Keyspace,
-    KeyspaceAt, KeyspaceOptions, Level, LevelStats, Parity, PerLevel, ReadDb, RepairOptions, RepairReport,
-    RouteInfo, ScrubOptions, VerifyDepth, VerifyOptions, VerifyReport, WriteOptions,
+    KeyspaceAt, KeyspaceOptions, Level, LevelStats, Parity, PerLevel, Progress, ReadDb, RepairOptions,
+    RepairReport, RouteInfo, ScrubOptions, VerifyDepth, VerifyOptions, VerifyReport, WriteOptions,
     engine::{codec::FORMAT_VERSION, tree::TreeOptions},
 };
 use std::{
@@ -423,10 +423,17 @@ pub(crate) struct Finding {
 
 /// Checks a database that is not open, its log always in whole. Writes nothing.
 pub(crate) fn verify(path: &Path, depth: VerifyDepth) -> Result<VerifyFacts, Failure> {
-    let report = with_keys(Db::builder(path))
-        .create_if_missing(false)
-        .verify(VerifyOptions::new().depth(depth))
-        .map_err(|error| cannot_check(path, &error))?;
+    verify_with(path, VerifyOptions::new().depth(depth), |_| ControlFlow::Continue(()))
+}
+
+/// As [`verify`]; `progress` hears of bytes.
+pub(crate) fn verify_with(
+    path: &Path,
+    options: VerifyOptions,
+    progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static,
+) -> Result<VerifyFacts, Failure> {
+    let builder = with_keys(Db::builder(path)).create_if_missing(false).progress(progress);
+    let report = builder.verify(options).map_err(|error| cannot_check(path, &error))?;
     Ok(verify_facts(report))
 }
 
@@ -466,22 +473,26 @@ pub(crate) struct ScrubFacts {
 }
 
 /// Reads everything from the disk, and writes anew what had to be corrected, unless it is to be kept.
-pub(crate) fn scrub(args: &ScrubArgs) -> Result<ScrubFacts, Failure> {
-    let ScrubArgs { db: path, bytes_per_s, keep, copies } = args;
+pub(crate) fn scrub(
+    args: &ScrubArgs,
+    mut progress: impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static,
+) -> Result<ScrubFacts, Failure> {
+    let ScrubArgs { db: path, reading: ReadingArgs { bytes_per_s, threads }, resume, keep, copies } = args;
     let mut builder = with_keys(Db::builder(path)).create_if_missing(false);
     if let Some(copies) = copies {
         builder = builder.clean_copies(CopiesIn::directory(copies).doing("open the copy")?);
     }
     if *keep {
-        let report = builder.verify(VerifyOptions::new().past_caches());
+        let options = VerifyOptions::new().past_caches().bytes_per_s(*bytes_per_s).threads(*threads);
+        let report = builder.progress(progress).verify(options);
         let checked = verify_facts(report.map_err(|error| cannot_check(path, &error))?);
         let files: BTreeSet<&str> = checked.findings.iter().map(|found| found.file.as_str()).collect();
         let unhealed = files.len() as u64;
         return Ok(ScrubFacts { checked, healed: 0, unhealed });
     }
     let db = builder.open().doing(&opening(path))?;
-    let options = ScrubOptions::new().bytes_per_s(*bytes_per_s);
-    let report = db.scrub(options, &mut |_, _| ControlFlow::Continue(())).doing("scrub")?;
+    let options = ScrubOptions::new().bytes_per_s(*bytes_per_s).threads(*threads).resume(*resume);
+    let report = db.scrub(options, &mut progress).doing("scrub")?;
     close(db)?;
     let (healed, unhealed) = (report.healed, report.unhealed);
     Ok(ScrubFacts { checked: verify_facts(report.checked), healed, unhealed })

@@ -1,7 +1,9 @@
 //! What commands print: tables for people, one JSON object per line for programs.
 //!
-//! Nothing here knows commands or the database. No colours.
+//! Nothing here knows commands, or databases beyond how far work on one came. No colours.
 
+use crate::text;
+use isopach::Progress;
 use serde_json::{Map, Value};
 use std::{
     io::{self, IsTerminal, Stderr, Write},
@@ -85,9 +87,14 @@ pub(crate) struct StatusLine {
 }
 
 impl StatusLine {
-    /// On standard error.
+    /// On standard error, until it is dropped.
     pub(crate) fn new(console: &Console<'_>) -> StatusLine {
         StatusLine { is_shown: console.stderr().is_terminal(), last: None }
+    }
+
+    /// Shows how much of something is done.
+    pub(crate) fn show_progress(&mut self, progress: &Progress) {
+        self.show(|| format!("{} of {}", text::size(progress.done), text::size(progress.total)));
     }
 
     /// Writes it, if it is time.
@@ -105,6 +112,12 @@ impl StatusLine {
         if self.last.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 

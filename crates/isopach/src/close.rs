@@ -142,7 +142,10 @@ fn end_log(state: &State) -> Result<()> {
             let (last_used, last_time) = order.end();
             let end = state.commits.wal.close()?.end;
             let note = Note::new(CLEAN_END, CleanClose { end, last_used, last_time }.encode());
-            state.store.commit(&[note, state.commits.note_of_ends()])?;
+            let notes = [note, state.commits.note_of_ends()]
+                .into_iter()
+                .chain(state.passes.unnoted().map(|(_, note)| note));
+            state.store.commit(&notes.collect::<Vec<_>>())?;
             state.store.note_synced()?;
             return Ok(());
         }

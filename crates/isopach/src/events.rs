@@ -1,7 +1,7 @@
 //! What happened inside, for whoever listens.
 
 use crate::error::{Error, Result};
-use isopach_engine::{error::KeyBounds, types::Level};
+use isopach_engine::{error::KeyBounds, store::Finding, types::Level};
 use isopach_env::sync::catch;
 use std::{
     fmt,
@@ -92,6 +92,12 @@ pub enum Event<'a> {
         /// Keyspace, file and place.
         table: &'a DamagedTable,
     },
+    /// The background's scrub found something: see [`DbOptions::scrub_every`](crate::DbOptions::scrub_every). What is
+    /// harmless is written anew, if [`DbOptions::auto_heal`](crate::DbOptions::auto_heal) is on.
+    ScrubFound {
+        /// What and where.
+        found: &'a Finding,
+    },
     /// Nothing can be written until the database is reopened.
     Poisoned {
         /// Why.
@@ -169,6 +175,7 @@ fn to_standard_error(event: &Event<'_>) {
         }
         Event::OutOfSpaceEnd => eprintln!("isopach: there is space again"),
         Event::TableDamaged { table } => eprintln!("isopach: {}", table.message),
+        Event::ScrubFound { found } if !found.is_harmless => eprintln!("isopach: {}", found.message),
         Event::LogEndDiscarded { file, offset, bytes } => {
             eprintln!(
                 "isopach: {bytes} bytes of the log's end were dropped, from {file} at byte {offset} on"

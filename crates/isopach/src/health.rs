@@ -3,6 +3,7 @@
 use crate::{
     error::Error,
     events::DamagedTable,
+    passes::ScrubStats,
     space::Space,
     state::State,
     write::{StallReason, rate},
@@ -125,6 +126,8 @@ pub struct Stats {
     pub stalled: Duration,
     /// What parity corrected, and files that are written anew because of it.
     pub healing: HealStats,
+    /// What scrubs have read.
+    pub scrub: ScrubStats,
 }
 
 /// Memory in use, in bytes.
@@ -184,6 +187,7 @@ impl Stats {
             written_bytes: state.store.written_bytes(),
             stalled: state.commits.throttle.waited(),
             healing: state.store.healing().stats(),
+            scrub: state.passes.stats(),
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Job {
     BoundLog,
     /// Files that nothing holds are removed.
     Delete,
+    /// Files are read, whether they decay.
+    Scrub,
     /// What commits need next is had ahead: a segment of the log, and numbers.
     PrepareLog,
     /// The log is synced for those who want to hear of it.
@@ -33,6 +35,11 @@ impl Job {
     /// if there is more than one worker.
     fn is_urgent(self) -> bool {
         matches!(self, Job::PrepareLog | Job::Sync)
+    }
+
+    /// Whether a flush should not have to wait for it.
+    fn is_long(self) -> bool {
+        matches!(self, Job::Compact(_) | Job::Scrub)
     }
 }
 
@@ -58,8 +65,8 @@ struct Queue {
     /// Jobs whose last run failed, until one succeeds, oldest failure first. They wait for another try, or
     /// are at it.
     failed: Vec<Failed>,
-    /// Most compactions at a time.
-    max_compactions: usize,
+    /// Most jobs at a time that take long.
+    max_long: usize,
     /// What writers would wait for has a thread of its own.
     has_preparer: bool,
     /// Why nothing that writes starts any more.
@@ -80,12 +87,12 @@ impl Queue {
         is_new
     }
 
-    /// Flushes first; a compaction only while a worker remains for flushes.
+    /// Flushes first; what takes long only while a worker remains for flushes.
     fn take(&mut self) -> Option<Job> {
-        let compactions = self.running.iter().filter(|job| matches!(job, Job::Compact(_))).count();
+        let long = self.running.iter().filter(|job| job.is_long()).count();
         let may_run = |job: &Job| match job {
             job if job.is_urgent() => !self.has_preparer,
-            Job::Compact(_) => compactions < self.max_compactions && !self.running.contains(job),
+            job if job.is_long() => long < self.max_long && !self.running.contains(job),
             _ => !self.running.contains(job),
         };
         let first = self.waiting.iter().position(|job| matches!(job, Job::Flush(_)) && may_run(job));
@@ -116,8 +123,8 @@ pub(crate) const fn has_preparer(workers: usize) -> bool {
 
 impl Jobs {
     pub(crate) fn new(threads: usize) -> Jobs {
-        let max_compactions = threads.saturating_sub(1).max(1);
-        let queue = Queue { max_compactions, has_preparer: has_preparer(threads), ..Queue::default() };
+        let max_long = threads.saturating_sub(1).max(1);
+        let queue = Queue { max_long, has_preparer: has_preparer(threads), ..Queue::default() };
         Jobs {
             queue: Mutex::new(QUEUE, queue),
             for_workers: Condvar::new(),
@@ -145,6 +152,10 @@ impl Jobs {
 
     pub(crate) fn delete(&self) {
         self.push(Job::Delete);
+    }
+
+    pub(crate) fn scrub(&self) {
+        self.push(Job::Scrub);
     }
 
     pub(crate) fn prepare_log(&self) {
@@ -283,14 +294,19 @@ impl Jobs {
         }
     }
 
-    /// Waits until the keeper is wanted. `false`: stop.
-    pub(crate) fn wait_wanted(&self) -> bool {
+    /// Waits until the keeper is wanted, or for `limit`. `false`: stop.
+    pub(crate) fn wait_wanted(&self, limit: Option<Duration>) -> bool {
+        let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut queue = self.queue.lock();
         while !self.keeper_wanted.swap(false, Ordering::AcqRel) {
             if self.is_stopping() {
                 return false;
             }
-            queue = self.for_keeper.wait(queue);
+            queue = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
+                None => self.for_keeper.wait(queue),
+                Some(Duration::ZERO) => break,
+                Some(left) => self.for_keeper.wait_timeout(queue, left.min(Duration::from_secs(3600))).0,
+            };
         }
         !self.is_stopping()
     }

@@ -26,6 +26,8 @@ pub(crate) const SEALED_FROM: &str = "log.sealed_from";
 pub(crate) const RESERVED: &str = "seqno.reserved";
 /// Where commits end, and when some of them did: see [`CommitEnds`](crate::ends::CommitEnds).
 pub(crate) const COMMIT_ENDS: &str = "commits.ends";
+/// How far the last pass of a scrub came: see [`scrub`](crate::scrub).
+pub(crate) const SCRUB: &str = "scrub.pass";
 /// Options of the database that were set.
 pub(crate) const OPTIONS: &str = "db.options";
 

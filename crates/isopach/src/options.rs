@@ -174,6 +174,12 @@ pub struct DbOptions {
     /// Whether tables and files of separated values that parity had to correct, because their medium is damaged, are written
     /// anew in the background. Default yes.
     pub auto_heal: bool,
+    /// The background reads every file from the medium once in this time, and has those written anew that parity had to
+    /// correct: a pass over the files begins this long after the one before began, or when that ends. How far it came
+    /// outlives a restart. Default `None`: only [`Db::scrub`](crate::Db::scrub) does that.
+    pub scrub_every: Option<Duration>,
+    /// Bytes that the background reads per second for that, on average; 0: as fast as it goes. Default 16 MiB.
+    pub scrub_bytes_per_s: u64,
 }
 
 impl Default for DbOptions {
@@ -191,6 +197,8 @@ impl Default for DbOptions {
             sync_every: None,
             mapped_log: true,
             auto_heal: true,
+            scrub_every: None,
+            scrub_bytes_per_s: 16 << 20,
         }
     }
 }
@@ -206,6 +214,8 @@ const SYNC_EVERY_US: u8 = 0x88;
 const MAPPED_LOG: u8 = 0x89;
 const FILTER_BUDGET_BYTES: u8 = 0x8a;
 const AUTO_HEAL: u8 = 0x8b;
+const SCRUB_EVERY_US: u8 = 0x8c;
+const SCRUB_BYTES_PER_S: u8 = 0x8d;
 /// Of a keyspace.
 const KEEP_VERSIONS_US: u8 = 0x90;
 const TTL_US: u8 = 0x92;
@@ -225,6 +235,8 @@ pub(crate) struct SetOptions {
     pub(crate) sync_every: Option<Duration>,
     pub(crate) mapped_log: Option<bool>,
     pub(crate) auto_heal: Option<bool>,
+    pub(crate) scrub_every: Option<Duration>,
+    pub(crate) scrub_bytes_per_s: Option<u64>,
 }
 
 impl SetOptions {
@@ -243,6 +255,8 @@ impl SetOptions {
             sync_every: self.sync_every.or(stored.sync_every),
             mapped_log: self.mapped_log.or(stored.mapped_log),
             auto_heal: self.auto_heal.or(stored.auto_heal),
+            scrub_every: self.scrub_every.or(stored.scrub_every),
+            scrub_bytes_per_s: self.scrub_bytes_per_s.or(stored.scrub_bytes_per_s),
         }
     }
 
@@ -278,6 +292,8 @@ impl SetOptions {
             sync_every: self.sync_every.filter(|time| !time.is_zero()),
             mapped_log: self.mapped_log.unwrap_or(default.mapped_log),
             auto_heal: self.auto_heal.unwrap_or(default.auto_heal),
+            scrub_every: self.scrub_every.filter(|time| !time.is_zero()),
+            scrub_bytes_per_s: self.scrub_bytes_per_s.unwrap_or(default.scrub_bytes_per_s),
         })
     }
 
@@ -308,6 +324,8 @@ impl SetOptions {
             durability: Some(wanted.durability),
             sync_every: Some(wanted.sync_every.unwrap_or(Duration::ZERO)),
             auto_heal: Some(wanted.auto_heal),
+            scrub_every: Some(wanted.scrub_every.unwrap_or(Duration::ZERO)),
+            scrub_bytes_per_s: Some(wanted.scrub_bytes_per_s),
             // Those that stay count as they are stored, if they are.
             threads: self.threads,
             mapped_log: self.mapped_log,
@@ -325,6 +343,8 @@ impl SetOptions {
         let is_durability_same = wanted.durability == present.durability;
         let is_sync_same = wanted.sync_every == present.sync_every;
         let is_healing_same = wanted.auto_heal == present.auto_heal;
+        let is_scrub_same = wanted.scrub_every == present.scrub_every;
+        let is_scrub_pace_same = wanted.scrub_bytes_per_s == present.scrub_bytes_per_s;
         let set = SetOptions {
             cache_bytes: stored_or(is_memory_same, self.cache_bytes, every.cache_bytes),
             memory_budget: stored_or(is_memory_same, self.memory_budget, every.memory_budget),
@@ -339,6 +359,8 @@ impl SetOptions {
             durability: stored_or(is_durability_same, self.durability, every.durability),
             sync_every: stored_or(is_sync_same, self.sync_every, every.sync_every),
             auto_heal: stored_or(is_healing_same, self.auto_heal, every.auto_heal),
+            scrub_every: stored_or(is_scrub_same, self.scrub_every, every.scrub_every),
+            scrub_bytes_per_s: stored_or(is_scrub_pace_same, self.scrub_bytes_per_s, every.scrub_bytes_per_s),
             ..every
         };
         Ok((set, options))
@@ -389,9 +411,12 @@ impl SetOptions {
         put(MAX_OPEN_FILES, self.max_open_files);
         put(FILTER_BUDGET_BYTES, self.filter_budget_bytes);
         put(DURABILITY, self.durability.map(Durability::to_raw));
-        put(SYNC_EVERY_US, self.sync_every.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)));
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        put(SYNC_EVERY_US, self.sync_every.map(us));
         put(MAPPED_LOG, self.mapped_log.map(u64::from));
         put(AUTO_HEAL, self.auto_heal.map(u64::from));
+        put(SCRUB_EVERY_US, self.scrub_every.map(us));
+        put(SCRUB_BYTES_PER_S, self.scrub_bytes_per_s);
         fields.finish()
     }
 
@@ -411,6 +436,8 @@ impl SetOptions {
                 SYNC_EVERY_US => set.sync_every = Some(Duration::from_micros(value)),
                 MAPPED_LOG => set.mapped_log = Some(value != 0),
                 AUTO_HEAL => set.auto_heal = Some(value != 0),
+                SCRUB_EVERY_US => set.scrub_every = Some(Duration::from_micros(value)),
+                SCRUB_BYTES_PER_S => set.scrub_bytes_per_s = Some(value),
                 _ => {}
             }
         }

@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     max_wal_bytes: AtomicU64,
     /// Microseconds; 0: never.
     sync_every_us: AtomicU64,
+    /// Microseconds; 0: never.
+    scrub_every_us: AtomicU64,
 }
 
 impl Settings {
@@ -31,6 +33,7 @@ impl Settings {
             write_buffer_bytes: AtomicU64::new(0),
             max_wal_bytes: AtomicU64::new(0),
             sync_every_us: AtomicU64::new(0),
+            scrub_every_us: AtomicU64::new(0),
         };
         settings.set(options);
         settings
@@ -47,6 +50,7 @@ impl Settings {
         self.write_buffer_bytes.store(options.write_buffer_bytes, Ordering::Relaxed);
         self.max_wal_bytes.store(options.max_wal_bytes, Ordering::Relaxed);
         self.sync_every_us.store(options.sync_every.map_or(0, us), Ordering::Relaxed);
+        self.scrub_every_us.store(options.scrub_every.map_or(0, us), Ordering::Relaxed);
         *self.all.lock() = options;
     }
 
@@ -71,7 +75,16 @@ impl Settings {
     /// See [`DbOptions::sync_every`].
     #[inline]
     pub(crate) fn sync_every(&self) -> Option<Duration> {
-        let us = self.sync_every_us.load(Ordering::Relaxed);
-        (us > 0).then(|| Duration::from_micros(us))
+        time(&self.sync_every_us)
     }
+
+    /// See [`DbOptions::scrub_every`].
+    pub(crate) fn scrub_every(&self) -> Option<Duration> {
+        time(&self.scrub_every_us)
+    }
+}
+
+fn time(us: &AtomicU64) -> Option<Duration> {
+    let us = us.load(Ordering::Relaxed);
+    (us > 0).then(|| Duration::from_micros(us))
 }

@@ -7,6 +7,7 @@ use crate::{
     jobs::Jobs,
     notes::{LOG_SYNCED, OPTIONS, keyspace_options},
     options::{DbOptions, Durability, KeepVersions, KeyspaceOptions, SetOptions, WriteOptions},
+    passes::Passes,
     settings::Settings,
     space::{Space, Spaces, check_name},
     told::Told,
@@ -42,6 +43,7 @@ pub(crate) struct State {
     pub(crate) is_closed: AtomicBool,
     pub(crate) told: Told,
     pub(crate) durable_calls: DurableCalls,
+    pub(crate) passes: Passes,
 }
 
 impl State {

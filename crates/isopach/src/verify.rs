@@ -1,23 +1,78 @@
-//! Verify: tables and log are read in whole. Finds, never mends. Scrub: reads from the medium, and mends by writing anew.
+//! Verify: tables and log are read in whole. Finds, never mends.
 
 use crate::{
-    background::heal_all,
+    check::run_check,
     error::{Error, Result},
-    recovery::{Opening, find_log},
+    pace::Pace,
+    recovery::{Opening, Progress, Watch, find_log},
     routes::find_places,
     state::State,
 };
 use isopach_engine::{
-    store::{Finding, Store, StoreOptions, UnnamedFile},
+    error::Result as EngineResult,
+    store::{self, Finding, Store, StoreOptions, UnnamedFile},
     table::VerifyDepth,
     tree::cancelled,
 };
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, sync::Arc};
 
-/// How long a scrub that is ahead of its pace sleeps at a time.
-const STEP: Duration = Duration::from_millis(50);
+/// How a check is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// How far it goes in each table. At [`VerifyDepth::Full`] files that nothing names are looked for as well, and
+    /// what is sound is checked of tables that cannot be opened. Default [`VerifyDepth::Entries`].
+    pub depth: VerifyDepth,
+    /// Whether what is checked is read from the medium, and not from memory of the system. Default no.
+    pub is_past_caches: bool,
+    /// Files that are read at a time, at most as many as the machine has cores. Default 1.
+    pub threads: usize,
+    /// Bytes read per second, by all threads together, 0: as fast as it goes. After each file a thread pauses as long as
+    /// they were ahead. Default 0.
+    pub bytes_per_s: u64,
+}
 
-pub use isopach_engine::store::VerifyOptions;
+impl Default for VerifyOptions {
+    fn default() -> VerifyOptions {
+        VerifyOptions { depth: VerifyDepth::default(), is_past_caches: false, threads: 1, bytes_per_s: 0 }
+    }
+}
+
+impl VerifyOptions {
+    /// Every entry is read, by one thread, unthrottled.
+    pub fn new() -> VerifyOptions {
+        VerifyOptions::default()
+    }
+
+    /// Sets [`VerifyOptions::depth`].
+    #[must_use]
+    pub fn depth(self, depth: VerifyDepth) -> VerifyOptions {
+        VerifyOptions { depth, ..self }
+    }
+
+    /// Sets [`VerifyOptions::is_past_caches`].
+    #[must_use]
+    pub fn past_caches(self) -> VerifyOptions {
+        VerifyOptions { is_past_caches: true, ..self }
+    }
+
+    /// Sets [`VerifyOptions::threads`].
+    #[must_use]
+    pub fn threads(self, threads: usize) -> VerifyOptions {
+        VerifyOptions { threads, ..self }
+    }
+
+    /// Sets [`VerifyOptions::bytes_per_s`].
+    #[must_use]
+    pub fn bytes_per_s(self, bytes_per_s: u64) -> VerifyOptions {
+        VerifyOptions { bytes_per_s, ..self }
+    }
+
+    fn of_store(self) -> store::VerifyOptions {
+        let options = store::VerifyOptions::new().depth(self.depth);
+        if self.is_past_caches { options.past_caches() } else { options }
+    }
+}
 
 /// Result of a check. Damage is a finding, not an error of the call.
 #[derive(Clone, Debug, Default)]
@@ -47,105 +102,39 @@ impl VerifyReport {
     pub fn lost(&self) -> impl Iterator<Item = &Finding> {
         self.found.iter().filter(|found| !found.is_harmless)
     }
-}
 
-/// How a database is scrubbed.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ScrubOptions {
-    /// Bytes read per second, 0: as fast as it goes. After each file it pauses as long as it was ahead. Default 0.
-    pub bytes_per_s: u64,
-    /// Whether files that had to be corrected are written anew, whatever
-    /// [`DbOptions::auto_heal`](crate::DbOptions::auto_heal) says. Default yes.
-    pub heal: bool,
-}
-
-impl Default for ScrubOptions {
-    fn default() -> ScrubOptions {
-        ScrubOptions { bytes_per_s: 0, heal: true }
+    /// Adds what a check of a store found.
+    pub(crate) fn add(&mut self, checked: store::VerifyReport) {
+        self.files += checked.files;
+        self.dictionaries += checked.dictionaries;
+        self.blobs += checked.blobs;
+        self.bytes += checked.bytes;
+        self.entries += checked.entries;
+        self.found.extend(checked.found);
+        self.unnamed.extend(checked.unnamed);
     }
-}
-
-impl ScrubOptions {
-    /// Unthrottled, healing.
-    pub fn new() -> ScrubOptions {
-        ScrubOptions::default()
-    }
-
-    /// Sets [`ScrubOptions::bytes_per_s`].
-    #[must_use]
-    pub fn bytes_per_s(self, bytes_per_s: u64) -> ScrubOptions {
-        ScrubOptions { bytes_per_s, ..self }
-    }
-
-    /// Sets [`ScrubOptions::heal`].
-    #[must_use]
-    pub fn heal(self, heal: bool) -> ScrubOptions {
-        ScrubOptions { heal, ..self }
-    }
-}
-
-/// What a scrub found and did.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct ScrubReport {
-    /// What was checked, and what is, or was, wrong.
-    pub checked: VerifyReport,
-    /// Files that were written anew.
-    pub healed: u64,
-    /// Files that had to be corrected and are still there: healing was not asked for, or came upon more damage.
-    pub unhealed: u64,
-}
-
-/// Reads all tables and separated values from the medium, and writes anew what had to be corrected.
-pub(crate) fn scrub(
-    state: &State,
-    options: ScrubOptions,
-    progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-) -> Result<ScrubReport> {
-    let clock = &state.store.env().clock;
-    let start = clock.monotonic();
-    let go_on = || if state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) };
-    let mut pace = |done: u64, total: u64| {
-        if progress(done, total).is_break() {
-            return Err(cancelled());
-        }
-        let due = match options.bytes_per_s {
-            0 => Duration::ZERO,
-            bytes_per_s => Duration::from_secs_f64(done as f64 / bytes_per_s as f64),
-        };
-        // In short steps, so that the database can be closed meanwhile.
-        loop {
-            go_on()?;
-            match due.saturating_sub(clock.monotonic().saturating_sub(start)) {
-                Duration::ZERO => return Ok(()),
-                ahead => clock.sleep(ahead.min(STEP)),
-            }
-        }
-    };
-    let before = state.store.healing().stats();
-    let checked = verify_tables(&state.store, VerifyOptions::new().past_caches(), &mut pace)?;
-    let mut report = ScrubReport { checked, ..ScrubReport::default() };
-    if options.heal {
-        for space in state.spaces.all() {
-            heal_all(state, &space)?;
-        }
-    }
-    // Files that go take their hints with them.
-    let after = state.store.healing().stats();
-    report.unhealed = after.pending;
-    report.healed = (before.pending + after.scheduled - before.scheduled).saturating_sub(after.pending);
-    Ok(report)
 }
 
 /// Checks the tables of an open database.
-pub(crate) fn verify_open(state: &State, options: VerifyOptions) -> Result<VerifyReport> {
-    verify_tables(&state.store, options, &mut |_, _| Ok(()))
+///
+/// # Errors
+///
+/// `Closed`, `Cancelled`.
+pub(crate) fn verify_open(
+    state: &State,
+    options: VerifyOptions,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<VerifyReport> {
+    verify_files(&state.store, options, &mut |done, total| {
+        let progress = progress(&Progress { phase: "verify", done, total });
+        if progress.is_break() || state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) }
+    })
 }
 
 /// Checks a database that nobody writes to.
-pub(crate) fn verify_closed(opening: Opening, options: VerifyOptions) -> Result<VerifyReport> {
+pub(crate) fn verify_closed(mut opening: Opening, options: VerifyOptions) -> Result<VerifyReport> {
     let locate = |error: Error| error.in_directory(&opening.path);
+    let mut watch = Watch::new(opening.progress.take());
     let mut store_options = StoreOptions::default();
     store_options.read_only = true;
     store_options.code = opening.code.clone();
@@ -153,7 +142,7 @@ pub(crate) fn verify_closed(opening: Opening, options: VerifyOptions) -> Result<
     store_options.keys = opening.keys.clone();
     store_options.copies = opening.copies.clone();
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
-    let mut report = verify_tables(&store, options, &mut |_, _| Ok(()))?;
+    let mut report = verify_files(&store, options, &mut |done, total| watch.tell("verify", done, total))?;
     match find_log(&store).map_err(locate)? {
         Ok(recovered) => {
             report.log_records = recovered.records;
@@ -169,20 +158,15 @@ pub(crate) fn verify_closed(opening: Opening, options: VerifyOptions) -> Result<
     Ok(report)
 }
 
-fn verify_tables(
+fn verify_files(
     store: &Store,
     options: VerifyOptions,
-    progress: &mut dyn FnMut(u64, u64) -> isopach_engine::error::Result<()>,
+    progress: &mut dyn FnMut(u64, u64) -> EngineResult<()>,
 ) -> Result<VerifyReport> {
-    let checked = store.verify(options, progress)?;
-    Ok(VerifyReport {
-        files: checked.files,
-        dictionaries: checked.dictionaries,
-        blobs: checked.blobs,
-        bytes: checked.bytes,
-        entries: checked.entries,
-        log_records: 0,
-        found: checked.found,
-        unnamed: checked.unnamed,
-    })
+    let check = store.check(options.of_store())?;
+    let total = check.bytes();
+    let pace = Arc::new(Pace::start(&store.env().clock, options.bytes_per_s));
+    let mut report = VerifyReport::default();
+    report.add(run_check(store, check, options.threads, &pace, &mut |done| progress(done, total))?);
+    Ok(report)
 }

@@ -106,7 +106,8 @@ impl Turn {
         done().map_or(Ok(taken), Err)
     }
 
-    fn try_take(&self) -> Option<Taken<'_>> {
+    /// Has the turn if nobody has it.
+    pub(crate) fn try_take(&self) -> Option<Taken<'_>> {
         let taken = self.is_taken.compare_exchange(false, true, Ordering::SeqCst, Ordering::SeqCst);
         taken.is_ok().then(|| Taken(self))
     }

@@ -11,7 +11,7 @@ use crate::{
     },
     text,
 };
-use isopach::{CheckpointOptions, Keyspace};
+use isopach::{CheckpointOptions, Keyspace, Progress};
 use serde_json::json;
 use std::{ops::ControlFlow, path::Path};
 
@@ -87,7 +87,7 @@ pub(super) fn rekey(db: &Path, console: &mut Console<'_>) -> Result<(), Failure>
     let (mut line, mut bytes) = (StatusLine::new(console), 0);
     let finished = open.finish_rotation(|progress| {
         bytes = progress.total;
-        line.show(|| format!("{} of {}", text::size(progress.done), text::size(progress.total)));
+        line.show_progress(progress);
         ControlFlow::Continue(())
     });
     line.clear();
@@ -159,9 +159,18 @@ pub(super) fn checkpoint(args: &CheckpointArgs, console: &mut Console<'_>) -> Re
     Ok(())
 }
 
+/// Shows how far work came.
+fn shown(console: &Console<'_>) -> impl FnMut(&Progress) -> ControlFlow<()> + Send + 'static {
+    let mut line = StatusLine::new(console);
+    move |progress| {
+        line.show_progress(progress);
+        ControlFlow::Continue(())
+    }
+}
+
 /// Checks every file; damage is printed and is a failure of its own code.
 pub(super) fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let facts = database::verify(&args.db, args.depth())?;
+    let facts = database::verify_with(&args.db, args.options(), shown(console))?;
 
     print_verify("verify", &facts, None, console)?;
     if facts.findings.is_empty() {
@@ -178,7 +187,7 @@ pub(super) fn verify(args: &VerifyArgs, console: &mut Console<'_>) -> Result<(),
 
 /// Reads everything from the disk and heals it; what is lost, or still damaged, is a failure of its own code.
 pub(super) fn scrub(args: &ScrubArgs, console: &mut Console<'_>) -> Result<(), Failure> {
-    let ScrubFacts { checked, healed, unhealed } = database::scrub(args)?;
+    let ScrubFacts { checked, healed, unhealed } = database::scrub(args, shown(console))?;
 
     print_verify("scrub", &checked, Some((healed, unhealed)), console)?;
     let lost = checked.findings.iter().filter(|found| !found.is_harmless).count() as u64;

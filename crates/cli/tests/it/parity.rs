@@ -31,7 +31,12 @@ fn a_database_that_decays_is_read_as_before_and_scrubbed_clean() {
     assert_eq!((&scrubbed["healed"], &scrubbed["unhealed"]), (&tables.len().into(), &0.into()), "{scrubbed}");
     assert!(scrubbed["findings"].as_array().unwrap().iter().all(|found| found["harmless"] == true));
 
-    scene.ok(["verify", "db", "--full"]);
+    scene.ok(["verify", "db", "--full", "--threads", "2", "--bytes-per-s", "1000000000"]);
+    let again = &scene.objects(["scrub", "db", "--resume", "--threads", "2"])[0];
+    assert!(
+        again["files"].as_u64() > Some(0) && again["healed"] == 0,
+        "the last had read everything: {again}"
+    );
     assert_eq!(scene.ok(["dump", "db"]), before);
     assert_eq!(scene.run(["compact", "db", "--parity", "rs:16+1"]).status.code(), Some(2));
 }

@@ -22,7 +22,7 @@ pub use repair::{
 pub use routes::FindPlaces;
 pub use seals::KeyUse;
 pub use unnamed::{Unnamed, UnnamedFile};
-pub use verify::{Finding, VerifyOptions, VerifyReport};
+pub use verify::{Finding, StoreCheck, VerifyOptions, VerifyReport};
 
 use crate::{
     codec::Owner,

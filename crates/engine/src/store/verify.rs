@@ -7,8 +7,10 @@ use crate::{
     error::{Error, KeyBounds, Result},
     table::{self, VerifyDepth, inspect::LoneTable},
     types::TreeId,
+    version::{NeededDictionary, TableRef},
 };
 use alloc::{format, string::String, vec::Vec};
+use core::fmt;
 
 /// How a check is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,6 +106,55 @@ impl Finding {
     }
 }
 
+impl VerifyReport {
+    /// Adds what another check found.
+    pub fn add(&mut self, other: VerifyReport) {
+        self.files += other.files;
+        self.dictionaries += other.dictionaries;
+        self.blobs += other.blobs;
+        self.bytes += other.bytes;
+        self.entries += other.entries;
+        self.found.extend(other.found);
+        self.unnamed.extend(other.unnamed);
+    }
+}
+
+/// A check of the files that a store had when it was begun, part by part, by as many threads as one likes. None of them
+/// is removed while it is held.
+pub struct StoreCheck {
+    store: Store,
+    options: VerifyOptions,
+    parts: Vec<Part>,
+    /// What is wrong with trees that cannot be opened.
+    found: Vec<Finding>,
+}
+
+/// What is checked in one go.
+enum Part {
+    Dictionary(NeededDictionary),
+    Table(TreeId, TableRef),
+    Blobs(BlobCheck),
+}
+
+impl Part {
+    fn bytes(&self) -> u64 {
+        match self {
+            Part::Dictionary(needed) => needed.handle.bytes,
+            Part::Table(_, table) => table.bytes,
+            Part::Blobs(check) => check.bytes(),
+        }
+    }
+
+    /// The greatest number of its files; 0 of a dictionary, which has none.
+    fn file_number(&self) -> u64 {
+        match self {
+            Part::Dictionary(_) => 0,
+            Part::Table(_, table) => table.id.0,
+            Part::Blobs(check) => check.last_file().0,
+        }
+    }
+}
+
 impl Store {
     /// Checks every table, every dictionary that one needs, and every file of separated values. Tables with findings are
     /// damaged from then on; one that is read in whole without any is not any more, whatever reading it met before.
@@ -117,72 +168,125 @@ impl Store {
         options: VerifyOptions,
         progress: &mut dyn FnMut(u64, u64) -> Result<()>,
     ) -> Result<VerifyReport> {
-        let _lease = self.0.context.enter()?;
+        let check = self.check(options)?;
+        let total = check.bytes();
+        let mut done = 0;
         let mut report = VerifyReport::default();
+        for part in 0..check.len() {
+            let checked = check.run(part, &mut |bytes| {
+                done += bytes;
+                progress(done, total)
+            });
+            report.add(checked?);
+        }
+        report.add(check.finish());
+        Ok(report)
+    }
+
+    /// Begins what [`Store::verify`] does: dictionaries first, then tables, then separated values, the last two in the
+    /// order of their numbers.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`.
+    pub fn check(&self, options: VerifyOptions) -> Result<StoreCheck> {
+        let _lease = self.0.context.enter()?;
         let trees: Vec<_> = self.0.trees.read().values().map(|slot| slot.tree.clone()).collect();
-        let (mut tables, mut blobs) = (Vec::new(), Vec::new());
+        let (mut tables, mut blobs, mut found) = (Vec::new(), Vec::new(), Vec::new());
         for tree in trees {
             match tree {
                 Ok(tree) => {
-                    let check = BlobCheck::new(&tree, options);
-                    tables.extend(check.tables().iter().map(|table| (tree.id(), table.clone())));
-                    blobs.push(check);
+                    let (of_tree, files) = tree.files();
+                    blobs.extend(BlobCheck::of_files(&tree, &of_tree, &files, options));
+                    tables.extend(of_tree.into_iter().map(|table| Part::Table(tree.id(), table)));
                 }
-                Err(error) => report.found.push(Finding::of(&error, error.tree())),
+                Err(error) => found.push(Finding::of(&error, error.tree())),
             }
         }
-        let dictionaries = self.0.context.tables.dictionaries.needed();
-        let bytes_of = dictionaries.iter().map(|(handle, _)| handle.bytes);
-        let bytes_of = bytes_of.chain(blobs.iter().map(BlobCheck::bytes));
-        let total = tables.iter().map(|(_, table)| table.bytes).chain(bytes_of).sum();
-        for (handle, table) in dictionaries {
-            report.dictionaries += 1;
-            report.bytes += handle.bytes;
-            if let Err(error) = self.0.context.tables.dictionaries.read(handle) {
-                let needed = table.map(|table| format!("; {} needs it", table::file_name(table)));
-                let error = error.adding(&needed.unwrap_or_default());
-                report.found.push(Finding::of(&error, None));
+        let blobs = blobs.into_iter().map(Part::Blobs);
+        let dictionaries = self.0.context.tables.dictionaries.needed().into_iter().map(Part::Dictionary);
+        let mut parts: Vec<Part> = dictionaries.chain(tables).chain(blobs).collect();
+        // Of its own order each kind keeps its place.
+        parts.sort_by_key(|part| (matches!(part, Part::Blobs(_)), part.file_number()));
+        Ok(StoreCheck { store: self.clone(), options, parts, found })
+    }
+
+    /// The number that no table and no file of separated values has yet, nor one with a greater number.
+    pub fn next_file_number(&self) -> u64 {
+        self.0.context.file_ids.next_file()
+    }
+}
+
+impl StoreCheck {
+    /// Only the first `most` parts of those whose files have numbers above `after` and below `before`, in the order of
+    /// numbers; dictionaries have none, they count as 0, and belong to `None`. The other files are let go.
+    #[must_use]
+    pub fn only(mut self, after: Option<u64>, before: u64, most: usize) -> StoreCheck {
+        let is_in = |part: &Part| after.is_none_or(|after| part.file_number() > after);
+        self.parts.retain(|part| is_in(part) && part.file_number() < before);
+        self.parts.sort_by_key(Part::file_number);
+        self.parts.truncate(most);
+        if after.is_some() {
+            self.found.clear(); // Its first parts had that.
+        }
+        self
+    }
+
+    /// Number of parts.
+    pub fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Whether there is nothing to check.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// Sizes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().map(Part::bytes).sum()
+    }
+
+    /// The greatest number of files of a part; 0 of a dictionary.
+    pub fn file_number(&self, part: usize) -> u64 {
+        self.parts[part].file_number()
+    }
+
+    /// Checks a part. `done` is called with the size of each file after it; its error ends the check.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, and what `done` said.
+    pub fn run(&self, part: usize, done: &mut dyn FnMut(u64) -> Result<()>) -> Result<VerifyReport> {
+        let _lease = self.store.0.context.enter()?;
+        let mut report = VerifyReport::default();
+        match &self.parts[part] {
+            Part::Dictionary(needed) => {
+                self.check_dictionary(needed, &mut report);
+                report.bytes = needed.handle.bytes;
+                done(report.bytes)?;
             }
-            progress(report.bytes, total)?;
-        }
-        for (tree, table) in tables {
-            report.files += 1;
-            report.bytes += table.bytes;
-            match table.open().map_err(|error| table.blame(error)) {
-                Ok(open) => {
-                    if options.is_past_caches {
-                        open.drop_cached();
-                    }
-                    report.entries += if options.depth == VerifyDepth::Outline { 0 } else { table.entries };
-                    let found = open.verify(options.depth, &self.0.context.code.prefix_extractors);
-                    match found.iter().find(|found| !found.is_harmless) {
-                        Some(first) => drop(table.blame(first.error(open.file_name()))),
-                        None if options.depth >= VerifyDepth::Entries => table.clear_damage(),
-                        None => {}
-                    }
-                    report.found.extend(Finding::of_table(found, open.file_name(), tree));
-                }
-                Err(error) => {
-                    if options.depth == VerifyDepth::Full {
-                        let name = table.file_name();
-                        let found = self.check_alone(&name, error.offset());
-                        report.found.extend(Finding::of_table(found, &name, tree));
-                    }
-                    report.found.push(Finding::of(&error, Some(tree)));
-                }
+            Part::Table(tree, table) => {
+                self.check_table(*tree, table, &mut report);
+                report.bytes = table.bytes;
+                done(report.bytes)?;
             }
-            progress(report.bytes, total)?;
+            Part::Blobs(check) => {
+                report.found = check.run(&mut |file| {
+                    report.blobs += 1;
+                    report.bytes += file.meta().bytes;
+                    done(file.meta().bytes)
+                })?;
+            }
         }
-        for mut check in blobs {
-            check.run(&mut |file| {
-                report.blobs += 1;
-                report.bytes += file.meta().bytes;
-                progress(report.bytes, total)
-            })?;
-            report.found.append(&mut check.found);
-        }
-        if options.depth == VerifyDepth::Full {
-            match self.unnamed_files() {
+        Ok(report)
+    }
+
+    /// What is left when all parts are done: trees that cannot be opened and, of a full check, files that nothing names.
+    pub fn finish(self) -> VerifyReport {
+        let mut report = VerifyReport { found: self.found, ..VerifyReport::default() };
+        if self.options.depth == VerifyDepth::Full {
+            match self.store.unnamed_files() {
                 Ok((unnamed, found)) => {
                     report.unnamed = unnamed;
                     report.found.extend(found.iter().map(|error| Finding::of(error, None)));
@@ -190,13 +294,49 @@ impl Store {
                 Err(error) => report.found.push(Finding::of(&error, None)),
             }
         }
-        Ok(report)
+        report
+    }
+
+    fn check_dictionary(&self, needed: &NeededDictionary, report: &mut VerifyReport) {
+        report.dictionaries = 1;
+        if let Err(error) = self.store.0.context.tables.dictionaries.read(needed.handle) {
+            let table = needed.table.map(|table| format!("; {} needs it", table::file_name(table)));
+            report.found.push(Finding::of(&error.adding(&table.unwrap_or_default()), None));
+        }
+    }
+
+    fn check_table(&self, tree: TreeId, table: &TableRef, report: &mut VerifyReport) {
+        let VerifyOptions { depth, is_past_caches } = self.options;
+        report.files = 1;
+        match table.open().map_err(|error| table.blame(error)) {
+            Ok(open) => {
+                if is_past_caches {
+                    open.drop_cached();
+                }
+                report.entries = if depth == VerifyDepth::Outline { 0 } else { table.entries };
+                let found = open.verify(depth, &self.store.0.context.code.prefix_extractors);
+                match found.iter().find(|found| !found.is_harmless) {
+                    Some(first) => drop(table.blame(first.error(open.file_name()))),
+                    None if depth >= VerifyDepth::Entries => table.clear_damage(),
+                    None => {}
+                }
+                report.found.extend(Finding::of_table(found, open.file_name(), tree));
+            }
+            Err(error) => {
+                if depth == VerifyDepth::Full {
+                    let name = table.file_name();
+                    let found = self.check_alone(&name, error.offset());
+                    report.found.extend(Finding::of_table(found, &name, tree));
+                }
+                report.found.push(Finding::of(&error, Some(tree)));
+            }
+        }
     }
 
     /// What is wrong with a table that cannot be opened, beside what opening said of byte `known`.
     fn check_alone(&self, name: &str, known: Option<u64>) -> Vec<table::Finding> {
-        let fs = &self.env().fs;
-        let Ok(table) = LoneTable::open_with(fs, name, &self.0.context.tables.owner.keys) else {
+        let fs = &self.store.env().fs;
+        let Ok(table) = LoneTable::open_with(fs, name, &self.store.0.context.tables.owner.keys) else {
             return Vec::new();
         };
         let table = table.with_dictionary(&**fs, dictionary::file_name);
@@ -206,5 +346,11 @@ impl Store {
         };
         found.retain(|it| Some(it.offset) != known);
         found
+    }
+}
+
+impl fmt::Debug for StoreCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreCheck").field("parts", &self.parts.len()).finish_non_exhaustive()
     }
 }

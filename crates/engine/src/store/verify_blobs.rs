@@ -8,28 +8,26 @@ use crate::{
     iter::Cursor,
     table::VerifyDepth,
     tree::Tree,
-    types::BlobId,
+    types::{BlobId, TreeId},
     version::{BlobAccount, BlobFiles, BlobRef, TableRef},
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
     string::String,
-    sync::Arc,
     vec::Vec,
 };
 
 /// Pointers that are held in memory at a time; tables are gone over as often as that takes.
 const POINTERS_AT_ONCE: u64 = 1 << 20;
 
-/// The tables of one state of a tree, and what they point to.
+/// Files of separated values that one state of a tree has, and the tables of that state that point into them.
 pub(super) struct BlobCheck {
-    tree: Tree,
+    tree: TreeId,
+    accounts: Vec<BlobAccount<BlobRef>>,
+    /// None if pointers are not checked.
     tables: Vec<TableRef>,
-    blobs: Arc<BlobFiles>,
-    depth: VerifyDepth,
-    is_past_caches: bool,
-    pub(super) found: Vec<Finding>,
+    options: VerifyOptions,
 }
 
 /// By file and offset of what is pointed to.
@@ -42,82 +40,97 @@ struct Pointed {
 }
 
 impl BlobCheck {
-    pub(super) fn new(tree: &Tree, options: VerifyOptions) -> BlobCheck {
-        let VerifyOptions { depth, is_past_caches } = options;
-        let (tables, blobs) = tree.files();
-        BlobCheck { tree: tree.clone(), tables, blobs, depth, is_past_caches, found: Vec::new() }
+    /// Checks of all files of a tree, in the order of numbers: each by itself or, where pointers are checked, some
+    /// together.
+    pub(super) fn of_files(
+        tree: &Tree,
+        tables: &[TableRef],
+        files: &BlobFiles,
+        options: VerifyOptions,
+    ) -> Vec<BlobCheck> {
+        let has_pointers = options.depth == VerifyDepth::Full;
+        let mut checks = Vec::new();
+        let mut accounts = files.accounts().cloned().peekable();
+        while let Some(first) = accounts.next() {
+            let mut pointers = first.live_records;
+            let mut some = Vec::from([first]);
+            while let Some(next) = accounts.next_if(|next| {
+                has_pointers && pointers.saturating_add(next.live_records) <= POINTERS_AT_ONCE
+            }) {
+                pointers += next.live_records;
+                some.push(next);
+            }
+            let ids: BTreeSet<BlobId> = some.iter().map(|account| account.file.meta().id).collect();
+            let points_there =
+                |table: &&TableRef| has_pointers && table.blobs.iter().any(|of| ids.contains(&of.file));
+            let tables = tables.iter().filter(points_there).cloned().collect();
+            checks.push(BlobCheck { tree: tree.id(), accounts: some, tables, options });
+        }
+        checks
     }
 
-    /// Its tables.
-    pub(super) fn tables(&self) -> &[TableRef] {
-        &self.tables
-    }
-
-    /// Sizes of all files of separated values.
+    /// Sizes of its files.
     pub(super) fn bytes(&self) -> u64 {
-        self.blobs.files().map(|file| file.meta().bytes).sum()
+        self.accounts.iter().map(|account| account.file.meta().bytes).sum()
     }
 
-    /// Checks all files, and calls `done` after each.
+    /// The file that is checked last.
+    pub(super) fn last_file(&self) -> BlobId {
+        self.accounts.last().map_or(BlobId(0), |account| account.file.meta().id)
+    }
+
+    /// Checks its files, calls `done` after each, and gives what was found.
     ///
     /// # Errors
     ///
     /// What `done` said.
-    pub(super) fn run(&mut self, done: &mut dyn FnMut(&BlobRef) -> Result<()>) -> Result<()> {
-        let blobs = Arc::clone(&self.blobs);
-        let mut accounts = blobs.accounts().peekable();
-        while accounts.peek().is_some() {
-            let mut pointers_at_once = 0;
-            let mut some: Vec<&BlobAccount<BlobRef>> = Vec::new();
-            while let Some(next) = accounts
-                .next_if(|next| some.is_empty() || pointers_at_once + next.live_records <= POINTERS_AT_ONCE)
-            {
-                pointers_at_once += next.live_records;
-                some.push(next);
+    pub(super) fn run(&self, done: &mut dyn FnMut(&BlobRef) -> Result<()>) -> Result<Vec<Finding>> {
+        let mut found = Vec::new();
+        let mut pointers = match self.options.depth {
+            VerifyDepth::Full => self.pointers(&mut found),
+            _ => None,
+        };
+        for account in &self.accounts {
+            match account.file.open() {
+                Ok(file) => self.check_file(&file, account, pointers.as_mut(), &mut found),
+                Err(error) => found.push(self.error(&error)),
             }
-            let mut pointers = match self.depth {
-                VerifyDepth::Full => self.pointers_into(&some),
-                _ => None,
-            };
-            for account in some {
-                match account.file.open() {
-                    Ok(file) => self.check_file(&file, account, pointers.as_mut()),
-                    Err(error) => self.found_error(&error),
-                }
-                done(&account.file)?;
-            }
+            done(&account.file)?;
         }
-        Ok(())
+        Ok(found)
     }
 
-    /// All pointers into some files; `None` if a table cannot be read, which is found elsewhere.
-    fn pointers_into(&mut self, files: &[&BlobAccount<BlobRef>]) -> Option<Pointers> {
-        let ids: BTreeSet<BlobId> = files.iter().map(|account| account.file.meta().id).collect();
+    /// All pointers into its files; `None` if a table cannot be read, which is found elsewhere.
+    fn pointers(&self, found: &mut Vec<Finding>) -> Option<Pointers> {
         let mut pointers = Pointers::new();
-        let tables = self.tables.clone();
-        for table in tables.iter().filter(|table| table.blobs.iter().any(|of| ids.contains(&of.file))) {
-            self.collect(table, &ids, &mut pointers).ok()?;
+        for table in &self.tables {
+            self.collect(table, &mut pointers, found).ok()?;
         }
         Some(pointers)
     }
 
-    fn collect(&mut self, table: &TableRef, ids: &BTreeSet<BlobId>, pointers: &mut Pointers) -> Result<()> {
+    fn collect(&self, table: &TableRef, pointers: &mut Pointers, found: &mut Vec<Finding>) -> Result<()> {
+        let files: BTreeMap<BlobId, &BlobRef> =
+            self.accounts.iter().map(|account| (account.file.meta().id, &account.file)).collect();
         let mut cursor = table.open()?.cursor_past_cache();
         cursor.seek_first()?;
         while let Some(entry) = cursor.entry() {
             if entry.kind.is_separated() {
-                let (key_digest, tree) = (digest(entry.key), self.tree.id());
+                let key_digest = digest(entry.key);
                 match pointer_of(entry.kind, cursor.value_bytes()?) {
-                    Ok(Some(pointer)) if ids.contains(&pointer.file) => {
-                        let at = (pointer.file, pointer.offset);
-                        if pointers.insert(at, Pointed { pointer, key_digest }).is_some() {
-                            self.found_at(at, "two tables point to one record, which is counted twice");
+                    Ok(Some(pointer)) => {
+                        if let Some(file) = files.get(&pointer.file) {
+                            let at = (pointer.file, pointer.offset);
+                            if pointers.insert(at, Pointed { pointer, key_digest }).is_some() {
+                                let message = "two tables point to one record, which is counted twice";
+                                found.push(self.place(file, at.1, message));
+                            }
                         }
                     }
-                    Ok(_) => {}
+                    Ok(None) => {}
                     Err(why) => {
-                        let error = Error::corrupt(table.file_name(), 0, why).in_tree(tree);
-                        self.found_error(&error);
+                        let error = Error::corrupt(table.file_name(), 0, why).in_tree(self.tree);
+                        found.push(self.error(&error));
                     }
                 }
             }
@@ -127,27 +140,26 @@ impl BlobCheck {
     }
 
     fn check_file(
-        &mut self,
+        &self,
         file: &BlobFile,
         account: &BlobAccount<BlobRef>,
         mut pointers: Option<&mut Pointers>,
+        all_found: &mut Vec<Finding>,
     ) {
-        if self.depth == VerifyDepth::Outline {
+        if self.options.depth == VerifyDepth::Outline {
             return;
         }
         let meta = *account.file.meta();
-        if self.is_past_caches {
+        let at = |offset: u64, message: &str| self.place(&account.file, offset, message);
+        if self.options.is_past_caches {
             file.drop_cached();
         }
-        let mut parity = Vec::new();
-        file.walk_parity(&mut |found| parity.push(found));
-        for found in parity {
+        file.walk_parity(&mut |found| {
             let message = format!("{} ({} bytes)", found.message, found.bytes.end - found.bytes.start);
-            self.found_at((meta.id, found.bytes.start), &message);
-            self.found.last_mut().expect("it was found").is_harmless = found.is_corrected;
-        }
+            let is_harmless = found.is_corrected;
+            all_found.push(Finding { is_harmless, ..at(found.bytes.start, &message) });
+        });
         let (mut records, mut live_records, mut live_bytes) = (0, 0, 0);
-        let mut others: Vec<(u64, &str)> = Vec::new();
         let walked = file.walk(&mut |found| {
             records += 1;
             let pointed = pointers.as_mut().and_then(|all| all.remove(&(meta.id, found.offset)));
@@ -159,50 +171,46 @@ impl BlobCheck {
                     && pointer.value_bytes == found.record.value_bytes()
                     && key_digest == digest(found.record.key());
                 if !is_same {
-                    others.push((found.offset, "a table points here to another record"));
+                    all_found.push(at(found.offset, "a table points here to another record"));
                 }
             }
             Ok(())
         });
-        for (offset, message) in others {
-            self.found_at((meta.id, offset), message);
-        }
         if let Err(error) = walked {
-            self.found_error(&error.in_tree(self.tree.id()));
+            all_found.push(self.error(&account.file.blame(error)));
             return; // What lies behind is not known.
         }
         account.file.clear_damage();
         if records != meta.records {
-            self.found_at((meta.id, 0), &format!("{records} records are there, not {}", meta.records));
+            all_found.push(at(0, &format!("{records} records are there, not {}", meta.records)));
         }
         let Some(pointers) = pointers else { return };
-        let dangling: Vec<u64> =
-            pointers.range((meta.id, 0)..=(meta.id, u64::MAX)).map(|(&(_, offset), _)| offset).collect();
-        for offset in &dangling {
-            self.found_at((meta.id, *offset), "a table points to where no record begins");
-        }
+        let dangling = pointers.range((meta.id, 0)..=(meta.id, u64::MAX)).map(|(&(_, offset), _)| offset);
+        let dangling: Vec<u64> = dangling.collect();
+        let message = "a table points to where no record begins";
+        all_found.extend(dangling.iter().map(|&offset| at(offset, message)));
         let is_counted = (live_records, live_bytes) == (account.live_records, account.live_bytes);
         if dangling.is_empty() && !is_counted {
             let message = format!(
                 "tables point to {live_records} records of {live_bytes} bytes, and say {} of {}",
                 account.live_records, account.live_bytes
             );
-            self.found_at((meta.id, 0), &message);
+            all_found.push(at(0, &message));
         }
     }
 
-    fn found_at(&mut self, (id, offset): (BlobId, u64), message: &str) {
-        self.found.push(Finding {
-            tree: Some(self.tree.id()),
-            file: self.blobs.file_name(id),
+    fn place(&self, file: &BlobRef, offset: u64, message: &str) -> Finding {
+        Finding {
+            tree: Some(self.tree),
+            file: file.meta().file_name(),
             offset: Some(offset),
             keys: None,
             message: String::from(message),
             is_harmless: false,
-        });
+        }
     }
 
-    fn found_error(&mut self, error: &Error) {
-        self.found.push(Finding::of(error, Some(self.tree.id())));
+    fn error(&self, error: &Error) -> Finding {
+        Finding::of(error, Some(self.tree))
     }
 }

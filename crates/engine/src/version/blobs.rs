@@ -169,7 +169,7 @@ impl BlobRef {
     }
 
     /// An error of reading the file, which is the file's damage if it is some.
-    fn blame(&self, error: Error) -> Error {
+    pub(crate) fn blame(&self, error: Error) -> Error {
         let error = error.in_tree(self.0.tree);
         if self.0.damage.note(&error) {
             self.0.context.damage.tell(&error);

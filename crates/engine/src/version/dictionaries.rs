@@ -38,6 +38,15 @@ pub struct Dictionaries {
     known: Mutex<BTreeMap<DictionaryId, Known>>,
 }
 
+/// A dictionary that is needed. While this is held its file is not removed.
+pub struct NeededDictionary {
+    /// Which one.
+    pub handle: DictionaryHandle,
+    /// One of the tables that name it, if there is one.
+    pub table: Option<TableId>,
+    _hold: Hold,
+}
+
 /// A dictionary whose file is durable.
 struct Known {
     handle: DictionaryHandle,
@@ -100,10 +109,13 @@ impl Dictionaries {
         }
     }
 
-    /// Every dictionary that is needed, and one of the tables that name it, if there is one.
-    pub fn needed(&self) -> Vec<(DictionaryHandle, Option<TableId>)> {
-        let known = self.known.lock();
-        known.values().map(|entry| (entry.handle, entry.tables.first().copied())).collect()
+    /// Every dictionary that is needed.
+    pub fn needed(&self) -> Vec<NeededDictionary> {
+        let needed = |entry: &Known| {
+            let (handle, hold) = (entry.handle, entry.hold.clone());
+            NeededDictionary { handle, table: entry.tables.first().copied(), _hold: hold }
+        };
+        self.known.lock().values().map(needed).collect()
     }
 
     /// A dictionary, read if no open table has it.

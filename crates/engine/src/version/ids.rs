@@ -54,7 +54,7 @@ impl FileIds {
     ///
     /// Those of [`Manifest::commit`], when a block is used up.
     pub fn next_table(&self, manifest: &Manifest) -> Result<TableId> {
-        self.next_file(manifest).map(TableId)
+        self.take_file(manifest).map(TableId)
     }
 
     /// A number for a file of separated values, never given out before, to a table neither.
@@ -63,10 +63,15 @@ impl FileIds {
     ///
     /// As [`FileIds::next_table`].
     pub fn next_blob(&self, manifest: &Manifest) -> Result<BlobId> {
-        self.next_file(manifest).map(BlobId)
+        self.take_file(manifest).map(BlobId)
     }
 
-    fn next_file(&self, manifest: &Manifest) -> Result<u64> {
+    /// The number that the next file gets: none has it or a greater one.
+    pub fn next_file(&self) -> u64 {
+        self.0.lock().next_file
+    }
+
+    fn take_file(&self, manifest: &Manifest) -> Result<u64> {
         let mut ids = self.0.lock();
         if ids.next_file >= ids.file_mark {
             let mark = ids.next_file.checked_add(FILE_BLOCK).ok_or_else(|| used_up("file"))?;

@@ -25,7 +25,7 @@ pub use blobs::{BlobAccount, BlobFiles, BlobLedger, BlobRef};
 pub use catalog::{Catalog, CatalogTree};
 pub(crate) use catalog::{applied_upto, check_names};
 pub use damage::{DamageWatch, Watch};
-pub use dictionaries::{Dictionaries, DictionaryUse};
+pub use dictionaries::{Dictionaries, DictionaryUse, NeededDictionary};
 pub use edit::{Change, Note, TablesChange, decode_edit, encode_edit};
 pub use filter_ledger::FilterLedger;
 pub use heal_hints::{HealHints, HealStats, HealWatch, HealedFile, Healing};

@@ -1,5 +1,6 @@
 //! The keeper: what has to happen some time after something else. Sleeps for good while nothing is due.
 
+use super::patrol::patrol_due_in;
 use crate::state::State;
 use isopach_env::sync::Instant;
 use std::time::Duration;
@@ -12,14 +13,17 @@ const IDLE_NOTE: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_millis(500);
 const MAX_RETRY: Duration = Duration::from_secs(4);
 
-/// Syncs every so often if that was asked, notes syncs in an idle log, has failed jobs tried again, and sees
-/// whether there is space again when there was none.
+/// Syncs every so often if that was asked, notes syncs in an idle log, has failed jobs tried again, sees whether there
+/// is space again when there was none, and has files read that are due to be.
 pub(super) fn keep(state: &State) {
-    while state.jobs.wait_wanted() {
+    while state.jobs.wait_wanted(patrol_due_in(state)) {
         let mut since_sync = Instant::now();
         let (mut since_retry, mut retry) = (Instant::now(), RETRY);
         let mut synced = state.commits.wal.synced_upto();
         loop {
+            if patrol_due_in(state) == Some(Duration::ZERO) && state.passes.ask() {
+                state.jobs.scrub();
+            }
             let sync_every = state.settings.sync_every(); // It may change.
             if !state.jobs.keeper_sleeps(sync_every.map_or(IDLE_NOTE, |every| every.min(IDLE_NOTE))) {
                 return;

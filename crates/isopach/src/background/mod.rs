@@ -6,9 +6,11 @@
 mod compact;
 mod flush;
 mod keeper;
+mod patrol;
 
 pub(crate) use compact::{compact_range, heal_all, note_shape, reseal_all};
 pub(crate) use flush::{flush_all, flush_alone, flush_now, free_log};
+pub(crate) use patrol::{begin_pass, note_pass, rest_of};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -123,6 +125,7 @@ fn run(state: &State, job: Job) -> Result<()> {
         Job::BoundLog => flush::bound_log(state),
         Job::PrepareLog => state.commits.prepare(),
         Job::Sync => state.sync_for_calls(),
+        Job::Scrub => patrol::patrol(state),
         Job::Delete => {
             state.store.files().run_deletions(u64::MAX);
             Ok(())

@@ -138,6 +138,18 @@ impl Builder {
         self
     }
 
+    /// Sets [`DbOptions::scrub_every`](crate::DbOptions::scrub_every); zero: never by itself. Stored.
+    pub fn scrub_every(mut self, time: Duration) -> Builder {
+        self.set.scrub_every = Some(time);
+        self
+    }
+
+    /// Sets [`DbOptions::scrub_bytes_per_s`](crate::DbOptions::scrub_bytes_per_s). Stored.
+    pub fn scrub_bytes_per_s(mut self, bytes_per_s: u64) -> Builder {
+        self.set.scrub_bytes_per_s = Some(bytes_per_s);
+        self
+    }
+
     /// Sets [`DbOptions::auto_heal`](crate::DbOptions::auto_heal). Stored.
     pub fn auto_heal(mut self, auto_heal: bool) -> Builder {
         self.set.auto_heal = Some(auto_heal);
@@ -303,7 +315,8 @@ impl Builder {
     }
 
     /// Checks a database that is not open for writing. Writes nothing. Damage is in the report, not an error.
-    /// The log is held against [`LogRecovery::TornEnd`], whatever [`Builder::log_recovery`] says.
+    /// The log is held against [`LogRecovery::TornEnd`], whatever [`Builder::log_recovery`] says. What
+    /// [`Builder::progress`] names hears, after each file, of bytes done and in all.
     ///
     /// # Errors
     ///

@@ -20,8 +20,9 @@ use crate::{
     recovery::{Progress, Recovery},
     rotation::{finish_rotation, keys_in_use},
     routes::{Route, RouteInfo, routes_of, set_routes},
+    scrub::{ScrubOptions, ScrubReport, scrub},
     snapshot::Snapshot,
-    verify::{ScrubOptions, ScrubReport, VerifyOptions, VerifyReport},
+    verify::{VerifyOptions, VerifyReport, verify_open},
 };
 use isopach_engine::{
     codec::KeyId,
@@ -467,22 +468,38 @@ impl Db {
         self.0.state.store.pause_deletions()
     }
 
-    /// Checks files and entries while the database is used. Damage is in the report, not an error.
+    /// Checks files and entries while the database is used. Damage is in the report, not an error. The files that are there
+    /// when it begins are not removed until it ends.
     ///
     /// # Errors
     ///
-    /// `Closed`.
+    /// `Closed`, `Cancelled`: the database was closed.
     pub fn verify(&self, options: VerifyOptions) -> Result<VerifyReport> {
-        self.0.state.check_open()?;
-        crate::verify::verify_open(&self.0.state, options)
+        self.verify_with(options, |_| ControlFlow::Continue(()))
     }
 
-    /// Reads all tables and separated values from the medium, past the caches, while the database is used, and writes anew
-    /// those that parity had to correct. Damage is in the report, not an error. `progress` is called with bytes done and
-    /// bytes in all after each file; `Break` ends the scrub.
+    /// As [`Db::verify`]. `progress` is called on this thread, after each file that it read and while it pauses, with
+    /// bytes done and bytes in all; `Break` ends the check.
     ///
-    /// Costs a read of every byte; what is written anew is bounded by the tables that were damaged, and by those of level 0
-    /// beside them.
+    /// # Errors
+    ///
+    /// As [`Db::verify`]; `Cancelled` by `progress`.
+    pub fn verify_with(
+        &self,
+        options: VerifyOptions,
+        mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<VerifyReport> {
+        self.0.state.check_open()?;
+        verify_open(&self.0.state, options, &mut progress)
+    }
+
+    /// Reads all tables, dictionaries and separated values from the medium, past the caches, while the database is used, and
+    /// writes anew those that parity had to correct. Damage is in the report, not an error. `progress` is called on this
+    /// thread, after each file that it read and while it pauses, with bytes done and bytes in all; `Break` ends the scrub,
+    /// and [`ScrubOptions::resume`] goes on later. [`DbOptions::scrub_every`] has the background do it.
+    ///
+    /// Files that are written after it began are not read. Waits for another scrub that is under way. Costs a read of every
+    /// byte; what is written anew is bounded by the tables that were damaged, and by those of level 0 beside them.
     ///
     /// # Errors
     ///
@@ -490,10 +507,10 @@ impl Db {
     pub fn scrub(
         &self,
         options: ScrubOptions,
-        progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+        mut progress: impl FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<ScrubReport> {
         self.0.state.check_open()?;
-        crate::verify::scrub(&self.0.state, options, progress)
+        scrub(&self.0.state, options, &mut progress)
     }
 
     // ----- measures -----

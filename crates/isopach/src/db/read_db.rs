@@ -3,6 +3,7 @@
 use crate::{
     error::{Error, ErrorKind, Result},
     health::{KeyspaceStats, MemoryStats, Stats},
+    passes::ScrubStats,
     recovery::{ReadState, Recovery},
     rotation::keys_in_use,
     routes::{RouteInfo, routes_of},
@@ -107,6 +108,7 @@ impl ReadDb {
             written_bytes: Vec::new(),
             stalled: Duration::ZERO,
             healing: self.0.store.healing().stats(),
+            scrub: ScrubStats::default(),
         }
     }
 }

@@ -19,10 +19,11 @@ use crate::{
     events::{Event, Listeners},
     jobs::Jobs,
     notes::{
-        CHECKPOINT, CLEAN_END, COMMIT_ENDS, FIRST_SEGMENT, LOG_SYNCED, OPTIONS, RESERVED, TIMELINE,
+        CHECKPOINT, CLEAN_END, COMMIT_ENDS, FIRST_SEGMENT, LOG_SYNCED, OPTIONS, RESERVED, SCRUB, TIMELINE,
         TIMELINE_FROM, first_segment, keyspace_options,
     },
     options::{DbOptions, KeyspaceOptions, LogRecovery, SetOptions},
+    passes::Passes,
     routes::{Route, add_routes, find_places},
     settings::Settings,
     space::{Space, Spaces},
@@ -174,6 +175,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
     let views = Arc::new(LiveViews::new(visible, times));
     let start = Start { last_used, reserved, ends, memtable_limit };
     let commits = Commits::new(store.clone(), wal, Arc::clone(&views), start);
+    let passes = Passes::of_note(store.note(SCRUB)).map_err(locate)?;
     let state = State {
         path: path.clone(),
         spaces: Spaces::new(),
@@ -184,6 +186,7 @@ pub(crate) fn open(mut opening: Opening) -> Result<(State, Recovery)> {
         is_closed: AtomicBool::new(false),
         told: Told::default(),
         durable_calls: DurableCalls::new(),
+        passes,
         settings: Settings::new(options),
         store,
     };

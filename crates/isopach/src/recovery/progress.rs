@@ -35,12 +35,12 @@ impl Watch {
     /// # Errors
     ///
     /// `Cancelled` if the hook says so.
-    pub(super) fn tell(&mut self, phase: &'static str, done: u64, total: u64) -> Result<()> {
+    pub(crate) fn tell(&mut self, phase: &'static str, done: u64, total: u64) -> Result<()> {
         let progress = Progress { phase, done, total };
         match self.0.as_mut().map(|hook| catch(|| hook(&progress))) {
             None | Some(Ok(ControlFlow::Continue(()))) => Ok(()),
             Some(Ok(ControlFlow::Break(()))) => {
-                Err(Error::new(ErrorKind::Cancelled, "opening was ended by its progress hook"))
+                Err(Error::new(ErrorKind::Cancelled, "ended by the progress hook"))
             }
             Some(Err(_)) => {
                 self.0 = None;

@@ -38,6 +38,7 @@ mod read_only;
 mod recovery;
 mod repair;
 mod routes;
+mod scrub;
 mod space;
 mod table_files;
 mod time;

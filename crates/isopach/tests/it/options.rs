@@ -65,6 +65,8 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
         .sync_every(Duration::from_secs(7))
         .mapped_log(false)
         .auto_heal(false)
+        .scrub_every(Duration::from_secs(99))
+        .scrub_bytes_per_s(1 << 30)
         .open()
         .unwrap();
     let set = db.options();
@@ -72,6 +74,7 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
     assert_eq!((set.max_wal_bytes, set.threads, set.max_open_files), (2 << 20, 3, 40));
     assert_eq!((set.durability, set.sync_every), (Durability::Sync, Some(Duration::from_secs(7))));
     assert!(!set.mapped_log && !set.auto_heal);
+    assert_eq!((set.scrub_every, set.scrub_bytes_per_s), (Some(Duration::from_secs(99)), 1 << 30));
     assert_eq!(set.filter_budget_bytes, Some(5 << 10));
     db.close().unwrap();
 
@@ -94,7 +97,7 @@ fn what_the_builder_sets_wins_and_is_stored_else_the_stored_counts_else_the_defa
 type Named<Options> = (&'static str, fn(&mut Options));
 
 /// Every option of a database.
-const OF_DATABASES: [Named<DbOptions>; 11] = [
+const OF_DATABASES: [Named<DbOptions>; 13] = [
     ("cache_bytes", |options| options.cache_bytes = 1 << 20),
     ("memory_budget", |options| options.memory_budget = 100 << 20),
     ("write_buffer_bytes", |options| options.write_buffer_bytes = 64 << 10),
@@ -106,6 +109,8 @@ const OF_DATABASES: [Named<DbOptions>; 11] = [
     ("sync_every", |options| options.sync_every = Some(Duration::from_secs(7))),
     ("mapped_log", |options| options.mapped_log = false),
     ("auto_heal", |options| options.auto_heal = false),
+    ("scrub_every", |options| options.scrub_every = Some(Duration::from_secs(9))),
+    ("scrub_bytes_per_s", |options| options.scrub_bytes_per_s = 1000),
 ];
 
 /// Those that need another opening.

@@ -3,7 +3,7 @@
 
 use isopach::{
     CheckpointOptions, Cipher, CopiesIn, Db, ErrorKind, Keyspace, KeyspaceOptions, Parity, PerLevel,
-    ScrubOptions, VerifyDepth, VerifyOptions,
+    Progress, ScrubOptions, VerifyDepth, VerifyOptions,
     env::{Call, CrashFs, Errno, Fault, FaultFs, Fs, MemFs, OpenMode, Rule, SubDir},
 };
 use std::{
@@ -25,11 +25,11 @@ use testkit::{
 const SCHEMES: [Parity; 3] =
     [Parity::SecDed, Parity::Xor { data: 4 }, Parity::ReedSolomon { data: 4, parity: 2 }];
 
-fn protected(parity: Parity) -> KeyspaceOptions {
+pub(super) fn protected(parity: Parity) -> KeyspaceOptions {
     separating(tiny_tables()).parity(parity).blob_parity(parity)
 }
 
-fn builder(fs: &MemFs, cipher: Option<Cipher>) -> isopach::Builder {
+pub(super) fn builder(fs: &MemFs, cipher: Option<Cipher>) -> isopach::Builder {
     let builder = tiny(Db::builder("db").env(env_of(fs.clone())));
     match cipher {
         Some(cipher) => builder.encryption(TestKeys::current(1)).cipher(cipher),
@@ -57,7 +57,7 @@ fn database(parity: Parity, cipher: Option<Cipher>) -> (MemFs, Entries) {
 }
 
 /// Files that have parity, and the bytes of each before it.
-fn protected_files(fs: &MemFs, parity: Parity) -> Vec<(String, u64)> {
+pub(super) fn protected_files(fs: &MemFs, parity: Parity) -> Vec<(String, u64)> {
     let names = ["tables", "blobs"].into_iter().flat_map(|directory| {
         files_in(fs, directory).into_iter().map(move |name| format!("{directory}/{name}"))
     });
@@ -68,7 +68,7 @@ fn protected_files(fs: &MemFs, parity: Parity) -> Vec<(String, u64)> {
     names.map(|name| (name.clone(), content(&name))).collect()
 }
 
-fn change(fs: &MemFs, name: &str, bytes: Range<u64>, with: impl Fn(u8) -> u8) {
+pub(super) fn change(fs: &MemFs, name: &str, bytes: Range<u64>, with: impl Fn(u8) -> u8) {
     let file = fs.open(name, OpenMode::ReadWrite).unwrap();
     let mut read = vec![0; (bytes.end - bytes.start) as usize];
     file.read_exact_at(bytes.start, &mut read).unwrap();
@@ -203,7 +203,7 @@ fn a_sector_that_cannot_be_read_is_restored() {
     }
 }
 
-fn on(_: u64, _: u64) -> ControlFlow<()> {
+fn on(_: &Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -270,15 +270,15 @@ fn a_scrub_finds_what_nobody_reads_and_heals_it() {
         }
         let db = builder(&fs, None).auto_heal(false).open().unwrap();
         let mut steps = Vec::new();
-        let mut note = |done, total| {
-            steps.push((done, total));
+        let note = |progress: &Progress| {
+            steps.push((progress.done, progress.total));
             ControlFlow::Continue(())
         };
 
-        let only_told = db.scrub(ScrubOptions::new().heal(false), &mut note).unwrap();
+        let only_told = db.scrub(ScrubOptions::new().heal(false), note).unwrap();
         assert_eq!((only_told.healed, only_told.unhealed), (0, decayed.len() as u64), "{parity}");
         assert!(steps.is_sorted() && steps.last().is_some_and(|(done, total)| done == total), "{steps:?}");
-        let report = db.scrub(ScrubOptions::new(), &mut on).unwrap();
+        let report = db.scrub(ScrubOptions::new(), on).unwrap();
 
         assert_eq!((report.healed, report.unhealed), (decayed.len() as u64, 0), "{parity}: {report:?}");
         let named: BTreeSet<&str> = report.checked.found.iter().map(|found| found.file.as_str()).collect();
@@ -295,12 +295,12 @@ fn a_scrub_ends_when_it_is_told_to_and_keeps_to_its_pace() {
     let parity = Parity::SecDed;
     let (fs, _) = database(parity, None);
     let db = builder(&fs, None).open().unwrap();
-    let error = db.scrub(ScrubOptions::new(), &mut |_, _| ControlFlow::Break(())).unwrap_err();
+    let error = db.scrub(ScrubOptions::new(), |_| ControlFlow::Break(())).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
 
-    let bytes = db.scrub(ScrubOptions::new(), &mut on).unwrap().checked.bytes;
+    let bytes = db.scrub(ScrubOptions::new(), on).unwrap().checked.bytes;
     let start = std::time::Instant::now();
-    db.scrub(ScrubOptions::new().bytes_per_s(bytes * 10), &mut on).unwrap();
+    db.scrub(ScrubOptions::new().bytes_per_s(bytes * 10), on).unwrap();
     assert!(start.elapsed().as_millis() >= 95, "a tenth of a second at least");
 }
 
@@ -316,7 +316,7 @@ fn what_is_beyond_the_budget_stays_and_is_told_and_the_rest_is_healed() {
     change(&fs, &tables[1].0, 100..101, |byte| byte ^ 1);
     let db = builder(&fs, None).open().unwrap();
 
-    let report = db.scrub(ScrubOptions::new(), &mut on).unwrap();
+    let report = db.scrub(ScrubOptions::new(), on).unwrap();
 
     // By the scrub, or by the background before it came there.
     let healing = db.stats().healing;
@@ -421,12 +421,12 @@ fn healing_survives_failures_at_every_step() {
             let db = tiny(Db::builder("db").env(env_of(faults.clone()))).auto_heal(false).open().unwrap();
             db.wait_idle(SOON).unwrap();
             faults.arm(Rule::new(Fault::Fail(Errno::NoSpace)).on(call).skip(skip).times(1));
-            let _ = db.scrub(ScrubOptions::new(), &mut on);
+            let _ = db.scrub(ScrubOptions::new(), on);
             failures += faults.fired().len();
             drop(db);
             assert_eq!(read_all(&files, None).unwrap(), expected, "{call:?} {skip}");
             let db = builder(&files, None).open().unwrap();
-            db.scrub(ScrubOptions::new(), &mut on).unwrap();
+            db.scrub(ScrubOptions::new(), on).unwrap();
             assert!(is_sound(&db), "{call:?} {skip}");
         }
     }
@@ -453,7 +453,7 @@ fn healing_survives_a_crash_at_every_step() {
                 }
             }
             run.open();
-            let scrubbed = run.db().scrub(ScrubOptions::new(), &mut on).unwrap();
+            let scrubbed = run.db().scrub(ScrubOptions::new(), on).unwrap();
             healed += scrubbed.healed + run.db().stats().healing.scheduled;
             run.perform(&[Act::Put, Act::Wait]);
             run.close();
@@ -493,7 +493,7 @@ fn what_parity_does_not_restore_comes_from_a_clean_copy() {
         drop(strange);
         let db = builder(&fs, cipher).clean_copies(CopiesIn::fs(copy)).auto_heal(false).open().unwrap();
         assert_eq!(entries(&db.keyspace("k").unwrap()), expected);
-        let report = db.scrub(ScrubOptions::new(), &mut on).unwrap();
+        let report = db.scrub(ScrubOptions::new(), on).unwrap();
         assert_eq!((report.healed, report.unhealed), (damaged.len() as u64, 0), "{report:?}");
         assert_eq!(report.checked.lost().count(), 0, "{report:?}");
         db.close().unwrap();
