@@ -186,6 +186,7 @@ fn the_background_keeps_to_its_pace_and_goes_on_in_the_next_opening() {
         thread::sleep(Duration::from_millis(20));
         let stats = db.stats().scrub;
         assert!(stats.files <= 1, "a byte a second: {stats:?}");
+        assert!(openings <= 2 * files, "it begins anew every time");
         read += stats.files;
         openings += 1;
         db.close().unwrap();
