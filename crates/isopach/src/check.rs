@@ -35,11 +35,11 @@ pub(crate) fn run_check(
     let mut results = Vec::from([parts.work(progress)]);
     results.extend(helpers.into_iter().map(Beside::finish));
 
-    progress(pace.done())?; // Others may have read the last.
     let mut reports = Vec::new();
     for of_thread in results {
         reports.extend(of_thread?);
     }
+    progress(pace.done())?; // Others may have read the last.
     reports.sort_by_key(|(part, _)| *part);
     let mut report = VerifyReport::default();
     reports.into_iter().for_each(|(_, of_part)| report.add(of_part));
