@@ -29,7 +29,7 @@ const NOTE_EVERY: u64 = 256 << 20;
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[non_exhaustive]
 pub struct ScrubStats {
-    /// Tables, dictionaries and files of separated values.
+    /// Tables, dictionaries, files of separated values, segments of the log, and the manifest.
     pub files: u64,
     /// Their sizes.
     pub bytes: u64,

@@ -1,7 +1,7 @@
 //! Scrub: files are read from the medium before anybody needs them, and those that parity had to correct are written anew.
 
 use crate::{
-    background::{begin_pass, heal_all, note_pass, rest_of},
+    background::{begin_pass, heal_all, heal_remembered, note_pass, remembered_and_damaged, rest_of},
     check::run_check,
     error::Result,
     pace::Pace,
@@ -78,11 +78,13 @@ pub struct ScrubReport {
     pub checked: VerifyReport,
     /// Files that were written anew.
     pub healed: u64,
-    /// Files that had to be corrected and are still there: healing was not asked for, or came upon more damage.
+    /// Files that had to be corrected and are still there: healing was not asked for, or came upon more damage, or upon
+    /// a segment of the log that a commit under way needs.
     pub unhealed: u64,
 }
 
-/// Reads all tables, dictionaries and separated values from the medium, and writes anew what had to be corrected.
+/// Reads log, manifest, dictionaries, tables and separated values from the medium, and writes anew what had to be corrected
+/// or is in memory.
 ///
 /// # Errors
 ///
@@ -101,15 +103,18 @@ pub(crate) fn scrub(
     let read = read_rest(state, pass, options, &mut report.checked, progress);
     note_pass(state);
     read?;
+    let mut remembered = 0;
     if options.heal {
+        remembered = heal_remembered(state)?;
         for space in state.spaces.all() {
             heal_all(state, &space)?;
         }
     }
     // Files that go take their hints with them.
     let after = state.store.healing().stats();
-    report.unhealed = after.pending;
-    report.healed = (before.pending + after.scheduled - before.scheduled).saturating_sub(after.pending);
+    let healed = (before.pending + after.scheduled - before.scheduled).saturating_sub(after.pending);
+    report.healed = remembered + healed;
+    report.unhealed = remembered_and_damaged(state) + after.pending;
     Ok(report)
 }
 
@@ -124,6 +129,19 @@ fn read_rest(
     let store = &state.store;
     let pace = Arc::new(Pace::start(&store.env().clock, options.bytes_per_s));
     let at_once = FILES_AT_ONCE * options.threads.max(1);
+    let mut tell = |done, total| {
+        let is_over = progress(&Progress { phase: "scrub", done, total }).is_break();
+        if is_over || state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) }
+    };
+    if pass.after.is_none() {
+        let total = rest_of(state, pass)?.bytes() + state.commits.wal.bytes();
+        let log = state.commits.wal.check(true, &mut |bytes| {
+            pace.add(bytes);
+            pace.keep(&mut || tell(pace.done(), total))
+        })?;
+        state.passes.came_to(pass, log.segments, log.bytes);
+        report.add_log(log);
+    }
     loop {
         let rest = rest_of(state, pass)?;
         if rest.is_empty() {
@@ -135,10 +153,7 @@ fn read_rest(
         let some = rest.only(pass.after, pass.before, at_once);
         let files = some.len();
         pass.after = Some(some.file_number(files - 1));
-        let checked = run_check(store, some, options.threads, &pace, &mut |done| {
-            let is_over = progress(&Progress { phase: "scrub", done, total }).is_break();
-            if is_over || state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) }
-        })?;
+        let checked = run_check(store, some, options.threads, &pace, &mut |done| tell(done, total))?;
         state.passes.came_to(pass, files as u64, checked.bytes);
         if state.passes.wants_note() {
             note_pass(state);

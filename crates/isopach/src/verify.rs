@@ -7,6 +7,7 @@ use crate::{
     recovery::{Opening, Progress, Watch, find_log},
     routes::find_places,
     state::State,
+    wal::{LogReport, Wal},
 };
 use isopach_engine::{
     error::Result as EngineResult,
@@ -88,7 +89,7 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Versions read.
     pub entries: u64,
-    /// Records of the log that were read; 0 of an open database, whose log is being written.
+    /// Records of the log that were read.
     pub log_records: u64,
     /// What is wrong.
     pub found: Vec<Finding>,
@@ -113,9 +114,16 @@ impl VerifyReport {
         self.found.extend(checked.found);
         self.unnamed.extend(checked.unnamed);
     }
+
+    /// Adds what reading the log of an open database showed.
+    pub(crate) fn add_log(&mut self, log: LogReport) {
+        self.log_records += log.records;
+        self.bytes += log.bytes;
+        self.found.extend(log.found.into_iter().map(Finding::of_remembered));
+    }
 }
 
-/// Checks the tables of an open database.
+/// Checks the files of an open database.
 ///
 /// # Errors
 ///
@@ -125,7 +133,8 @@ pub(crate) fn verify_open(
     options: VerifyOptions,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<VerifyReport> {
-    verify_files(&state.store, options, &mut |done, total| {
+    let wal = &state.commits.wal;
+    verify_files(&state.store, Some(wal), options, &mut |done, total| {
         let progress = progress(&Progress { phase: "verify", done, total });
         if progress.is_break() || state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) }
     })
@@ -142,7 +151,8 @@ pub(crate) fn verify_closed(mut opening: Opening, options: VerifyOptions) -> Res
     store_options.keys = opening.keys.clone();
     store_options.copies = opening.copies.clone();
     let store = Store::open(opening.env.clone(), &store_options).map_err(|error| locate(error.into()))?;
-    let mut report = verify_files(&store, options, &mut |done, total| watch.tell("verify", done, total))?;
+    let mut report =
+        verify_files(&store, None, options, &mut |done, total| watch.tell("verify", done, total))?;
     match find_log(&store).map_err(locate)? {
         Ok(recovered) => {
             report.log_records = recovered.records;
@@ -158,15 +168,24 @@ pub(crate) fn verify_closed(mut opening: Opening, options: VerifyOptions) -> Res
     Ok(report)
 }
 
+/// Checks the files of a store, and the log of a database that is open.
 fn verify_files(
     store: &Store,
+    wal: Option<&Wal>,
     options: VerifyOptions,
     progress: &mut dyn FnMut(u64, u64) -> EngineResult<()>,
 ) -> Result<VerifyReport> {
     let check = store.check(options.of_store())?;
-    let total = check.bytes();
+    let total = check.bytes() + wal.map_or(0, Wal::bytes);
     let pace = Arc::new(Pace::start(&store.env().clock, options.bytes_per_s));
     let mut report = VerifyReport::default();
+    if let Some(wal) = wal {
+        let log = wal.check(options.is_past_caches, &mut |bytes| {
+            pace.add(bytes);
+            pace.keep(&mut || progress(pace.done(), total))
+        });
+        report.add_log(log?);
+    }
     report.add(run_check(store, check, options.threads, &pace, &mut |done| progress(done, total))?);
     Ok(report)
 }

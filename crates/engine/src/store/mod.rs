@@ -445,6 +445,21 @@ impl Store {
         &self.0.context.tables.healing
     }
 
+    /// Whether a check found the manifest damaged on the medium. What it says is in memory.
+    pub fn is_manifest_damaged(&self) -> bool {
+        self.0.context.manifest.as_ref().is_some_and(|manifest| manifest.is_damaged())
+    }
+
+    /// Has the manifest go on in a new file, if a check found this one damaged; says whether it did. Edits wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Manifest::heal`](crate::version::Manifest::heal); `ReadOnly`, `Closed`.
+    pub fn heal_manifest(&self) -> Result<bool> {
+        let _lease = self.0.context.enter()?;
+        self.0.context.manifest()?.heal()
+    }
+
     // ----- the end -----
 
     /// Refuses new calls from now on (`Closed`). The directory is free, and its lock released, when every

@@ -1,5 +1,5 @@
-//! Verify: every file of tables, dictionaries and separated values of a store is read and held against what the manifest
-//! says, and pointers against what they point to. Finds, never mends.
+//! Verify: the manifest and every file of tables, dictionaries and separated values of a store are read, the files held
+//! against what the manifest says, and pointers against what they point to. Finds, never mends.
 
 use super::{Store, UnnamedFile, verify_blobs::BlobCheck};
 use crate::{
@@ -74,7 +74,7 @@ pub struct Finding {
     pub keys: Option<KeyBounds>,
     /// What is wrong.
     pub message: String,
-    /// Whether nothing is lost: parity restores what was there, or is itself what is damaged.
+    /// Whether nothing is lost: parity restores what was there, or is itself what is damaged; or memory has it.
     pub is_harmless: bool,
 }
 
@@ -90,9 +90,12 @@ impl Finding {
             is_harmless: false,
         }
     }
-}
 
-impl Finding {
+    /// An error of a file whose content is in memory too.
+    pub fn of_remembered(error: Error) -> Finding {
+        Finding { is_harmless: true, ..Finding::of(&error.adding("; memory has what it says"), None) }
+    }
+
     /// What was found in a table.
     fn of_table(found: Vec<table::Finding>, file: &str, tree: TreeId) -> impl Iterator<Item = Finding> {
         found.into_iter().map(move |found| Finding {
@@ -131,6 +134,8 @@ pub struct StoreCheck {
 
 /// What is checked in one go.
 enum Part {
+    /// Of a store that is open for writing; so many bytes of it.
+    Manifest(u64),
     Dictionary(NeededDictionary),
     Table(TreeId, TableRef),
     Blobs(BlobCheck),
@@ -139,16 +144,17 @@ enum Part {
 impl Part {
     fn bytes(&self) -> u64 {
         match self {
+            Part::Manifest(bytes) => *bytes,
             Part::Dictionary(needed) => needed.handle.bytes,
             Part::Table(_, table) => table.bytes,
             Part::Blobs(check) => check.bytes(),
         }
     }
 
-    /// The greatest number of its files; 0 of a dictionary, which has none.
+    /// The greatest number of its files; 0 of a manifest or a dictionary, which have none.
     fn file_number(&self) -> u64 {
         match self {
-            Part::Dictionary(_) => 0,
+            Part::Manifest(_) | Part::Dictionary(_) => 0,
             Part::Table(_, table) => table.id.0,
             Part::Blobs(check) => check.last_file().0,
         }
@@ -183,7 +189,7 @@ impl Store {
         Ok(report)
     }
 
-    /// Begins what [`Store::verify`] does: dictionaries first, then tables, then separated values, the last two in the
+    /// Begins what [`Store::verify`] does: the manifest and dictionaries first, then tables, then separated values, the last two in the
     /// order of their numbers.
     ///
     /// # Errors
@@ -205,7 +211,9 @@ impl Store {
         }
         let blobs = blobs.into_iter().map(Part::Blobs);
         let dictionaries = self.0.context.tables.dictionaries.needed().into_iter().map(Part::Dictionary);
-        let mut parts: Vec<Part> = dictionaries.chain(tables).chain(blobs).collect();
+        let manifest = self.0.context.manifest.as_ref().map(|manifest| Part::Manifest(manifest.bytes()));
+        let mut parts: Vec<Part> =
+            manifest.into_iter().chain(dictionaries).chain(tables).chain(blobs).collect();
         // Of its own order each kind keeps its place.
         parts.sort_by_key(|part| (matches!(part, Part::Blobs(_)), part.file_number()));
         Ok(StoreCheck { store: self.clone(), options, parts, found })
@@ -219,13 +227,16 @@ impl Store {
 
 impl StoreCheck {
     /// Only the first `most` parts of those whose files have numbers above `after` and below `before`, in the order of
-    /// numbers; dictionaries have none, they count as 0, and belong to `None`. The other files are let go.
+    /// numbers, and the others of the last number; the manifest and dictionaries have none, they count as 0, and belong to
+    /// `None`. The other files are let go.
     #[must_use]
     pub fn only(mut self, after: Option<u64>, before: u64, most: usize) -> StoreCheck {
         let is_in = |part: &Part| after.is_none_or(|after| part.file_number() > after);
         self.parts.retain(|part| is_in(part) && part.file_number() < before);
         self.parts.sort_by_key(Part::file_number);
-        self.parts.truncate(most);
+        let last = most.checked_sub(1).and_then(|last| self.parts.get(last)).map(Part::file_number);
+        self.parts
+            .truncate(self.parts.partition_point(|part| last.is_none_or(|last| part.file_number() <= last)));
         if after.is_some() {
             self.found.clear(); // Its first parts had that.
         }
@@ -247,7 +258,7 @@ impl StoreCheck {
         self.parts.iter().map(Part::bytes).sum()
     }
 
-    /// The greatest number of files of a part; 0 of a dictionary.
+    /// The greatest number of files of a part; 0 of the manifest and of a dictionary.
     pub fn file_number(&self, part: usize) -> u64 {
         self.parts[part].file_number()
     }
@@ -261,6 +272,11 @@ impl StoreCheck {
         let _lease = self.store.0.context.enter()?;
         let mut report = VerifyReport::default();
         match &self.parts[part] {
+            Part::Manifest(bytes) => {
+                self.check_manifest(&mut report);
+                report.bytes = *bytes;
+                done(report.bytes)?;
+            }
             Part::Dictionary(needed) => {
                 self.check_dictionary(needed, &mut report);
                 report.bytes = needed.handle.bytes;
@@ -295,6 +311,13 @@ impl StoreCheck {
             }
         }
         report
+    }
+
+    fn check_manifest(&self, report: &mut VerifyReport) {
+        let manifest = self.store.0.context.manifest.as_ref().expect("it is a part of stores that have one");
+        if let Err(error) = manifest.check_stored(self.options.is_past_caches) {
+            report.found.push(Finding::of_remembered(error));
+        }
     }
 
     fn check_dictionary(&self, needed: &NeededDictionary, report: &mut VerifyReport) {

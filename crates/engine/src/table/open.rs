@@ -16,7 +16,7 @@ use super::{
 use crate::{
     codec::{
         BlockKind, Corrector, Corruption, FORMAT_VERSION, FileCodec, FileDictionary, FileHeader, FileKind,
-        HEADER_BYTES, HeaderError, Keyring, Owner, Parity, ParityTail, Rescue, Seal, decode_block,
+        HEADER_BYTES, HeaderError, Keyring, Owner, Parity, ParityTail, Rescue, Salt, Seal, decode_block,
     },
     env::{File, Fs, IoErrorKind, OpenMode},
     error::{Error, ErrorKind, Result},
@@ -242,6 +242,20 @@ pub(super) struct OpenFile {
     pub(super) bytes: u64,
 }
 
+/// Where the content of a table ends whose parity does not tell: behind its footer.
+fn find_end(file: &dyn File, file_bytes: u64, header: &FileHeader) -> Option<ParityTail> {
+    let possible = header.parity.possible_contents(file_bytes)?;
+    let first_footer = possible.start().checked_sub(FOOTER_BYTES as u64)?;
+    let mut end = vec![0; to_index(possible.end() - first_footer)];
+    file.read_exact_at(first_footer, &mut end).ok()?;
+    let salt = Salt::of(header.file);
+    let mut footers = possible.zip(end.windows(FOOTER_BYTES));
+    let (content_bytes, _) = footers.find(|(content_bytes, bytes)| {
+        bytes.first_chunk().is_some_and(|bytes| Footer::decode(bytes, salt, *content_bytes).is_ok())
+    })?;
+    Some(ParityTail { content_bytes, parity: header.parity })
+}
+
 /// What a manifest says of the parity of a file.
 struct Known {
     parity: Parity,
@@ -289,10 +303,11 @@ impl OpenFile {
             }
             (None, _) => {
                 let tail = ParityTail::read(&*file, file_bytes);
-                // What is known to end with parity, and does not, was cut.
-                let tail = tail.map_err(|why| match &decoded {
-                    Ok(_) => Error::corrupt(name.as_str(), file_bytes, why),
-                    Err(error) => error.clone(),
+                let tail = tail.or_else(|why| match &decoded {
+                    // What is known to end with parity, and does not, was cut, or that end is damaged.
+                    Ok(header) => find_end(&*file, file_bytes, header)
+                        .ok_or_else(|| Error::corrupt(name.as_str(), file_bytes, why)),
+                    Err(error) => Err(error.clone()),
                 })?;
                 Known { parity: tail.parity, bytes: tail.content_bytes, rescue: Rescue::default() }
             }

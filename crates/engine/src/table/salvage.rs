@@ -73,6 +73,18 @@ impl LostKeys {
         LostKeys { offset: 0, bytes: 0, keys: (Bound::Unbounded, Bound::Unbounded), why: why.into() }
     }
 
+    /// What the range deletes of a table may have deleted that is in the store no more, of which only this is known: they
+    /// begin at its first key or behind it.
+    pub(crate) fn of_gone_ranges(first_key: &[u8]) -> LostKeys {
+        let why = "its range deletes are lost: what they deleted may come back";
+        LostKeys {
+            offset: 0,
+            bytes: 0,
+            keys: (Bound::Included(first_key.into()), Bound::Unbounded),
+            why: why.into(),
+        }
+    }
+
     /// All of a table.
     pub(crate) fn of_table(properties: &Properties, why: &str) -> LostKeys {
         let bound = |key: &[u8]| Bound::Included(Vec::from(key));

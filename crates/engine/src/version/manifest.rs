@@ -167,6 +167,22 @@ fn read_header(file: &dyn File, bytes: u64, name: &str, database: Uuid) -> Resul
     Ok(header)
 }
 
+/// Holds a manifest against its checksums, up to a place that was durable.
+fn check_records(file: &Arc<dyn File>, codec: FileCodec, end: LogPosition, database: Uuid) -> Result<()> {
+    let name = manifest_name(end.file);
+    read_header(&**file, end.offset, &name, database)?;
+    let mut records = RecordReader::new(Arc::clone(file), codec, HEADER_BYTES as u64, end.offset);
+    loop {
+        match records.step().map_err(|error| Error::io(error, "read the manifest", &*name))? {
+            Step::Record { .. } => {}
+            Step::End => return Ok(()),
+            Step::Invalid { offset, why } | Step::Altered { offset, why } => {
+                return Err(Error::corrupt(&*name, offset, why));
+            }
+        }
+    }
+}
+
 fn encode_features() -> Vec<u8> {
     let mut fields = TlvWriter::new();
     fields.u64(INCOMPATIBLE, 0).u64(WRITE_INCOMPATIBLE, 0).u64(COMPATIBLE, 0);
@@ -224,6 +240,8 @@ struct Log {
     synced: LogPosition,
     /// The greatest that a record carries.
     carried: LogPosition,
+    /// What is stored is not what was written.
+    is_damaged: bool,
     catalog: Catalog,
 }
 
@@ -358,6 +376,49 @@ impl Manifest {
         let mut log = self.log.lock();
         self.check()?;
         if log.seal == self.owner.keys.current(self.owner.database)? { Ok(()) } else { self.rotate(&mut log) }
+    }
+
+    /// Reads the file up to where it is durable and holds it against its checksums; `is_past_caches`: from the medium.
+    /// What it says is in memory, so nothing is lost if it is damaged, and [`Manifest::heal`] helps. Returns how many
+    /// bytes were read.
+    ///
+    /// # Errors
+    ///
+    /// `Corruption`; the backend's.
+    pub fn check_stored(&self, is_past_caches: bool) -> Result<u64> {
+        let (file, codec, end) = {
+            let log = self.log.lock();
+            (Arc::clone(&log.file), log.codec.clone(), log.synced)
+        };
+        if is_past_caches {
+            file.drop_cached(0..end.offset);
+        }
+        let checked = check_records(&file, codec, end, self.owner.database);
+        if checked.is_err() {
+            let mut log = self.log.lock();
+            log.is_damaged |= log.number == end.file;
+        }
+        checked.map(|()| end.offset)
+    }
+
+    /// Whether a check found it damaged.
+    pub fn is_damaged(&self) -> bool {
+        self.log.lock().is_damaged
+    }
+
+    /// Goes on in a new file, if a check found this one damaged; says whether it did.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manifest::reseal`].
+    pub fn heal(&self) -> Result<bool> {
+        let mut log = self.log.lock();
+        self.check()?;
+        let is_damaged = log.is_damaged;
+        if is_damaged {
+            self.rotate(&mut log)?;
+        }
+        Ok(is_damaged)
     }
 
     /// Replaces the log by a snapshot of its catalog in a new file.
@@ -523,6 +584,7 @@ fn write_snapshot(
         reserved,
         synced,
         carried: synced,
+        is_damaged: false,
         catalog,
     })
 }

@@ -105,6 +105,20 @@ pub(crate) fn flush_all(state: &State) -> Result<()> {
     })
 }
 
+/// Has what a damaged segment of the log says in tables, so that it goes. Operations that are on their way keep theirs.
+///
+/// # Errors
+///
+/// As [`flush_now`].
+pub(crate) fn heal_log(state: &State) -> Result<()> {
+    if state.commits.wal.damaged() > 0 {
+        state.commits.wal.leave_damaged_segment().map_err(|error| state.locate(error))?;
+        flush_all(state)?;
+        free_log(state).map_err(|error| state.locate(error))?;
+    }
+    Ok(())
+}
+
 /// Gives up the segments below the first operation that is in memory only, or on its way there.
 pub(crate) fn free_log(state: &State) -> Result<()> {
     let wal = &state.commits.wal;

@@ -10,7 +10,7 @@ mod patrol;
 
 pub(crate) use compact::{compact_range, heal_all, note_shape, reseal_all};
 pub(crate) use flush::{flush_all, flush_alone, flush_now, free_log};
-pub(crate) use patrol::{begin_pass, note_pass, rest_of};
+pub(crate) use patrol::{begin_pass, heal_remembered, note_pass, remembered_and_damaged, rest_of};
 
 use crate::{
     error::{Error, ErrorKind, Result},

@@ -1,9 +1,10 @@
 //! Patrol: the background reads files from the medium before anybody needs them, a few at a time.
 
+use super::flush::heal_log;
 use crate::{error::Result, events::Event, pace::Pace, passes::Pass, state::State};
 use isopach_engine::{
     error::Result as EngineResult,
-    store::{StoreCheck, VerifyOptions},
+    store::{Finding, StoreCheck, VerifyOptions},
     tree::cancelled,
 };
 use std::time::Duration;
@@ -38,7 +39,17 @@ pub(super) fn patrol_due_in(state: &State) -> Option<Duration> {
 fn read_some(state: &State) -> Result<Duration> {
     let pace = Pace::start(&state.store.env().clock, state.settings.all().scrub_bytes_per_s);
     let goes_on = || pace.ahead().max(pace.elapsed()) < TURN_TIME;
+    let tell = |found: &Finding| state.listeners.tell(&Event::ScrubFound { found });
+    let mut count = |bytes| {
+        pace.add(bytes);
+        if state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) }
+    };
     let mut pass = state.passes.under_way().unwrap_or_else(|| begin_pass(state));
+    if pass.after.is_none() {
+        let log = state.commits.wal.check(true, &mut count)?;
+        state.passes.came_to(pass, log.segments, log.bytes);
+        log.found.into_iter().map(Finding::of_remembered).for_each(|found| tell(&found));
+    }
     while pass.ended.is_none() && goes_on() {
         let some = rest_of(state, pass)?.only(pass.after, pass.before, FILES_AT_ONCE);
         if some.is_empty() {
@@ -46,18 +57,18 @@ fn read_some(state: &State) -> Result<Duration> {
             state.passes.came_to(pass, 0, 0);
         }
         for part in (0..some.len()).take_while(|_| goes_on()) {
-            let checked = some.run(part, &mut |bytes| {
-                pace.add(bytes);
-                if state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) }
-            })?;
-            checked.found.iter().for_each(|found| state.listeners.tell(&Event::ScrubFound { found }));
+            let checked = some.run(part, &mut count)?;
+            checked.found.iter().for_each(tell);
             // Those of one number are done together.
             if part + 1 == some.len() || some.file_number(part) < some.file_number(part + 1) {
                 pass.after = Some(some.file_number(part));
             }
             state.passes.came_to(pass, 1, checked.bytes);
         }
-        some.finish().found.iter().for_each(|found| state.listeners.tell(&Event::ScrubFound { found }));
+        some.finish().found.iter().for_each(tell);
+    }
+    if state.settings.all().auto_heal {
+        heal_remembered(state)?;
     }
     if state.passes.wants_note() {
         note_pass(state);
@@ -74,6 +85,24 @@ pub(crate) fn begin_pass(state: &State) -> Pass {
 pub(crate) fn rest_of(state: &State, pass: Pass) -> EngineResult<StoreCheck> {
     let check = state.store.check(VerifyOptions::new().past_caches())?;
     Ok(check.only(pass.after, pass.before, usize::MAX))
+}
+
+/// Writes anew what is damaged on the medium while memory has it, the manifest and the log, and says how many files that
+/// were.
+///
+/// # Errors
+///
+/// Those of flushes and of edits.
+pub(crate) fn heal_remembered(state: &State) -> Result<u64> {
+    let damaged = remembered_and_damaged(state);
+    state.store.heal_manifest().map_err(|error| state.locate(error))?;
+    heal_log(state)?;
+    Ok(damaged.saturating_sub(remembered_and_damaged(state)))
+}
+
+/// How many of these files are known to be damaged.
+pub(crate) fn remembered_and_damaged(state: &State) -> u64 {
+    u64::from(state.store.is_manifest_damaged()) + state.commits.wal.damaged() as u64
 }
 
 /// Stores how far the pass came. Nothing depends on it: what fails is told by who needs the manifest.

@@ -277,6 +277,17 @@ impl Wal {
         Ok(appender.place.as_ref().expect("a segment was begun").number)
     }
 
+    /// Begins a new segment, whatever is in the current one: that is damaged.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wal::rotate_segment`].
+    pub(crate) fn leave_damaged_segment(&self) -> Result<()> {
+        let mut appender = self.appender.lock();
+        self.check_open(&appender)?;
+        self.begin_segment(&mut appender, 0).map_err(|error| self.count_failure(&mut appender, error))
+    }
+
     /// As [`Wal::rotate_segment`], if the current segment is mapped: what it holds is then synced apart from what
     /// follows.
     ///

@@ -229,6 +229,7 @@ impl Wal {
             file: Some(blank.file),
             used_bytes: data_at,
             seqnos: None,
+            is_damaged: false,
         };
         let mut state = self.state.lock();
         let passed_over = state.take_passed_over();

@@ -38,6 +38,7 @@ mod state;
 
 mod append;
 mod begin;
+mod check;
 mod recycle;
 mod start;
 mod survey;
@@ -48,6 +49,7 @@ pub(crate) mod fuzz;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::LogReport;
 pub(crate) use record::{AppendRecord, ENTRY_PREFIX_BYTES, RecordKind};
 pub(crate) use recover::{Discarded, History, LogFacts, Reading, Recovered, recover};
 pub(crate) use replay::{LogPiece, LogRecord};
@@ -164,6 +166,11 @@ impl Wal {
     /// operation in it. Behind everything that was appended: the end of the log, and `seqno` itself.
     pub(crate) fn end_of(&self, seqno: Seqno) -> (LogPosition, Seqno) {
         self.state.lock().end_of(seqno)
+    }
+
+    /// Live segments that a check found damaged on the medium.
+    pub(crate) fn damaged(&self) -> usize {
+        self.state.lock().damaged()
     }
 
     /// Whether [`Wal::prepare`] should be called; `true` once.

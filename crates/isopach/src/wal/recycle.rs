@@ -39,10 +39,10 @@ impl Wal {
         freed.into_iter().filter_map(|live| self.keep_as_spare(live)).for_each(Live::give_up);
     }
 
-    /// Keeps a freed segment, or returns it: there are spares enough, it is of another size than is wanted, an
-    /// earlier run began it, or somebody still has something to do with it.
+    /// Keeps a freed segment, or returns it: there are spares enough, it is damaged or of another size than is wanted,
+    /// an earlier run began it, or somebody still has something to do with it.
     fn keep_as_spare(&self, live: Live) -> Option<Live> {
-        let is_wanted = live.hold.bytes() == self.options.segment_bytes;
+        let is_wanted = live.hold.bytes() == self.options.segment_bytes && !live.is_damaged;
         let mut state = self.state.lock();
         let is_clean = state.dirty.iter().all(|dirty| dirty.number != live.number);
         if !is_wanted || !is_clean || state.spares.len() == MAX_SPARES {

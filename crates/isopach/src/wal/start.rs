@@ -107,6 +107,7 @@ impl Wal {
             file: None,
             used_bytes: kept.limit,
             seqnos: kept.seqnos,
+            is_damaged: false,
         }
     }
 
@@ -140,6 +141,7 @@ impl Wal {
             file: Some(blank.file),
             used_bytes: end,
             seqnos,
+            is_damaged: false,
         };
         let kept = old.kept.iter().map(|kept| self.adopt(kept)).collect();
         let mut state = State::new(old.log_end, kept, live.number);

@@ -45,6 +45,8 @@ pub(super) struct Live {
     pub(super) used_bytes: u64,
     /// First and last operation in it.
     pub(super) seqnos: Option<(Seqno, Seqno)>,
+    /// What is stored is not what was written.
+    pub(super) is_damaged: bool,
 }
 
 /// A segment with bytes that may not be durable.
@@ -251,6 +253,23 @@ impl State {
         let bound = self.current.map_or(number, |current| number.min(current));
         let freed = self.segments.iter().take_while(|live| live.number < bound).count();
         self.segments.drain(..freed).collect()
+    }
+
+    /// The first live segment behind `number`.
+    pub(super) fn behind(&self, number: u32) -> Option<&Live> {
+        self.segments.iter().find(|live| live.number > number)
+    }
+
+    /// What is stored of a segment, if it is still live, is not what was written.
+    pub(super) fn note_damage(&mut self, number: u32) {
+        if let Some(live) = self.segments.iter_mut().find(|live| live.number == number) {
+            live.is_damaged = true;
+        }
+    }
+
+    /// Live segments of which that is known.
+    pub(super) fn damaged(&self) -> usize {
+        self.segments.iter().filter(|live| live.is_damaged).count()
     }
 
     /// The hold of the current segment.

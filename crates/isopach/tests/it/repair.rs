@@ -2,7 +2,7 @@
 //! cannot is named.
 
 use isopach::{
-    Db, ErrorKind, Fate, Keyspace, RepairOptions, RepairReport, VerifyDepth, VerifyOptions,
+    Db, ErrorKind, Fate, Keyspace, Parity, RepairOptions, RepairReport, VerifyDepth, VerifyOptions,
     env::{CrashFs, CreateOptions, Fs, MemFs, OpenMode, WriteOrigin},
 };
 use testkit::{
@@ -226,6 +226,77 @@ fn wherever_a_table_is_damaged_each_key_that_cannot_be_read_is_named() {
             }
         }
     }
+}
+
+/// A table that was dropped had deleted more keys than its first and last key tell.
+#[test]
+fn what_comes_back_because_its_delete_was_lost_is_named() {
+    for has_manifest in [true, false] {
+        let files = MemFs::new();
+        let db = small(files.clone()).open().unwrap();
+        let plain = db.keyspace_with(PLAIN, tiny_tables()).unwrap();
+        plain.insert(key(5), "deleted").unwrap();
+        for n in 100..400 {
+            plain.insert(key(n), Rng::new(n.into()).bytes(200)).unwrap();
+        }
+        db.flush().unwrap();
+        plain.compact_range(..).unwrap();
+        plain.insert(key(1), "value").unwrap();
+        plain.remove_range(key(2)..key(9)).unwrap();
+        db.flush().unwrap();
+        db.close().unwrap();
+        let mut names = all_bytes(&files).into_iter().map(|(name, _)| name);
+        let newest = names.rfind(|name| name.starts_with("tables/")).unwrap();
+        // Of all its data and of the block of its range deletes.
+        (64..600).step_by(8).for_each(|at| flip(&files, &newest, at));
+        if !has_manifest {
+            remove(&files, "MANIFEST");
+        }
+
+        let report = repair(&files, RepairOptions::new().salvage(true));
+
+        let plain = open(&files).keyspace(PLAIN).unwrap();
+        assert_eq!(plain.get(key(5)).unwrap().as_deref(), Some(&b"deleted"[..]), "{report:?}");
+        assert!(is_named(&report, PLAIN, &key(5)), "{report:?}");
+        assert!(!is_named(&report, PLAIN, &key(0)), "{report:?}");
+        assert!(report.warnings.iter().any(|warning| warning.contains("MAY COME BACK")), "{report:?}");
+    }
+}
+
+/// No manifest says any more how long the content is.
+#[test]
+fn a_file_whose_parity_has_a_damaged_end_loses_nothing_with_its_manifest() {
+    const TAIL_BYTES: u64 = 32;
+    let mut seen = [false; 2];
+    for parity in [Parity::SecDed, Parity::Xor { data: 4 }] {
+        let files = MemFs::new();
+        let db = small(files.clone()).open().unwrap();
+        let options = merging_tables().parity(parity).blob_parity(parity);
+        let (plain, merging) =
+            (db.keyspace_with(PLAIN, options.clone()).unwrap(), db.keyspace_with(MERGING, options).unwrap());
+        let mut rng = Rng::new(7);
+        fill(&plain, &merging, &mut rng, 400);
+        db.flush().unwrap();
+        let expected = contents(&db);
+        db.close().unwrap();
+        remove(&files, "MANIFEST");
+        for (name, bytes) in all_bytes(&files) {
+            let is_blob = name.starts_with("blobs/");
+            if !is_blob && !name.starts_with("tables/") {
+                continue;
+            }
+            assert_ne!(bytes[48..51], [0; 3], "{name}");
+            seen[usize::from(is_blob)] = true;
+            for back in [1, 9, 15, 20, TAIL_BYTES] {
+                let damaged = files.deep_clone();
+                flip(&damaged, &name, bytes.len() as u64 - back);
+                let report = repair(&damaged, RepairOptions::new().salvage(true));
+                assert!(!report.has_losses(), "{parity}, {name}, {back} before its end: {report:?}");
+                assert_eq!(contents(&open(&damaged)), expected, "{parity}, {name}, {back} before its end");
+            }
+        }
+    }
+    assert_eq!(seen, [true; 2], "tables and files of separated values");
 }
 
 /// The files of a directory that another one lacks.

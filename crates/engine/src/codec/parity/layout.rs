@@ -5,7 +5,7 @@ use super::{
     Parity,
 };
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::ops::{Range, RangeInclusive};
 use isopach_env::File;
 
 /// Size of a shard, but in the last stripe: that of a page, and of the sectors of media.
@@ -82,6 +82,27 @@ pub(super) fn stripes(shards: Shards, content_bytes: u64, range: Range<u64>) -> 
 }
 
 impl Parity {
+    /// How long the content may be before such parity in a file of so many bytes, the padding between them included;
+    /// `None`: no such file has this size, or nothing is known of the scheme. For a file whose [`ParityTail`] is damaged.
+    pub fn possible_contents(self, file_bytes: u64) -> Option<RangeInclusive<u64>> {
+        if matches!(self, Parity::Unknown { .. }) {
+            return None;
+        }
+        let size = |content: u64| content.saturating_add(self.trailer_bytes(content));
+        // Never shorter for a longer content.
+        let first_of = |least: u64| {
+            let (mut from, mut to) = (0, file_bytes);
+            while from < to {
+                let middle = from + (to - from) / 2;
+                if size(middle) < least { from = middle + 1 } else { to = middle }
+            }
+            from
+        };
+        let least = first_of(file_bytes);
+        let greatest = first_of(file_bytes.checked_add(1)?).checked_sub(1)?;
+        (size(least) == file_bytes && least <= greatest).then_some(least..=greatest)
+    }
+
     /// Bytes behind a content of so many bytes; `u64::MAX` if there are no files so long, 0 for a scheme that is unknown.
     pub fn trailer_bytes(self, content_bytes: u64) -> u64 {
         let tail_bytes = ParityTail::BYTES as u64;

@@ -32,6 +32,24 @@ fn schemes() -> Vec<Parity> {
     all.into_iter().filter(|parity| parity.is_available()).collect()
 }
 
+#[test]
+fn how_long_the_content_may_be_follows_from_the_size_of_the_file() {
+    for parity in schemes() {
+        for content_bytes in [0, 1, 7, 8, 63, 64, 65, 4095, 4096, 4097, 16_384, 16_385, 100_000, 1 << 40] {
+            let file_bytes = content_bytes + parity.trailer_bytes(content_bytes);
+            let contents = parity.possible_contents(file_bytes).unwrap();
+            assert!(contents.contains(&content_bytes), "{parity} {content_bytes}: {contents:?}");
+            let size = |content: u64| content + parity.trailer_bytes(content);
+            assert_eq!((size(*contents.start()), size(*contents.end())), (file_bytes, file_bytes));
+            assert!(size(contents.end() + 1) > file_bytes && contents.end() - contents.start() < 4096);
+            assert!(contents.start().checked_sub(1).is_none_or(|less| size(less) < file_bytes));
+        }
+        assert_eq!(parity.possible_contents(3), None, "no file with a tail is so short");
+        assert!(parity.possible_contents(u64::MAX).is_none(), "nor so long");
+    }
+    assert_eq!(Parity::Unknown { raw: [9, 1, 1] }.possible_contents(1000), None);
+}
+
 impl Protected {
     fn new(parity: Parity, content_bytes: usize) -> Protected {
         let mut state = content_bytes as u64 + 1;

@@ -20,6 +20,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
+use core::ops::RangeInclusive;
 use isopach_env::{Fs, IoErrorKind, OpenMode};
 
 /// A table whose header and properties can be read.
@@ -175,7 +176,7 @@ pub(super) fn examine_blob(
     let least_bytes = (HEADER_BYTES as u64).saturating_add(live_bytes);
     let name = blob::file_name(id);
     let read = read_header(&**fs, &name, FileKind::Blob, owner);
-    let (Head { uuid, seal, parity, bytes }, why) = match read {
+    let (Head { uuid, seal, parity, bytes, least_end }, why) = match read {
         Ok(head) if head.bytes >= least_bytes => (head, None),
         Ok(Head { bytes, .. }) => {
             let why = format!("it has {bytes} bytes, and tables point to {live_bytes} bytes of values in it");
@@ -192,42 +193,50 @@ pub(super) fn examine_blob(
     if why.is_none()
         && let Ok(file) = BlobFile::open(fs, &meta, owner)
     {
-        let mut walked = 0;
+        let (mut walked, mut end) = (0, HEADER_BYTES as u64);
         // Of what is damaged nothing is known behind; that is told of the keys whose values are there.
-        let _ = file.walk(&mut |_| {
+        let _ = file.walk(&mut |record| {
             walked += 1;
+            end = record.offset + record.record_bytes;
             Ok(())
         });
         meta.records = meta.records.max(walked);
+        if end >= least_end {
+            meta.bytes = meta.bytes.min(end); // What follows is padding.
+        }
     }
     Ok((meta, why))
 }
 
 /// What the header of a file says, and its size without parity.
 #[derive(Default)]
-pub(super) struct Head {
-    pub(super) uuid: Uuid,
-    pub(super) seal: Option<Seal>,
-    pub(super) parity: Parity,
-    pub(super) bytes: u64,
+struct Head {
+    uuid: Uuid,
+    seal: Option<Seal>,
+    parity: Parity,
+    bytes: u64,
+    /// Where the content ends at the least: before that, if padding may be part of it.
+    least_end: u64,
 }
 
 fn read_header(fs: &dyn Fs, name: &str, kind: FileKind, owner: &Owner) -> Result<Head> {
-    let (header, bytes) = header_of(fs, name)?;
+    let (header, contents) = header_of(fs, name)?;
     if header.kind != kind || header.database != owner.database {
         let message = "the file is of another kind or another database than its name says";
         return Err(Error::new(ErrorKind::MixedStore, message).in_file(name));
     }
     owner.codec(&header, name)?; // Its key is there.
-    Ok(Head { uuid: header.file, seal: header.seal, parity: header.parity, bytes })
+    let (bytes, least_end) = (*contents.end(), *contents.start());
+    Ok(Head { uuid: header.file, seal: header.seal, parity: header.parity, bytes, least_end })
 }
 
-/// The header of any file of a store, restored by parity if it has some, and its size without parity.
+/// The header of any file of a store, restored by parity if it has some, and its size without parity: several are
+/// possible where the end of the parity is damaged.
 ///
 /// # Errors
 ///
 /// `Corruption`; `UnsupportedFormat`; the backend's.
-pub(super) fn header_of(fs: &dyn Fs, name: &str) -> Result<(FileHeader, u64)> {
+pub(super) fn header_of(fs: &dyn Fs, name: &str) -> Result<(FileHeader, RangeInclusive<u64>)> {
     let io = |error| Error::io(error, "read the header of", name);
     let file = fs.open(name, OpenMode::Read).map_err(|error| match error.kind() {
         IoErrorKind::NotFound => Error::corrupt(name, 0, "the file is missing"),
@@ -241,13 +250,16 @@ pub(super) fn header_of(fs: &dyn Fs, name: &str) -> Result<(FileHeader, u64)> {
     let read = file.read_exact_at(0, &mut start).map_err(io);
     let decoded = read.and_then(|()| FileHeader::decode(&start).map_err(|error| header_error(error, name)));
     match (decoded, ParityTail::read(&*file, bytes)) {
-        (Ok(header), _) if header.parity == Parity::None => Ok((header, bytes)),
-        (Ok(header), Ok(tail)) => Ok((header, tail.content_bytes)),
-        (Ok(_), Err(why)) => Err(Error::corrupt(name, bytes, why)),
+        (Ok(header), _) if header.parity == Parity::None => Ok((header, bytes..=bytes)),
+        (Ok(header), Ok(tail)) => Ok((header, tail.content_bytes..=tail.content_bytes)),
+        (Ok(header), Err(why)) => match header.parity.possible_contents(bytes) {
+            Some(contents) => Ok((header, contents)),
+            None => Err(Error::corrupt(name, bytes, why)),
+        },
         (Err(error), Ok(tail)) => {
             let corrector = Corrector::new(&file, tail.parity, tail.content_bytes, Rescue::default());
             let header = corrector.and_then(|corrector| corrector.header());
-            header.map(|header| (header, tail.content_bytes)).ok_or(error)
+            header.map(|header| (header, tail.content_bytes..=tail.content_bytes)).ok_or(error)
         }
         (Err(error), Err(_)) => Err(error),
     }

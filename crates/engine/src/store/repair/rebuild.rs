@@ -518,15 +518,20 @@ impl Plan {
         }
         if self.repair.how.salvage && !lacks_dictionary && losses.kept_entries > 0 {
             file.fate = Fate::Salvaged;
+            if losses.lost_ranges != Some(0) {
+                file.lost.push(LostKeys::of_gone_ranges(&table.properties.first_key));
+            }
             self.has_changes = true;
             self.left_out.push(table.name.clone());
             self.report.files.push(file);
             return Judged::Salvaged;
         }
-        let whole = LostKeys::of_table(&table.properties, &file.why);
+        let mut lost = Vec::from([LostKeys::of_table(&table.properties, &file.why)]);
+        if table.properties.ranges.is_some() {
+            lost.push(LostKeys::of_gone_ranges(&table.properties.first_key));
+        }
         let entries = table.properties.counts.total();
-        let name = table.name.clone();
-        self.leave_out(name, Some(tree.into()), file.why, Vec::from([whole]), Some(entries));
+        self.leave_out(table.name.clone(), Some(tree.into()), file.why, lost, Some(entries));
         self.has_changes = true;
         Judged::Gone
     }

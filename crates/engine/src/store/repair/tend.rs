@@ -90,6 +90,7 @@ fn tend(
     let mut lost = Vec::from([LostKeys::new(0, meta.bytes, keys, why.clone())]);
     if meta.ranges.is_some() && is_dropped {
         plan.warn_of_lost_ranges(&name);
+        lost.push(LostKeys::of_gone_ranges(&meta.first_key));
     } else if meta.ranges.is_some() {
         lost.push(LostKeys::of_lost_ranges());
     }
