@@ -83,7 +83,7 @@ pub struct ScrubReport {
     pub unhealed: u64,
 }
 
-/// Reads log, manifest, dictionaries, tables and separated values from the medium, and writes anew what had to be corrected
+/// Reads manifest, dictionaries, tables, separated values and log from the medium, and writes anew what had to be corrected
 /// or is in memory.
 ///
 /// # Errors
@@ -133,23 +133,19 @@ fn read_rest(
         let is_over = progress(&Progress { phase: "scrub", done, total }).is_break();
         if is_over || state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) }
     };
-    if pass.after.is_none() {
-        let total = rest_of(state, pass)?.bytes() + state.commits.wal.bytes();
-        let log = state.commits.wal.check(true, &mut |bytes| {
-            pace.add(bytes);
-            pace.keep(&mut || tell(pace.done(), total))
-        })?;
-        state.passes.came_to(pass, log.segments, log.bytes);
-        report.add_log(log);
-    }
     loop {
         let rest = rest_of(state, pass)?;
+        let total = pace.done() + rest.bytes() + state.commits.wal.bytes();
         if rest.is_empty() {
+            let log = state.commits.wal.check(true, &mut |bytes| {
+                pace.add(bytes);
+                pace.keep(&mut || tell(pace.done(), total))
+            })?;
             pass.ended = Some(state.views.now());
-            state.passes.came_to(pass, 0, 0);
+            state.passes.came_to(pass, log.segments, log.bytes);
+            report.add_log(log);
             return Ok(());
         }
-        let total = pace.done() + rest.bytes();
         let some = rest.only(pass.after, pass.before, at_once);
         let files = some.len();
         pass.after = Some(some.file_number(files - 1));

@@ -45,16 +45,13 @@ fn read_some(state: &State) -> Result<Duration> {
         if state.jobs.is_stopping() { Err(cancelled()) } else { Ok(()) }
     };
     let mut pass = state.passes.under_way().unwrap_or_else(|| begin_pass(state));
-    if pass.after.is_none() {
-        let log = state.commits.wal.check(true, &mut count)?;
-        state.passes.came_to(pass, log.segments, log.bytes);
-        log.found.into_iter().map(Finding::of_remembered).for_each(|found| tell(&found));
-    }
     while pass.ended.is_none() && goes_on() {
         let some = rest_of(state, pass)?.only(pass.after, pass.before, FILES_AT_ONCE);
         if some.is_empty() {
+            let log = state.commits.wal.check(true, &mut count)?;
             pass.ended = Some(state.views.now());
-            state.passes.came_to(pass, 0, 0);
+            state.passes.came_to(pass, log.segments, log.bytes);
+            log.found.into_iter().map(Finding::of_remembered).for_each(|found| tell(&found));
         }
         for part in (0..some.len()).take_while(|_| goes_on()) {
             let checked = some.run(part, &mut count)?;
@@ -81,7 +78,7 @@ pub(crate) fn begin_pass(state: &State) -> Pass {
     Pass::begin(state.views.now(), state.store.next_file_number())
 }
 
-/// What is left of a pass, which is read from the medium.
+/// What is left of a pass, which is read from the medium; the log comes last.
 pub(crate) fn rest_of(state: &State, pass: Pass) -> EngineResult<StoreCheck> {
     let check = state.store.check(VerifyOptions::new().past_caches())?;
     Ok(check.only(pass.after, pass.before, usize::MAX))

@@ -468,7 +468,7 @@ impl Db {
         self.0.state.store.pause_deletions()
     }
 
-    /// Checks files and entries while the database is used. Damage is in the report, not an error. The files that are there
+    /// Checks files and entries, the manifest and the log up to its last record while the database is used. Damage is in the report, not an error. The files that are there
     /// when it begins are not removed until it ends.
     ///
     /// # Errors
@@ -493,8 +493,8 @@ impl Db {
         verify_open(&self.0.state, options, &mut progress)
     }
 
-    /// Reads all tables, dictionaries and separated values from the medium, past the caches, while the database is used, and
-    /// writes anew those that parity had to correct. Damage is in the report, not an error. `progress` is called on this
+    /// Reads all tables, dictionaries, files of separated values, the manifest and the log from the medium, past the caches,
+    /// while the database is used, and writes anew what parity had to correct, or memory has. Damage is in the report, not an error. `progress` is called on this
     /// thread, after each file that it read and while it pauses, with bytes done and bytes in all; `Break` ends the scrub,
     /// and [`ScrubOptions::resume`] goes on later. [`DbOptions::scrub_every`] has the background do it.
     ///

@@ -3,8 +3,9 @@
 
 use crate::parity::{builder, change, protected, protected_files};
 use isopach::{
-    Builder, Db, ErrorKind, Event, EventListener, Parity, Progress, ScrubOptions, VerifyDepth, VerifyOptions,
-    env::{Job, MemFs, Spawn},
+    Builder, Db, Durability, ErrorKind, Event, EventListener, Parity, Progress, ScrubOptions, VerifyDepth,
+    VerifyOptions, WriteOptions,
+    env::{Fs, Job, MemFs, Spawn},
 };
 use std::{
     collections::BTreeSet,
@@ -14,8 +15,8 @@ use std::{
     time::Duration,
 };
 use testkit::{
-    Rng,
-    db::{SOON, env_of, tiny, wait_until},
+    Rng, TempDir,
+    db::{SOON, env_of, files_in, tiny, wait_until},
 };
 
 const PARITY: Parity = Parity::Xor { data: 4 };
@@ -79,11 +80,13 @@ fn a_scrub_that_ended_early_goes_on_where_it_ended_whoever_opens_the_database() 
     let db = builder(&fs, None).auto_heal(false).open().unwrap();
     let everything = db.scrub(ScrubOptions::new().heal(false), on).unwrap().checked;
     assert_eq!(everything.files + everything.blobs, names.len() as u64);
+    let all_files = db.stats().scrub.files;
+    assert!(all_files > names.len() as u64, "the manifest too");
 
     let error = db.scrub(ScrubOptions::new(), until(everything.bytes / 2)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     let stats = db.stats().scrub;
-    let done = stats.files - names.len() as u64;
+    let done = stats.files - all_files - 1; // But for the manifest.
     assert!((1..names.len() as u64 - 1).contains(&done), "{stats:?}");
     assert_eq!((stats.passes, stats.ended_us), (1, None), "another is under way");
     db.close().unwrap();
@@ -171,6 +174,118 @@ fn the_background_reads_every_file_in_its_time_and_heals_what_decayed() {
     assert!(db.verify(VerifyOptions::new().depth(VerifyDepth::Full)).unwrap().found.is_empty());
 }
 
+/// Bytes of the log, from a record on, and of the manifest.
+fn decay_log(fs: &MemFs, at: u64) -> String {
+    let name = format!("wal/{}", files_in(fs, "wal").remove(0));
+    change(fs, &name, at..at + 1, |byte| byte ^ 1);
+    name
+}
+
+fn decay_manifest(fs: &MemFs) -> String {
+    let name = files_in(fs, "").into_iter().rfind(|name| name.starts_with("MANIFEST")).unwrap();
+    change(fs, &name, 100..101, |byte| byte ^ 1);
+    name
+}
+
+/// An open database with operations that no table has, and what its log and its manifest are called.
+fn open_with_log(fs: &MemFs, of: impl FnOnce(Builder) -> Builder) -> Db {
+    let db = of(builder(fs, None)).open().unwrap();
+    let keyspace = db.keyspace("k").unwrap();
+    for key in 0..100_u32 {
+        keyspace.insert(key.to_be_bytes(), [7; 50]).unwrap();
+    }
+    db
+}
+
+fn check_log_values(db: &Db) {
+    let keyspace = db.keyspace("k").unwrap();
+    (0..100_u32).for_each(|key| assert!(keyspace.get(key.to_be_bytes()).unwrap().is_some(), "{key}"));
+}
+
+#[test]
+fn a_log_and_a_manifest_that_decay_while_they_are_in_use_are_found_and_written_anew() {
+    for (decays_log, at) in [(true, 2000), (true, 70), (true, 3), (false, 0)] {
+        let fs = MemFs::new();
+        let db = open_with_log(&fs, |builder| builder);
+        let sound = db.verify(VerifyOptions::new()).unwrap();
+        assert!(sound.found.is_empty() && sound.log_records >= 100, "{:?}", sound.found);
+        let name = if decays_log { decay_log(&fs, at) } else { decay_manifest(&fs) };
+
+        let found = db.verify(VerifyOptions::new()).unwrap().found;
+        let told = db.scrub(ScrubOptions::new().heal(false), on).unwrap();
+        assert_eq!((told.healed, told.unhealed, told.checked.found.len()), (0, 1, 1), "{told:?}");
+        assert_eq!(told.checked.found[0].message, found[0].message);
+        assert!(found[0].is_harmless && found[0].file == name, "{found:?}");
+        let healed = db.scrub(ScrubOptions::new(), on).unwrap();
+        assert_eq!((healed.healed, healed.unhealed), (1, 0), "{healed:?}");
+
+        let sound = db.scrub(ScrubOptions::new(), on).unwrap();
+        assert!(sound.checked.found.is_empty() && sound.healed == 0, "{sound:?}");
+        assert!(!fs.exists(&name).unwrap(), "it is gone");
+        check_log_values(&db);
+        // As a crash leaves it.
+        let crashed = fs.deep_clone();
+        drop(db);
+        check_log_values(&builder(&crashed, None).open().unwrap());
+    }
+}
+
+/// Mapped and written segments, their ends, and those that are recycled.
+#[test]
+fn nothing_is_wrong_with_a_log_that_is_written_meanwhile() {
+    let dir = TempDir::new();
+    let db = tiny(Db::builder(dir.path())).open().unwrap();
+    let keyspace = db.keyspace("k").unwrap();
+    let stops = Arc::new(AtomicUsize::new(0));
+    let writers: Vec<_> = (0..3_u32)
+        .map(|writer| {
+            let (keyspace, stops) = (keyspace.clone(), Arc::clone(&stops));
+            thread::spawn(move || {
+                let durability = if writer == 0 { Durability::Sync } else { Durability::Buffered };
+                let mut rng = Rng::new(writer.into());
+                while stops.load(Ordering::Relaxed) == 0 {
+                    let (key, bytes) = (rng.below(1000) as u32, rng.below(3000));
+                    let options = WriteOptions::new().durability(durability);
+                    keyspace.insert_with(key.to_be_bytes(), rng.bytes(bytes), options).unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut records = BTreeSet::new();
+    for _ in 0..40 {
+        let checked = db.verify(VerifyOptions::new().past_caches()).unwrap();
+        assert!(checked.found.is_empty(), "{:?}", checked.found);
+        records.insert(checked.log_records);
+    }
+    stops.store(1, Ordering::Relaxed);
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    assert!(records.len() > 5, "it was written meanwhile: {records:?}");
+}
+
+#[test]
+fn the_background_writes_a_damaged_log_and_manifest_anew() {
+    let fs = MemFs::new();
+    let found = Found::default();
+    let db = open_with_log(&fs, |builder| builder.listener(found.clone()));
+    let names = BTreeSet::from([decay_log(&fs, 2000), decay_manifest(&fs)]);
+
+    db.set_options(|options| options.auto_heal = false).unwrap();
+    db.set_options(|options| options.scrub_every = Some(Duration::from_millis(1))).unwrap();
+    wait_until("they are found", || db.stats().scrub.passes > 2);
+    let are_there = |is_there| names.iter().all(|name| fs.exists(name).unwrap() == is_there);
+    let named: BTreeSet<_> = found.0.lock().unwrap().iter().map(|(file, _)| file.clone()).collect();
+    assert_eq!(named, names);
+    assert!(are_there(true), "and stay as they are");
+    db.set_options(|options| options.auto_heal = true).unwrap();
+
+    wait_until("they are written anew", || are_there(false));
+    check_log_values(&db);
+    assert!(db.verify(VerifyOptions::new()).unwrap().found.is_empty());
+    let crashed = fs.deep_clone();
+    drop(db);
+    check_log_values(&builder(&crashed, None).open().unwrap());
+}
+
 /// At its pace one opening reads little; many of them read everything.
 #[test]
 fn the_background_keeps_to_its_pace_and_goes_on_in_the_next_opening() {
@@ -195,7 +310,7 @@ fn the_background_keeps_to_its_pace_and_goes_on_in_the_next_opening() {
         }
     }
 
-    assert_eq!(read, files, "each once");
+    assert_eq!(read, files + 2, "each once, the manifest and the log too");
     assert!(openings >= files);
 }
 
@@ -259,10 +374,11 @@ fn several_threads_find_what_one_finds() {
 
     let db = on_threads(&fs, &threads).open().unwrap();
     let depth = ScrubOptions::new().heal(false);
-    let alone = db.scrub(depth, on).unwrap();
+    let mut alone = db.scrub(depth, on).unwrap();
     threads.0.store(0, Ordering::Relaxed);
     let together = db.scrub(depth.threads(3), on).unwrap();
     assert!(threads.0.load(Ordering::Relaxed) >= 2);
+    alone.checked.bytes = together.checked.bytes; // In between it was noted that the first had ended.
     assert_eq!(format!("{together:?}"), format!("{alone:?}"));
 }
 
