@@ -22,6 +22,10 @@ const FULL_PERMILLE: u64 = 1_000;
 /// Level 0 is merged within itself from this many times `l0_runs` on, if nothing else helps.
 const CROWDED_L0_FACTOR: usize = 2;
 
+/// Level 0 goes down when what it meets there is at most so many times as large. Before, its runs are merged with each other:
+/// each way down writes all of that anew, and most of what is shadowed meanwhile is a share of the base level that small.
+const DEAR_DESCENT_FACTOR: u64 = 2;
+
 /// A table is rich in tombstones if they are at least this share of its entries.
 const TOMBSTONE_RICH_PERCENT: u64 = 50;
 
@@ -112,7 +116,25 @@ impl Leveled {
         }
 
         let tables: Vec<TableShape<'_>> = oldest.iter().flat_map(|run| run.tables()).copied().collect();
-        merge_into(tree, &tables, base).or_else(|| self.pick_within_level0(runs))
+        let way_down = || merge_into(tree, &tables, base);
+        if self.is_descent_dear(tree, &tables, base) {
+            merge_newest(oldest, 2).or_else(way_down)
+        } else {
+            way_down().or_else(|| self.pick_within_level0(runs))
+        }
+    }
+
+    /// Whether these tables of level 0 should wait for more: few, for what they meet in the base level, in bytes and in
+    /// entries, for deletes are short. Not if they are as many bytes as level 0 may have.
+    fn is_descent_dear(&self, tree: &TreeShape<'_>, tables: &[TableShape<'_>], base: Level) -> bool {
+        let Some((first, last)) = tree.hull(tables.iter().copied()) else { return false };
+        let met = tree.level(base).overlapping(first, last);
+        let bytes = |tables: &[TableShape<'_>]| tables.iter().map(TableShape::bytes).sum::<u64>();
+        let entries = |tables: &[TableShape<'_>]| tables.iter().map(TableShape::entries).sum::<u64>();
+        let are_few = |here: u64, there: u64| here.saturating_mul(DEAR_DESCENT_FACTOR) < there;
+        bytes(tables) < self.level1_bytes
+            && are_few(bytes(tables), bytes(met))
+            && are_few(entries(tables), entries(met))
     }
 
     /// Fewer runs for readers while the way down is taken: a merge of adjacent runs, the newest that are
@@ -122,11 +144,7 @@ impl Leveled {
             return None;
         }
         let least = usize::from(self.l0_runs).max(2);
-        runs.split(|run| run.is_busy()).filter(|idle| idle.len() >= least).find_map(|idle| {
-            let count = cheapest_prefix(idle);
-            let inputs = || idle[..count].iter().flat_map(|run| run.tables()).map(TableShape::id).collect();
-            (count >= least).then(|| Plan::merge(inputs(), Level(0)))
-        })
+        runs.split(|run| run.is_busy()).find_map(|idle| merge_newest(idle, least))
     }
 }
 
@@ -250,6 +268,16 @@ fn stands_alone(tree: &TreeShape<'_>, run: &RunShape<'_>, base: Level) -> bool {
             && !tree.is_pending(base, first, last)
             && others().all(|other| other.overlapping(first, last).is_empty())
     })
+}
+
+/// Merges the newest of some adjacent runs of level 0 that are worth it, at least so many.
+fn merge_newest(idle: &[RunShape<'_>], least: usize) -> Option<Plan> {
+    if idle.len() < least {
+        return None;
+    }
+    let count = cheapest_prefix(idle);
+    let inputs = || idle[..count].iter().flat_map(|run| run.tables()).map(TableShape::id).collect();
+    (count >= least).then(|| Plan::merge(inputs(), Level(0)))
 }
 
 /// How many of the runs, newest first, to merge so that each run less costs the fewest bytes.

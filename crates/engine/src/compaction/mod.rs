@@ -31,6 +31,8 @@ mod garbage;
 mod cut;
 
 #[cfg(test)]
+mod amplification;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod oracle;

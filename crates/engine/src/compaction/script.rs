@@ -241,17 +241,18 @@ fn show_levels(tree: &TreeShape<'_>) -> String {
     shown.join("\n")
 }
 
-/// `9:[e-z]=70*~50@3-8`: only number and keys are required.
+/// `9:[e-z]=70#100*~50@3-8`: bytes, entries, taken, tombstones, numbers; only number and keys are required.
 fn table(word: &str) -> OwnedTable {
     let (id, rest) = word.split_once(':').expect("a table is number:[first-last]");
     let (range, marks) = rest.split_at(rest.find(']').expect("keys end with a bracket") + 1);
     let (first, last) = keys(range);
     let mut table = OwnedTable { meta: meta(id.parse().unwrap(), &first, &last), is_busy: false };
-    let starts: Vec<usize> = marks.match_indices(['=', '*', '~', '@']).map(|(at, _)| at).collect();
+    let starts: Vec<usize> = marks.match_indices(['=', '#', '*', '~', '@']).map(|(at, _)| at).collect();
     for (at, start) in starts.iter().enumerate() {
         let mark = &marks[*start..starts.get(at + 1).copied().unwrap_or(marks.len())];
         match mark.split_at(1) {
             ("=", bytes) => table.meta.bytes = bytes.parse().unwrap(),
+            ("#", entries) => table.meta.entries = entries.parse().unwrap(),
             ("*", "") => table.is_busy = true,
             ("~", percent) => table.meta.tombstones = percent.parse().unwrap(),
             ("@", numbers) => {
