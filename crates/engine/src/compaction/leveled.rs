@@ -23,7 +23,7 @@ const FULL_PERMILLE: u64 = 1_000;
 const CROWDED_L0_FACTOR: usize = 2;
 
 /// Level 0 goes down when what it meets there is at most so many times as large. Before, its runs are merged with each other:
-/// each way down writes all of that anew, and most of what is shadowed meanwhile is a share of the base level that small.
+/// each way down writes all of that anew. So at most about half as much as the base level waits, shadowing what is there.
 const DEAR_DESCENT_FACTOR: u64 = 2;
 
 /// A table is rich in tombstones if they are at least this share of its entries.
