@@ -276,7 +276,7 @@ mod tests {
                 .contains("place")
         );
         assert!(refused(vec![route(1, Some(6..=7), false)]).contains("above 6"));
-        #[expect(clippy::reversed_empty_ranges)]
+        #[expect(clippy::reversed_empty_ranges, reason = "it is refused")]
         let none = route(1, Some(3..=2), false);
         assert!(refused(vec![none]).contains("no levels"));
         assert!(refused(vec![named(1, "")]).contains("empty"));

@@ -64,11 +64,11 @@ fn read_some(state: &State) -> Result<Duration> {
         }
         some.finish().found.iter().for_each(tell);
     }
-    if state.settings.all().auto_heal {
-        heal_remembered(state)?;
-    }
     if state.passes.wants_note() {
         note_pass(state);
+    }
+    if state.settings.all().auto_heal {
+        heal_remembered(state)?;
     }
     Ok(pace.ahead())
 }

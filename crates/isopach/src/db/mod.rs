@@ -468,8 +468,8 @@ impl Db {
         self.0.state.store.pause_deletions()
     }
 
-    /// Checks files and entries, the manifest and the log up to its last record while the database is used. Damage is in the report, not an error. The files that are there
-    /// when it begins are not removed until it ends.
+    /// Checks files and entries, the manifest, and the log up to its last record while the database is used. Damage is in the
+    /// report, not an error. The files that are there when it begins are not removed until it ends.
     ///
     /// # Errors
     ///
@@ -494,9 +494,10 @@ impl Db {
     }
 
     /// Reads all tables, dictionaries, files of separated values, the manifest and the log from the medium, past the caches,
-    /// while the database is used, and writes anew what parity had to correct, or memory has. Damage is in the report, not an error. `progress` is called on this
-    /// thread, after each file that it read and while it pauses, with bytes done and bytes in all; `Break` ends the scrub,
-    /// and [`ScrubOptions::resume`] goes on later. [`DbOptions::scrub_every`] has the background do it.
+    /// while the database is used, and writes anew what parity had to correct, or memory has. Damage is in the report, not
+    /// an error. `progress` is called on this thread, after each file that it read and while it pauses, with bytes done and
+    /// bytes in all; `Break` ends the scrub, and [`ScrubOptions::resume`] goes on later. [`DbOptions::scrub_every`] has the
+    /// background do it.
     ///
     /// Files that are written after it began are not read. Waits for another scrub that is under way. Costs a read of every
     /// byte; what is written anew is bounded by the tables that were damaged, and by those of level 0 beside them.

@@ -34,7 +34,7 @@ struct Part {
 }
 
 impl Wal {
-    /// Reads every live segment up to the end of its last record; `is_past_caches`: from the medium. What a damaged one
+    /// Reads every segment that is live now up to the end of its last record; `is_past_caches`: from the medium. What a damaged one
     /// says is in memory or in tables; it is known as damaged until it goes. `done` is called with the bytes of each
     /// segment after it; its error ends the check.
     ///
@@ -47,8 +47,9 @@ impl Wal {
         done: &mut dyn FnMut(u64) -> Result<()>,
     ) -> Result<LogReport> {
         let mut report = LogReport::default();
+        let end = self.state.lock().next_number; // It may grow as fast as it is read.
         let mut last = 0;
-        while let Some(part) = self.part_behind(last) {
+        while let Some(part) = self.part_behind(last).filter(|part| part.number < end) {
             last = part.number;
             match self.read_part(&part, is_past_caches) {
                 Ok(records) => report.records += records,
